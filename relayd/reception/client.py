@@ -1,0 +1,50 @@
+"""Who is at the other end of a session, as far as it is known so far."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+
+from relayd.events.event import Span
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(slots=True, kw_only=True)
+class Client:
+    """State of one session that decisions need; the listener fills it, PROXY and XCLIENT overwrite it.
+
+    listener: its id.  role: "mx", "submission" or "submit" (the local submit socket).  protocol: "smtp" or "lmtp".
+    address: None on a Unix socket (IPv4-mapped IPv6 is already IPv4).  name: what the reverse DNS says, or "unknown".
+    helo: the argument of EHLO/HELO/LHLO.  esmtp: it was EHLO or LHLO.  tls: protocol version, or None.  tls_cipher.
+    account: who signed in.  uid: peer of a Unix socket.  trusted: decided by Reception.connect and .authenticated.
+    from_proxy: PROXY or XCLIENT gave the address.
+    """
+
+    span: Span
+    session_id: int
+    listener: str
+    role: str = "mx"
+    protocol: str = "smtp"
+    address: Address | None = None
+    port: int = 0
+    local_address: str = ""
+    local_port: int = 0
+    name: str = "unknown"
+    helo: str = ""
+    esmtp: bool = False
+    tls: str | None = None
+    tls_cipher: str = ""
+    account: str | None = None
+    account_emails: tuple[str, ...] = ()
+    uid: int | None = None
+    trusted: bool = False
+    from_proxy: bool = False
+    messages: int = 0
+    skip_checks: bool = False
+    notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def address_text(self) -> str:
+        """The address, or "unix" for a Unix socket."""
+        return str(self.address) if self.address is not None else "unix"

@@ -1,0 +1,51 @@
+"""A next hop: the place that one recipient's mail is handed to.
+
+`key` names it everywhere: rows of the queue (`destination`), concurrency, pause and suspension, metrics, events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Protocol(Enum):
+    """How the next hop is spoken to."""
+
+    SMTP = "smtp"
+    LMTP = "lmtp"
+
+
+class TlsMode(Enum):
+    """What TLS a next hop must give."""
+
+    NONE = "none"
+    OPPORTUNISTIC = "opportunistic"
+    REQUIRED = "required"
+    """TLS with whatever certificate."""
+    VERIFIED = "verified"
+    """TLS with a certificate that is valid for the host's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextHop:
+    """Where to connect.
+
+    key: the recipient's domain (direct MX), or "route:<id>".  host: the domain whose MX to ask, or the smarthost's
+    name, address or "unix:/path".  use_mx: ask for MX; else only addresses.  username, password: AUTH, when given.
+    """
+
+    key: str
+    host: str
+    port: int = 25
+    protocol: Protocol = Protocol.SMTP
+    use_mx: bool = True
+    tls: TlsMode = TlsMode.OPPORTUNISTIC
+    implicit_tls: bool = False
+    username: str | None = None
+    password: str | None = None
+    send_8bit_anyway: bool = False
+    route: str | None = None
+
+    def __repr__(self) -> str:  # never the password
+        return f"NextHop({self.key} -> {self.protocol.value}://{self.host}:{self.port})"
