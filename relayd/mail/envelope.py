@@ -52,5 +52,3 @@ class Envelope:
 def domain_of(address: str) -> str:
     """The part behind the last "@", lower-cased; "" when there is none."""
     return address.rpartition("@")[2].lower() if "@" in address else ""
-
-

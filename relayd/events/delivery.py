@@ -1,0 +1,266 @@
+"""Attempts to deliver (control-api family `delivery`)."""
+
+from __future__ import annotations
+
+from relayd.events.event import EventKind, Level
+
+ATTEMPT_START = EventKind(
+    "delivery.attempt-start",
+    Level.INFO,
+    "Delivery attempt started",
+    "A new delivery attempt was started",
+    "queue_id from_ to size total",
+)
+ATTEMPT_END = EventKind(
+    "delivery.attempt-end", Level.INFO, "Delivery attempt ended", "The delivery attempt is over", "queue_id elapsed"
+)
+COMPLETED = EventKind(
+    "delivery.completed", Level.INFO, "Delivery completed", "Nothing is left to do for the message", "queue_id elapsed"
+)
+FAILED = EventKind(
+    "delivery.failed", Level.INFO, "Delivery attempt failed", "The attempt could not be run", "queue_id reason"
+)
+DOMAIN_DELIVERY_START = EventKind(
+    "delivery.domain-delivery-start",
+    Level.INFO,
+    "Delivery to a domain started",
+    "The domain's recipients are being delivered",
+    "domain total",
+)
+MX_LOOKUP = EventKind(
+    "delivery.mx-lookup",
+    Level.DEBUG,
+    "MX lookup",
+    "The MX records of a domain were looked up",
+    "domain details elapsed",
+)
+MX_LOOKUP_FAILED = EventKind(
+    "delivery.mx-lookup-failed",
+    Level.INFO,
+    "MX lookup failed",
+    "The MX records could not be had",
+    "domain reason elapsed",
+)
+NULL_MX = EventKind("delivery.null-mx", Level.INFO, "Null MX", "The domain takes no mail", "domain")
+LOOP_TO_SELF = EventKind(
+    "delivery.loop-to-self", Level.INFO, "Mail loops back to myself", "The MX hosts that remain are this host", "domain"
+)
+IP_LOOKUP = EventKind(
+    "delivery.ip-lookup",
+    Level.DEBUG,
+    "Address lookup",
+    "The addresses of a host were looked up",
+    "domain hostname details limit elapsed",
+)
+IP_LOOKUP_FAILED = EventKind(
+    "delivery.ip-lookup-failed",
+    Level.INFO,
+    "Address lookup failed",
+    "The addresses of a host could not be had",
+    "hostname reason elapsed",
+)
+PRIVATE_ADDRESS = EventKind(
+    "delivery.private-address",
+    Level.INFO,
+    "Private address refused",
+    "The host has an address that mail may not be sent to",
+    "hostname remote_ip",
+)
+CONNECT = EventKind(
+    "delivery.connect",
+    Level.INFO,
+    "Connected",
+    "A connection to a remote server was made",
+    "domain hostname local_ip remote_ip remote_port elapsed",
+)
+CONNECT_ERROR = EventKind(
+    "delivery.connect-error",
+    Level.INFO,
+    "Connection failed",
+    "A remote server could not be reached",
+    "hostname remote_ip remote_port reason elapsed",
+)
+GREETING_FAILED = EventKind(
+    "delivery.greeting-failed",
+    Level.INFO,
+    "Greeting failed",
+    "The remote server refused us in its greeting",
+    "hostname code details",
+)
+EHLO = EventKind(
+    "delivery.ehlo", Level.DEBUG, "EHLO sent", "The remote server answered EHLO", "hostname details elapsed"
+)
+EHLO_REJECTED = EventKind(
+    "delivery.ehlo-rejected", Level.INFO, "EHLO rejected", "The remote server refused EHLO", "hostname code details"
+)
+AUTH = EventKind("delivery.auth", Level.DEBUG, "Authenticated", "We signed in at the remote server", "hostname elapsed")
+AUTH_FAILED = EventKind(
+    "delivery.auth-failed",
+    Level.INFO,
+    "Authentication failed",
+    "We could not sign in at the remote server",
+    "hostname code details",
+)
+MAIL_FROM = EventKind(
+    "delivery.mail-from",
+    Level.DEBUG,
+    "MAIL FROM sent",
+    "The remote server took the return path",
+    "hostname from_ code details elapsed",
+)
+MAIL_FROM_REJECTED = EventKind(
+    "delivery.mail-from-rejected",
+    Level.INFO,
+    "MAIL FROM rejected",
+    "The remote server refused the return path",
+    "hostname from_ code details elapsed",
+)
+RCPT_TO = EventKind(
+    "delivery.rcpt-to",
+    Level.DEBUG,
+    "RCPT TO sent",
+    "The remote server took a recipient",
+    "hostname to code details elapsed",
+)
+RCPT_TO_REJECTED = EventKind(
+    "delivery.rcpt-to-rejected",
+    Level.INFO,
+    "RCPT TO rejected",
+    "The remote server refused a recipient",
+    "hostname to code details",
+)
+RCPT_TO_FAILED = EventKind(
+    "delivery.rcpt-to-failed",
+    Level.INFO,
+    "RCPT TO failed",
+    "The connection was lost before a recipient was answered",
+    "hostname to reason",
+)
+MESSAGE_REJECTED = EventKind(
+    "delivery.message-rejected",
+    Level.INFO,
+    "Message rejected",
+    "The remote server refused the message",
+    "hostname to code details",
+)
+CONNECTION_LOST = EventKind(
+    "delivery.connection-lost",
+    Level.INFO,
+    "Connection lost",
+    "The remote server closed the connection, or went silent",
+    "hostname reason",
+)
+MAYBE_DELIVERED = EventKind(
+    "delivery.maybe-delivered",
+    Level.INFO,
+    "Maybe delivered",
+    "The connection was lost after the final dot: a second copy may follow",
+    "queue_id hostname to",
+)
+DELIVERED = EventKind(
+    "delivery.delivered",
+    Level.INFO,
+    "Message delivered",
+    "The remote server took the message",
+    "queue_id hostname to code details elapsed",
+)
+DEFERRED = EventKind(
+    "delivery.deferred",
+    Level.INFO,
+    "Delivery deferred",
+    "The recipient will be tried again",
+    "queue_id hostname to code details reason next_retry expires total",
+)
+BOUNCED = EventKind(
+    "delivery.bounced",
+    Level.INFO,
+    "Delivery failed for good",
+    "The recipient cannot be delivered",
+    "queue_id hostname to code details reason",
+)
+EXPIRED = EventKind(
+    "delivery.expired",
+    Level.INFO,
+    "Delivery expired",
+    "The recipient was tried for as long as it may be",
+    "queue_id hostname to details reason",
+)
+START_TLS = EventKind(
+    "delivery.start-tls",
+    Level.INFO,
+    "TLS started",
+    "TLS is active to the remote server",
+    "hostname version details elapsed",
+)
+START_TLS_UNAVAILABLE = EventKind(
+    "delivery.start-tls-unavailable",
+    Level.INFO,
+    "STARTTLS not available",
+    "The remote server does not offer STARTTLS",
+    "hostname",
+)
+START_TLS_ERROR = EventKind(
+    "delivery.start-tls-error", Level.INFO, "STARTTLS failed", "TLS could not be started", "hostname reason"
+)
+IMPLICIT_TLS_ERROR = EventKind(
+    "delivery.implicit-tls-error", Level.INFO, "Implicit TLS failed", "TLS could not be started", "hostname reason"
+)
+DOWNGRADED = EventKind(
+    "delivery.downgraded",
+    Level.INFO,
+    "Sent in plain text",
+    "TLS is broken at the host; opportunistic delivery went on without it",
+    "hostname reason",
+)
+CONVERTED = EventKind(
+    "delivery.converted",
+    Level.DEBUG,
+    "Body converted",
+    "The body was converted to seven bits for a host without 8BITMIME",
+    "queue_id hostname",
+)
+ROUTE_ALARM = EventKind(
+    "delivery.route-alarm",
+    Level.WARN,
+    "Smarthost refuses us",
+    "The route's own smarthost refuses our sign-in or relaying; its mail is deferred",
+    "id code details",
+)
+ROUTE_SUSPENDED = EventKind(
+    "delivery.route-suspended",
+    Level.WARN,
+    "Route suspended",
+    "Too many first attempts bounced; the route's mail waits",
+    "id reason due",
+)
+ROUTE_RESUMED = EventKind(
+    "delivery.route-resumed", Level.INFO, "Route resumed", "The route's mail goes out again", "id"
+)
+DOUBLE_BOUNCE = EventKind(
+    "delivery.double-bounce",
+    Level.INFO,
+    "Double bounce",
+    "A delivery status notification could not be delivered",
+    "queue_id to",
+)
+DSN_SUCCESS = EventKind(
+    "delivery.dsn-success",
+    Level.INFO,
+    "DSN: success",
+    "A recipient was reported as delivered",
+    "queue_id to hostname code details",
+)
+DSN_TEMP_FAIL = EventKind(
+    "delivery.dsn-temp-fail",
+    Level.INFO,
+    "DSN: delay",
+    "A recipient was reported as delayed",
+    "queue_id to hostname code details next_retry expires total",
+)
+DSN_PERM_FAIL = EventKind(
+    "delivery.dsn-perm-fail",
+    Level.INFO,
+    "DSN: failure",
+    "A recipient was reported as failed",
+    "queue_id to hostname code details",
+)

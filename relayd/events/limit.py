@@ -1,0 +1,19 @@
+"""Limits reached (control-api family `limit`)."""
+
+from __future__ import annotations
+
+from relayd.events.event import EventKind, Level
+
+SIZE_REQUEST = EventKind(
+    "limit.size-request", Level.DEBUG, "Request too large", "The request is over the size limit", "size limit"
+)
+CONCURRENT_CONNECTION = EventKind(
+    "limit.concurrent-connection",
+    Level.WARN,
+    "Too many connections",
+    "The listener has as many connections as it may",
+    "listener_id limit remote_ip",
+)
+TOO_MANY_REQUESTS = EventKind(
+    "limit.too-many-requests", Level.WARN, "Too many requests", "The caller is over its rate", "remote_ip"
+)

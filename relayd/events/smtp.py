@@ -1,0 +1,249 @@
+"""An SMTP or LMTP session as a server (control-api family `smtp`)."""
+
+from __future__ import annotations
+
+from relayd.events.event import EventKind, Level
+
+CONNECTION_START = EventKind(
+    "smtp.connection-start",
+    Level.DEBUG,
+    "SMTP connection started",
+    "A new SMTP connection was started",
+    "listener_id local_port remote_ip remote_port",
+)
+CONNECTION_END = EventKind(
+    "smtp.connection-end", Level.DEBUG, "SMTP connection ended", "The SMTP connection was closed", "elapsed"
+)
+ERROR = EventKind(
+    "smtp.error", Level.DEBUG, "SMTP error", "The session ended with a protocol or network error", "reason"
+)
+CONCURRENCY_LIMIT_EXCEEDED = EventKind(
+    "smtp.concurrency-limit-exceeded",
+    Level.INFO,
+    "Too many connections",
+    "A connection was refused, the limit is reached",
+    "limit remote_ip",
+)
+RATE_LIMIT_EXCEEDED = EventKind(
+    "smtp.rate-limit-exceeded", Level.INFO, "Rate limit exceeded", "The client is over its rate", "limit"
+)
+TIME_LIMIT_EXCEEDED = EventKind(
+    "smtp.time-limit-exceeded", Level.INFO, "Session too slow", "The session ran into a time limit", "reason"
+)
+MESSAGE_PARSE_FAILED = EventKind(
+    "smtp.message-parse-failed",
+    Level.INFO,
+    "Message not well formed",
+    "The message was refused, it breaks the rules of transport",
+    "reason queue_id",
+)
+MESSAGE_TOO_LARGE = EventKind(
+    "smtp.message-too-large", Level.INFO, "Message too large", "The message is over the size limit", "size limit"
+)
+LOOP_DETECTED = EventKind(
+    "smtp.loop-detected",
+    Level.INFO,
+    "Mail loop detected",
+    "The message has passed too many hosts, or this one too often",
+    "total limit",
+)
+TOO_MANY_MESSAGES = EventKind(
+    "smtp.too-many-messages",
+    Level.INFO,
+    "Too many messages in a session",
+    "The session has sent as many messages as it may",
+    "limit",
+)
+EHLO = EventKind("smtp.ehlo", Level.INFO, "SMTP EHLO command", "The remote server sent an EHLO command", "domain")
+HELO = EventKind("smtp.helo", Level.INFO, "SMTP HELO command", "The remote server sent a HELO command", "domain")
+INVALID_EHLO = EventKind(
+    "smtp.invalid-ehlo",
+    Level.INFO,
+    "Invalid EHLO argument",
+    "The remote server sent an EHLO argument that is not acceptable",
+    "domain",
+)
+DID_NOT_SAY_EHLO = EventKind(
+    "smtp.did-not-say-ehlo", Level.DEBUG, "No EHLO yet", "The remote server sent a command before EHLO", ""
+)
+EHLO_EXPECTED = EventKind("smtp.ehlo-expected", Level.DEBUG, "EHLO expected", "LHLO was sent to an SMTP listener", "")
+LHLO_EXPECTED = EventKind(
+    "smtp.lhlo-expected", Level.DEBUG, "LHLO expected", "EHLO or HELO was sent to an LMTP listener", ""
+)
+MAIL_FROM = EventKind(
+    "smtp.mail-from", Level.INFO, "SMTP MAIL FROM command", "The remote server sent a MAIL FROM command", "from_ size"
+)
+MAIL_FROM_UNAUTHENTICATED = EventKind(
+    "smtp.mail-from-unauthenticated",
+    Level.DEBUG,
+    "Authentication required",
+    "MAIL FROM before AUTH on a submission listener",
+    "from_",
+)
+MAIL_FROM_UNAUTHORIZED = EventKind(
+    "smtp.mail-from-unauthorized",
+    Level.DEBUG,
+    "Sender not allowed for the account",
+    "The account may not use this return path",
+    "from_ account_name",
+)
+MAIL_FROM_NOT_ALLOWED = EventKind(
+    "smtp.mail-from-not-allowed", Level.DEBUG, "Sender refused", "The return path is refused by a rule", "from_ id"
+)
+MAIL_FROM_REWRITTEN = EventKind(
+    "smtp.mail-from-rewritten", Level.DEBUG, "Return path rewritten", "A rule replaced the return path", "from_ to id"
+)
+MAIL_FROM_MISSING = EventKind(
+    "smtp.mail-from-missing", Level.DEBUG, "MAIL FROM missing", "RCPT or DATA came before MAIL FROM", ""
+)
+MULTIPLE_MAIL_FROM = EventKind(
+    "smtp.multiple-mail-from", Level.DEBUG, "Second MAIL FROM", "MAIL FROM came inside a transaction", ""
+)
+MAILBOX_DOES_NOT_EXIST = EventKind(
+    "smtp.mailbox-does-not-exist", Level.INFO, "Mailbox does not exist", "The recipient is not known", "to"
+)
+RELAY_NOT_ALLOWED = EventKind(
+    "smtp.relay-not-allowed", Level.INFO, "Relay not allowed", "The client may not send to this domain through us", "to"
+)
+RCPT_TO = EventKind(
+    "smtp.rcpt-to", Level.INFO, "SMTP RCPT TO command", "The remote server sent an RCPT TO command", "to"
+)
+RCPT_TO_DUPLICATE = EventKind(
+    "smtp.rcpt-to-duplicate", Level.DEBUG, "Duplicate recipient", "The recipient was already given", "to"
+)
+RCPT_TO_REWRITTEN = EventKind(
+    "smtp.rcpt-to-rewritten", Level.DEBUG, "Recipient rewritten", "A rule replaced the recipient", "to from_ id"
+)
+RCPT_TO_MISSING = EventKind(
+    "smtp.rcpt-to-missing", Level.DEBUG, "RCPT TO missing", "DATA came before any accepted recipient", ""
+)
+RCPT_TO_REJECTED = EventKind(
+    "smtp.rcpt-to-rejected", Level.INFO, "Recipient refused", "The recipient was refused", "to code reason"
+)
+TOO_MANY_RECIPIENTS = EventKind(
+    "smtp.too-many-recipients",
+    Level.INFO,
+    "Too many recipients",
+    "The transaction has as many recipients as it may",
+    "limit to",
+)
+TOO_MANY_INVALID_RCPT = EventKind(
+    "smtp.too-many-invalid-rcpt",
+    Level.INFO,
+    "Too many errors",
+    "The session was closed, it made too many errors",
+    "limit",
+)
+ACCESS_RULE = EventKind(
+    "smtp.access-rule", Level.INFO, "Access rule applied", "A rule of the access table matched", "id policy reason"
+)
+RAW_INPUT = EventKind("smtp.raw-input", Level.TRACE, "SMTP raw input", "Octets received", "size contents")
+RAW_OUTPUT = EventKind("smtp.raw-output", Level.TRACE, "SMTP raw output", "Octets sent", "size contents")
+VRFY = EventKind("smtp.vrfy", Level.INFO, "SMTP VRFY command", "The remote server sent a VRFY command", "to")
+VRFY_DISABLED = EventKind("smtp.vrfy-disabled", Level.INFO, "VRFY refused", "VRFY is not offered to this session", "")
+EXPN_DISABLED = EventKind("smtp.expn-disabled", Level.INFO, "EXPN refused", "EXPN is not offered to this session", "")
+DSN_DISABLED = EventKind(
+    "smtp.dsn-disabled", Level.DEBUG, "DSN not offered", "A DSN parameter was sent to which it is not offered", ""
+)
+AUTH_NOT_ALLOWED = EventKind(
+    "smtp.auth-not-allowed", Level.INFO, "AUTH not allowed", "AUTH is not offered to this session", "reason"
+)
+AUTH_MECHANISM_NOT_SUPPORTED = EventKind(
+    "smtp.auth-mechanism-not-supported",
+    Level.INFO,
+    "AUTH mechanism not supported",
+    "The mechanism is not offered",
+    "type_",
+)
+AUTH_EXCHANGE_TOO_LONG = EventKind(
+    "smtp.auth-exchange-too-long", Level.DEBUG, "AUTH exchange too long", "The AUTH exchange is over its limit", "limit"
+)
+ALREADY_AUTHENTICATED = EventKind(
+    "smtp.already-authenticated", Level.DEBUG, "Already authenticated", "A second AUTH in the session", ""
+)
+NOOP = EventKind("smtp.noop", Level.DEBUG, "SMTP NOOP command", "The remote server sent a NOOP command", "")
+START_TLS = EventKind("smtp.start-tls", Level.DEBUG, "SMTP STARTTLS command", "TLS was started", "version details")
+START_TLS_UNAVAILABLE = EventKind(
+    "smtp.start-tls-unavailable", Level.DEBUG, "STARTTLS not available", "STARTTLS is not offered here", ""
+)
+START_TLS_ALREADY = EventKind(
+    "smtp.start-tls-already", Level.DEBUG, "TLS already active", "A second STARTTLS in the session", ""
+)
+RSET = EventKind("smtp.rset", Level.DEBUG, "SMTP RSET command", "The remote server sent a RSET command", "")
+QUIT = EventKind("smtp.quit", Level.DEBUG, "SMTP QUIT command", "The remote server sent a QUIT command", "")
+HELP = EventKind("smtp.help", Level.DEBUG, "SMTP HELP command", "The remote server sent a HELP command", "")
+XCLIENT = EventKind(
+    "smtp.xclient", Level.INFO, "XCLIENT command", "A trusted host told the real client", "remote_ip domain"
+)
+COMMAND_NOT_IMPLEMENTED = EventKind(
+    "smtp.command-not-implemented",
+    Level.DEBUG,
+    "Command not implemented",
+    "The command is known but not offered",
+    "contents",
+)
+INVALID_COMMAND = EventKind(
+    "smtp.invalid-command", Level.DEBUG, "Invalid command", "The command is not known", "contents"
+)
+INVALID_SENDER_ADDRESS = EventKind(
+    "smtp.invalid-sender-address",
+    Level.DEBUG,
+    "Invalid sender address",
+    "The return path does not follow the grammar",
+    "from_ reason",
+)
+INVALID_RECIPIENT_ADDRESS = EventKind(
+    "smtp.invalid-recipient-address",
+    Level.DEBUG,
+    "Invalid recipient address",
+    "The recipient does not follow the grammar",
+    "to reason",
+)
+INVALID_PARAMETER = EventKind(
+    "smtp.invalid-parameter",
+    Level.DEBUG,
+    "Invalid parameter",
+    "A parameter of MAIL or RCPT has a bad value",
+    "key value",
+)
+UNSUPPORTED_PARAMETER = EventKind(
+    "smtp.unsupported-parameter",
+    Level.DEBUG,
+    "Unsupported parameter",
+    "A parameter of MAIL or RCPT is not offered",
+    "key",
+)
+SYNTAX_ERROR = EventKind(
+    "smtp.syntax-error", Level.DEBUG, "Syntax error", "The command does not follow the grammar", "contents"
+)
+REQUEST_TOO_LARGE = EventKind(
+    "smtp.request-too-large", Level.INFO, "Line too long", "A command line is over its limit", "limit"
+)
+UNAUTHORIZED_PIPELINING = EventKind(
+    "smtp.unauthorized-pipelining",
+    Level.INFO,
+    "Unauthorised pipelining",
+    "The client sent data before it was its turn",
+    "reason",
+)
+SMUGGLING_ATTEMPT = EventKind(
+    "smtp.smuggling-attempt",
+    Level.INFO,
+    "Bare newline or NUL refused",
+    "The message has a line end that other servers may take for the end of data",
+    "reason",
+)
+HANDLER_ERROR = EventKind(
+    "smtp.handler-error",
+    Level.ERROR,
+    "Internal error in a session",
+    "A bug or a failing part; the client was told to come back",
+    "reason",
+)
+PLUGIN_ERROR = EventKind(
+    "smtp.plugin-error",
+    Level.ERROR,
+    "A plug-in failed",
+    "The plug-in raised an exception; the client was told to come back",
+    "id reason",
+)
