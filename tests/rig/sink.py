@@ -30,7 +30,7 @@ class Delivery:
 
 
 Answer = Callable[[str, str, Delivery], str | None]
-"""(verb, argument, transaction so far) -> a reply line, DROP, or None for the obliging default.  Verb "." is the dot."""
+"""(verb, argument, transaction so far) -> a reply line, DROP, or None for the default.  Verb "." is the final dot."""
 
 
 @dataclass
