@@ -33,7 +33,8 @@ def test_a_5xx_bounces_to_the_sender(relay: StartRelay) -> None:
         assert bounce.return_path == ""
         assert bounce.recipients == ["a@sender.test"]
         parsed, status = report_of(bounce)
-        assert parsed["From"] and "MAILER-DAEMON@relay.test" in parsed["From"]
+        assert parsed["From"]
+        assert "MAILER-DAEMON@relay.test" in parsed["From"]
         assert parsed["Auto-Submitted"].startswith("auto-replied")
         assert "Final-Recipient: rfc822;" in status.replace("; ", ";")
         assert "nobody@receiver.test" in status
