@@ -135,8 +135,8 @@ def test_swaks_signs_in_over_starttls_and_submits(relay: StartRelay, tmp_path: P
                 "account.jane.emails": ["jane@sender.test"],
             },
         )
-        command = [swaks, "--server", "127.0.0.1", "--port", str(port), "-tls", "--auth", "PLAIN", "--auth-user", "jane",
-                   "--from", "jane@sender.test", "--to", "b@receiver.test", "--silent", "2"]  # fmt: skip
+        command = [swaks, "--server", f"127.0.0.1:{port}", "-tls", "--auth", "PLAIN", "--auth-user", "jane"]
+        command += ["--from", "jane@sender.test", "--to", "b@receiver.test", "--silent", "2"]
         refused = subprocess.run([*command, "--auth-password", "wrong"], capture_output=True, text=True, timeout=60)
         assert refused.returncode != 0
         assert "535 5.7.8" in refused.stdout + refused.stderr
