@@ -67,3 +67,10 @@ class Attempter(Protocol):
 
     async def run(self, job: Job, next_hop: NextHop) -> list[Outcome]:
         """Make one attempt."""
+
+
+class BodySide(Protocol):
+    """`relayd.queue`'s Queue as bounces use it."""
+
+    async def open_body(self, message_id: int) -> BodySource:
+        """The octets of a message."""
