@@ -245,7 +245,7 @@ def section(prefix: str, doc: str) -> Callable[[type[T]], type[T]]:
             options.append(
                 Option(
                     field=field.name,
-                    key=key or field.name.rstrip("_").replace("_", "-"),
+                    key=field.name.rstrip("_").replace("_", "-") if key is None else key,
                     kind=kind,
                     default=default,
                     doc=text,
