@@ -1,0 +1,68 @@
+"""One mail transaction: from an accepted MAIL to the reply at the end of data (RFC 5321 §3.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from relayd.mail.envelope import Notify
+from relayd.mail.reply import Reply
+from relayd.reception.client import Client
+
+if TYPE_CHECKING:
+    from relayd.reception.body import BodyBuffer
+    from relayd.reception.policy import Policy
+
+
+@dataclass(slots=True)
+class Accepted:
+    """A recipient that the message will be queued for: given by the client, or put in the place of one that was."""
+
+    address: str
+    notify: frozenset[Notify] | None = None
+    orcpt: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Transaction:
+    """State of one transaction.
+
+    What the listener reads: `normalise` (bare newlines are mended, not refused), `max_line` and `max_size` in octets.
+    What it may write: `refusal`, when the content breaks a rule that only the framing sees (a bare newline, a line over
+    `max_line`); `Reception.finish` then answers with it and nothing is queued.
+
+    id: the queue id.  given: RCPT commands answered 250, repeated ones included (LMTP answers each of them).
+    accepted: recipients given by the client, once each; replaced: those of them that stood for others; expanded: the
+    others.  held: why the message must wait for an operator, or None.
+    """
+
+    client: Client
+    policy: Policy
+    id: int
+    started: float
+    return_path: str
+    body: BodyBuffer
+    trusted: bool
+    announced_size: int = 0
+    smtputf8: bool = False
+    ret: str | None = None
+    envid: str | None = None
+    normalise: bool = False
+    max_line: int = 65536
+    max_size: int = 0
+    recipients: list[Accepted] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    originals: list[str] = field(default_factory=list)
+    given: list[str] = field(default_factory=list)
+    accepted: int = 0
+    replaced: int = 0
+    expanded: int = 0
+    redirect: tuple[str, ...] = ()
+    held: str | None = None
+    refusal: Reply | None = None
+    closed: bool = False
+
+    @property
+    def size(self) -> int:
+        """Octets of content taken so far."""
+        return self.body.size
