@@ -1,6 +1,6 @@
 """`sendmail`: the command that programs know, as far as they rely on it.
 
-No click here: the options are older than getopt's habits (`-oi`, `-bs`, `-fADDRESS`), and cron starts it for every mail.
+No click here: the options are older than getopt (`-oi`, `-bs`, `-fADDRESS`), and cron starts it for every mail.
 """
 
 from __future__ import annotations

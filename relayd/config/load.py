@@ -155,7 +155,8 @@ class _Loading:
             if section.is_record and path[:-1] == prefix:
                 self.values.setdefault((section.prefix, path[-1]), {})
                 return
-            if prefix[: len(path)] == path:
+            inside = [section.prefix] if section.is_record else [f"{section.prefix}.{o.key}" for o in section.options]
+            if any(key.startswith(dotted(path) + ".") for key in inside):
                 return
         self.problems.append(self._at(path, explain_unknown(path, {}, self.sections)))
 

@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
+from relayd.delivery import options as delivery
+from relayd.listener import options as listener
 from relayd.mail import options as mail
 from relayd.options import Raw, Section, section_of
+from relayd.reception import options as reception
+from relayd.routing import options as routing
 
-MODULES: tuple[ModuleType, ...] = (mail,)
+MODULES: tuple[ModuleType, ...] = (mail, listener, reception, routing, delivery)
 """The modules of declarations, in the order of the generated file."""
 
 
