@@ -70,8 +70,11 @@ class Daemon:
             lines.append(f"{key} = {toml_value(value)}")
         self.config.write_text("\n".join(lines) + "\n")
 
-    def start(self, *, wait: bool = True, prefix: tuple[str, ...] = ()) -> Daemon:
-        """Start it; with `wait` return once it is ready.  `prefix` goes in front of the command (strace, prlimit)."""
+    def start(self, *, wait: bool = True, prefix: tuple[str, ...] = (), pass_fds: tuple[int, ...] = ()) -> Daemon:
+        """Start it; with `wait` return once it is ready.
+
+        `prefix` goes in front of the command (strace, a shell); `pass_fds` stay open in it.
+        """
         self.write_config()
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
@@ -80,6 +83,7 @@ class Daemon:
                 stderr=subprocess.STDOUT,
                 cwd=_ROOT,
                 env={**os.environ, **self.environment},
+                pass_fds=pass_fds,
             )
         if wait:
             self.wait_ready()
