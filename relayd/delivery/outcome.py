@@ -92,9 +92,9 @@ class Row:
         """Whether the rule is about this reply.  `codes` and `enhanced` are alternatives of one another."""
         if self.stages and stage not in self.stages:
             return False
-        if self.codes or self.enhanced:
-            if reply.code not in self.codes and reply.enhanced not in self.enhanced:
-                return False
+        either = self.codes or self.enhanced
+        if either and reply.code not in self.codes and reply.enhanced not in self.enhanced:
+            return False
         if self.classes and str(reply.code)[:1] not in self.classes:
             return False
         return (smarthost or not self.smarthost) and (after_accepted or not self.after_accepted)

@@ -15,62 +15,16 @@ connection; every phase moves its deadline (RFC 5321 §4.5.3.2).  LMTP gives one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
 
+from relayd.delivery.exchange import NOTHING, ONE_WRITE, Answers, Content, Transaction, stuffed
 from relayd.delivery.options import TimeoutOptions
 from relayd.mail.reply import Reply
 from relayd.smtp.framing import DotStuffer
 from relayd.smtp.replies import ProtocolError, ReplyParser
 
-ONE_WRITE = 65536
-"""Messages up to this size go in one write; larger ones in blocks of it."""
-
 _QUIT_WAIT = 5.0
-
-
-class Content(Protocol):
-    """The octets of a message.  data: all of them when they are in memory.  size: how many there are."""
-
-    @property
-    def data(self) -> bytes | None: ...
-
-    @property
-    def size(self) -> int: ...
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """All octets from the first, in blocks of about ONE_WRITE; may be asked for again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transaction:
-    """What is sent: complete command lines with CRLF, and the message."""
-
-    mail: bytes
-    rcpts: Sequence[bytes]
-    content: Content
-
-
-@dataclass(slots=True)
-class Answers:
-    """What came back, as far as it came.
-
-    mail, rcpts: in order sent.  data: a refusal of DATA, or one in the middle of the message.  final: to the end of
-    the message: one, or with LMTP one per accepted recipient.  lost: why the connection broke, "" when it did not.
-    garbage: it broke because the peer does not speak SMTP.  dot_sent: the end of the message was written.
-    silent: nothing at all came back.
-    """
-
-    mail: Reply | None = None
-    rcpts: list[Reply] = field(default_factory=list)
-    data: Reply | None = None
-    final: list[Reply] = field(default_factory=list)
-    lost: str = ""
-    garbage: bool = False
-    dot_sent: bool = False
-    silent: bool = True
 
 
 class _Step(Enum):
@@ -155,7 +109,7 @@ class TransactionProtocol(asyncio.Protocol):
 
     async def probe(self, mail: bytes, rcpt: bytes) -> Answers:
         """MAIL, RCPT and RSET: would this recipient be taken?"""
-        self._transaction = Transaction(mail=mail, rcpts=[rcpt], content=_NOTHING)
+        self._transaction = Transaction(mail=mail, rcpts=[rcpt], content=NOTHING)
         self._probing = True
         lines = self._begin()
         if self._pipelining:
@@ -332,6 +286,8 @@ class TransactionProtocol(asyncio.Protocol):
             self._after_rcpt(len(answers.rcpts))
         elif step is _Step.FINAL:
             answers.final.append(reply)
+            if self._chunking and not reply.is_positive:
+                self._reset_needed = True  # RFC 3030 §3: a refused chunk leaves the transaction open
             if not self._lmtp or len(answers.final) >= self._accepted:
                 self._wake()
         elif step is _Step.DATA:
@@ -469,26 +425,3 @@ class TransactionProtocol(asyncio.Protocol):
             if self._step is not _Step.QUIT:
                 self._lose(f"no answer to {self._step.name} in time")
             self._transport.abort()
-
-
-class _Nothing:
-    """The content of a probe."""
-
-    data = b""
-    size = 0
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """None."""
-        return
-        yield b""
-
-
-_NOTHING = _Nothing()
-
-
-def stuffed(data: bytes) -> bytes:
-    """A whole message as it stands between 354 and the final reply (RFC 5321 §4.5.2)."""
-    if b"\n." not in data and data[:1] != b"." and data[-2:] == b"\r\n":
-        return data + b".\r\n"
-    stuffer = DotStuffer()
-    return stuffer.feed(data) + stuffer.finish()

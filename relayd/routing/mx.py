@@ -82,16 +82,3 @@ def _nat64(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-
-
-def parse_literal(domain: str) -> str | None:
-    """The address inside a literal "[192.0.2.1]" or "[IPv6:2001:db8::1]" (RFC 5321 §4.1.3); None when there is none."""
-    if not (domain.startswith("[") and domain.endswith("]")):
-        return None
-    text = domain[1:-1]
-    if text[:5].lower() == "ipv6:":
-        text = text[5:]
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from relayd.mail.address import AddressError, a_label
 from relayd.routing.next_hop import NextHop, Protocol, TlsMode
 from relayd.routing.options import OutboundOptions, RouteOptions
 
@@ -36,13 +37,17 @@ class Router:
     ) -> None:
         self._outbound = outbound
         self._routes = {id: route_of(id, options) for id, options in (routes or {}).items()}
-        self._domains = {domain.lower().rstrip("."): self._named(word) for domain, word in (domains or {}).items()}
+        self._domains = {
+            _a_label(domain.lower().rstrip(".")): self._named(word) for domain, word in (domains or {}).items()
+        }
         self._default = self._named(outbound.next_hop)
         self._direct: dict[str, NextHop] = {}
 
     def destination(self, address: str) -> str:
         """The `key` of the address's next hop."""
         domain = address.rpartition("@")[2].lower()
+        if not domain.isascii():
+            domain = _a_label(domain)
         named = self._domains.get(domain, self._default) if self._domains else self._default
         return domain if named is None else named.key
 
@@ -101,6 +106,14 @@ class Router:
             found = NextHop(key=domain, host=domain, port=self._outbound.port, use_mx=not literal)
             self._direct[domain] = found
         return found
+
+
+def _a_label(domain: str) -> str:
+    """The name that the DNS knows; what is no name stays as it is, and no host will be found for it."""
+    try:
+        return a_label(domain)
+    except AddressError:
+        return domain
 
 
 def route_of(id: str, options: RouteOptions) -> NextHop:

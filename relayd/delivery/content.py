@@ -1,0 +1,66 @@
+"""The octets of a job's message as one host needs them: from memory or streamed, as they are or in seven bits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
+
+from relayd.delivery.exchange import ONE_WRITE
+from relayd.queue.message import Job
+
+
+class BodySource(Protocol):
+    """A queued body as the store opens it.  data: the octets when they are few, else they are read in blocks."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def data(self) -> bytes | None: ...
+
+    async def read(self, n: int) -> bytes:
+        """The next octets, at most `n`; b"" at the end.  Raises OSError."""
+
+    async def close(self) -> None:
+        """Done."""
+
+
+OpenBody = Callable[[int], Awaitable[BodySource]]
+"""Opens the body of a message by its id."""
+
+
+class QueuedContent:
+    """The message of one job; opened at most once for each transaction that streams it."""
+
+    def __init__(self, message_id: int, size: int, data: bytes | None, open_body: OpenBody) -> None:
+        self._message_id = message_id
+        self._open_body = open_body
+        self.size = size
+        self.data = data
+
+    @classmethod
+    async def of(cls, job: Job, open_body: OpenBody) -> QueuedContent:
+        """What the job brings in memory, else what the store has.  Raises OSError."""
+        body = job.body
+        if body is not None and isinstance(body.content, bytes):
+            content = body.content[body.offset :] if body.offset else body.content
+            data = body.head + content if body.head else content
+            return cls(job.message.id, len(data), data, open_body)
+        source = await open_body(job.message.id)
+        try:
+            return cls(job.message.id, source.size, source.data, open_body)
+        finally:
+            await source.close()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The octets in blocks."""
+        if self.data is not None:
+            for start in range(0, len(self.data), ONE_WRITE):
+                yield self.data[start : start + ONE_WRITE]
+            return
+        source = await self._open_body(self._message_id)
+        try:
+            while block := await source.read(ONE_WRITE):
+                yield block
+        finally:
+            await source.close()
