@@ -203,19 +203,23 @@ class Queue:
         `generated` is not queued.  Does not give up: until it can write, no new job is leased.
         Raises QueueUnavailable only when the database is broken.
         """
-        while True:
-            try:
-                await self._settle(job, outcomes, generated)
-                return
-            except (DatabaseBroken, QueueUnavailable):
-                raise
-            except (DatabaseError, BlobError):
-                self._unrecorded += 1
+        failing = False
+        try:
+            while True:
                 try:
+                    await self._settle(job, outcomes, generated)
+                    return
+                except (DatabaseBroken, QueueUnavailable):
+                    raise
+                except (DatabaseError, BlobError):
+                    if not failing:
+                        failing = True
+                        self._unrecorded += 1
                     await self.retry_delay(_RETRY)
-                finally:
-                    self._unrecorded -= 1
-                    self.on_change()
+        finally:
+            if failing:
+                self._unrecorded -= 1
+                self.on_change()
 
     async def _settle(self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage]) -> None:
         key = (job.message.id, job.destination)
@@ -275,6 +279,11 @@ class Queue:
         except (DatabaseError, BlobError) as error:
             raise _unavailable(error) from error
 
+    @property
+    def unrecorded(self) -> int:
+        """Outcomes that the database did not take yet; while there are any, no new attempt may start."""
+        return self._unrecorded
+
     # Looking
 
     async def list(
@@ -319,6 +328,7 @@ class Queue:
         await self.database.write(lambda connection: pause.keep(connection, note))
         self._state.pause = note
         events.PAUSED(self._span, account_name=by, reason=reason)
+        self.on_change()
 
     async def resume(self, by: str) -> None:
         """Attempt again."""
@@ -334,6 +344,7 @@ class Queue:
         note = Suspension(destination=destination, until=until, since=self._clock(), by=by, reason=reason)
         await self.database.write(lambda connection: pause.keep(connection, note))
         self._state.suspensions[destination] = note
+        self.on_change()
 
     async def unsuspend(self, destination: str) -> None:
         """Lift a suspension."""
