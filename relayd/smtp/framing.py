@@ -1,0 +1,156 @@
+"""Framing of message content: DATA both ways, BDAT chunks (RFC 5321 §4.5.2, RFC 3030).
+
+Only CRLF "." CRLF ends DATA, and "." CRLF at its very start.  A bare CR, a bare LF or a NUL is a violation, whatever
+stands around it, in DATA and BDAT alike: a peer that reads such an octet as a line end would see another message than
+we do (SMTP smuggling).  `normalise` makes CRLF of bare CR and LF instead and drops NUL; an end of data that comes to be
+so is content, and `DotStuffer` sends it as content.
+
+Chunks are worked on as a whole, by search, split and replace; no line of clean content is looked at by itself.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+_END = b"\r\n.\r\n"
+_HELD = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
+"""What may be the beginning of an end of data, longest first."""
+
+
+class Violation(Enum):
+    """What content must not hold; the value is the text for the peer."""
+
+    BARE_LF = "bare <LF> received, lines must end in <CR><LF>"
+    BARE_CR = "bare <CR> received, lines must end in <CR><LF>"
+    NUL = "<NUL> received"
+
+
+class _Content:
+    """What both decoders know of the content so far.
+
+    violation: the first that was found, None in normalise mode.  repaired: normalise mode had to change something.
+    longest_line: octets of the longest line without its CRLF.  total: decoded octets.
+    """
+
+    def __init__(self, *, normalise: bool = False, max_line: int = 65536) -> None:
+        self.violation: Violation | None = None
+        self.repaired = False
+        self.longest_line = 0
+        self.total = 0
+        self._normalise = normalise
+        self._max_line = max_line
+        self._line = 0
+
+    @property
+    def line_too_long(self) -> bool:
+        """A line is longer than max_line."""
+        return self.longest_line > self._max_line
+
+    def _take(self, content: bytes) -> bytes:
+        """Look at decoded content that does not end between CR and LF; what is to be passed on."""
+        if not content:
+            return content
+        lines = content.splitlines()
+        closed = len(lines) if content[-1] in b"\r\n" else len(lines) - 1
+        # each CRLF adds two octets to those of the lines; a bare CR or LF adds one
+        if len(content) - 2 * closed != len(b"".join(lines)) or b"\0" in content:
+            content = self._violated(content)
+            if self._normalise:
+                return self._take(content)
+        first = len(lines[0]) + self._line
+        self.longest_line = max(self.longest_line, first, *map(len, lines))
+        if closed == len(lines):
+            self._line = 0
+        else:
+            self._line = first if len(lines) == 1 else len(lines[-1])
+        self.total += len(content)
+        return content
+
+    def _violated(self, content: bytes) -> bytes:
+        if self._normalise:
+            self.repaired = True
+            content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+            return content.replace(b"\0", b"")  # last, or a cut between CR NUL and LF would make a difference
+        if self.violation is None:
+            rest = content.replace(b"\r\n", b"")
+            places = {
+                rest.find(octet): violation
+                for octet, violation in ((b"\n", Violation.BARE_LF), (b"\r", Violation.BARE_CR), (b"\0", Violation.NUL))
+                if octet in rest
+            }
+            self.violation = places[min(places)]
+        return content
+
+
+class DataDecoder(_Content):
+    """What follows the 354: dots unstuffed, end found, newlines checked.  One decoder per message."""
+
+    def __init__(self, *, normalise: bool = False, max_line: int = 65536) -> None:
+        super().__init__(normalise=normalise, max_line=max_line)
+        self._tail = b"\r\n"  # as if a line had just ended: a dot at the very start is one at the start of a line
+        self._virtual = 2
+
+    def feed(self, chunk: bytes) -> tuple[bytes, bytes | None]:
+        """(decoded octets, None), or at the end of data (decoded octets, octets behind the final dot's CRLF).
+
+        The decoder takes nothing after the end.
+        """
+        buffer = self._tail + chunk
+        rest: bytes | None = None
+        place = buffer.find(b"\r\n.")
+        end = buffer.find(_END, place) if place >= 0 else -1
+        if end >= 0:
+            content, rest, self._tail = buffer[: end + 2], buffer[end + 5 :], b""
+        else:
+            held = next((len(each) for each in _HELD if buffer.endswith(each)), 0)
+            content = buffer[:-held] if held else buffer
+            self._tail = buffer[-held:] if held else b""
+        if place >= 0:
+            content = content.replace(b"\r\n.", b"\r\n")
+        if self._virtual and content:
+            content, self._virtual = content[2:], 0
+        return self._take(content), rest
+
+
+class ChunkDecoder(_Content):
+    """The content of BDAT chunks, checked as DATA is.  One decoder per message."""
+
+    def __init__(self, *, normalise: bool = False, max_line: int = 65536) -> None:
+        super().__init__(normalise=normalise, max_line=max_line)
+        self._cr = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Octets of a chunk, any part of it; what is to be passed on."""
+        buffer = self._cr + chunk if self._cr else chunk
+        self._cr = b""
+        if buffer.endswith(b"\r"):
+            buffer, self._cr = buffer[:-1], b"\r"
+        return self._take(buffer)
+
+    def finish(self) -> bytes:
+        """After the last chunk: what had to wait for its next octet."""
+        held, self._cr = self._cr, b""
+        return self._take(held)
+
+
+class DotStuffer:
+    """Content on its way out by DATA: a dot is put before each dot that begins a line (RFC 5321 §4.5.2)."""
+
+    def __init__(self) -> None:
+        self._last = b"\r\n"  # the last two octets sent
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The next octets of the content as they are sent."""
+        if not chunk:
+            return b""
+        stuffed = chunk.replace(b"\r\n.", b"\r\n..")
+        if chunk[0] == 0x2E and self._last == b"\r\n":
+            stuffed = b"." + stuffed
+        elif chunk[:2] == b"\n." and self._last[-1:] == b"\r":
+            stuffed = b"\n." + stuffed[1:]
+        self._last = chunk[-2:] if len(chunk) > 1 else self._last[-1:] + chunk
+        return stuffed
+
+    def finish(self) -> bytes:
+        """The end of data, after a CRLF where the content does not end in one."""
+        return b".\r\n" if self._last == b"\r\n" else _END
