@@ -112,11 +112,9 @@ def _print_routes(routes: dict[str, Any]) -> None:
 
 
 def _print_schedule(schedule: dict[str, Any]) -> None:
-    from relayd.options import format_duration
-
     click.echo()
     rows = [
-        [str(each["attempt"]), format_duration(each["delay"]), _age(each["age"]), each["note"]]
+        [str(each["attempt"]), _age(each["delay"]), _age(each["age"]), each["note"]]
         for each in _shortened(schedule["attempts"])
     ]
     title = f"Retry schedule (expires after {schedule['expire']})"

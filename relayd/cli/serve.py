@@ -11,6 +11,8 @@ import click
 from relayd.cli.failure import BAD_CONFIG, Failure
 from relayd.cli.where import config_option, where
 from relayd.config.configuration import Config
+from relayd.config.development import ADMIN, create_admin
+from relayd.config.places import data_directory
 from relayd.mail.options import ServerOptions
 
 
@@ -25,6 +27,14 @@ def serve() -> int:
     from relayd.daemon import Daemon
 
     config = where().load()
+    if config.path is None:
+        secret = create_admin(data_directory(config))
+        if secret is not None:
+            print(
+                f'relayd: the control socket\'s user is "{ADMIN}", its secret {secret} (not shown again)',
+                file=sys.stderr,
+            )
+            config = where().load()
     for warning in config.warnings:
         print(f"relayd: warning: {warning.render(config.path)}", file=sys.stderr)
     return run_loop(config, lambda: Daemon(config).run())

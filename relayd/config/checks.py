@@ -8,6 +8,7 @@ from pathlib import Path
 
 from relayd.config.configuration import Config, Problem
 from relayd.config.listeners import check_listeners
+from relayd.directory.options import AccountOptions, FallbackAdminOptions
 from relayd.listener.options import ListenerOptions
 from relayd.mail.options import ServerOptions
 from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions
@@ -19,6 +20,7 @@ def check(config: Config) -> list[Problem]:
     return [
         *_check_server(config),
         *check_listeners(config),
+        *_check_accounts(config),
         *_check_relaying(config),
         *_check_known_recipients(config),
         *_check_access(config),
@@ -32,6 +34,18 @@ def _check_server(config: Config) -> Iterator[Problem]:
     if server.postmaster is None:
         text = "is not set: mail to postmaster, double bounces and alerts have no place to go"
         yield Problem("server.postmaster", text, fatal=False)
+
+
+def _check_accounts(config: Config) -> Iterator[Problem]:
+    admin = config.section(FallbackAdminOptions)
+    if (admin.user is None) != (admin.secret is None):
+        missing = "secret" if admin.secret is None else "user"
+        text = "is missing: the fallback administrator has both user and secret"
+        yield Problem(f"authentication.fallback-admin.{missing}", text)
+    for name, account in config.records(AccountOptions).items():
+        if not account.emails and account.type_ == "individual":
+            text = "is not set: the account can send with an empty return path only"
+            yield Problem(f"account.{name}.emails", text, fatal=False)
 
 
 def _check_relaying(config: Config) -> Iterator[Problem]:

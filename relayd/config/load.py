@@ -13,6 +13,7 @@ from typing import Any
 
 from relayd.config.checks import check
 from relayd.config.configuration import Config, ConfigError, Problem
+from relayd.config.development import with_development_admin
 from relayd.config.keylines import Path as KeyPath
 from relayd.config.keylines import key_lines
 from relayd.config.nearest import explain_unknown
@@ -42,6 +43,8 @@ def load(
     if loading.problems:
         raise ConfigError(path, loading.problems)
     config = with_data_dir(loading.config(), environ)
+    if path is None:
+        config = with_development_admin(config)
     found = [loading.placed(problem) for problem in check(config)]
     errors = [problem for problem in found if problem.fatal]
     if errors:

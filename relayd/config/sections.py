@@ -6,14 +6,28 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
+from relayd.control import options as control
 from relayd.delivery import options as delivery
+from relayd.directory import options as directory
 from relayd.listener import options as listener
 from relayd.mail import options as mail
 from relayd.options import Raw, Section, section_of
+from relayd.queue import options as queue
 from relayd.reception import options as reception
 from relayd.routing import options as routing
+from relayd.telemetry import options as telemetry
 
-MODULES: tuple[ModuleType, ...] = (mail, listener, reception, routing, delivery)
+MODULES: tuple[ModuleType, ...] = (
+    mail,
+    listener,
+    control,
+    directory,
+    reception,
+    queue,
+    routing,
+    delivery,
+    telemetry,
+)
 """The modules of declarations, in the order of the generated file."""
 
 
