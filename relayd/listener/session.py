@@ -81,7 +81,8 @@ class RelaySMTP(SessionProtocol):
         self._counted = setting.counts.enter(setting.options.max_connections)
         if setting.options.tls_implicit and isinstance(transport, asyncio.Transport):
             transport.pause_reading()  # what comes belongs to the handshake
-        transport.max_size = 1 << 16  # type: ignore[attr-defined]  # asyncio allocates 256 KiB for each read otherwise
+        if hasattr(transport, "max_size"):  # asyncio would allocate 256 KiB for each read; uvloop's has no such size
+            transport.max_size = 1 << 16
         super().connection_made(transport)
         setting.sessions.add(self)
 
