@@ -1,0 +1,130 @@
+"""Writing what became of an attempt, together with the reports that are due for it.
+
+Who ends a recipient first counts it: an outcome for a recipient that is no longer pending, or whose message an operator
+removed meanwhile, changes nothing.  So settling twice is harmless, and the invariant holds whatever an operator did
+while the attempt ran.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from relayd.database.interface import Connection
+from relayd.queue import enqueue, leases, rows
+from relayd.queue.message import Job, Outcome, Result
+
+_COUNTED = {
+    Result.DELIVERED: "delivered",
+    Result.RELAYED: "delivered",
+    Result.BOUNCED: "bounced",
+    Result.EXPIRED: "expired",
+}
+_ENDED = {
+    Result.DELIVERED: rows.COMPLETED,
+    Result.RELAYED: rows.COMPLETED,
+    Result.BOUNCED: rows.PERM_FAIL,
+    Result.EXPIRED: rows.PERM_FAIL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """One job's outcomes.  whole: the job held all the recipients the message had when it was leased."""
+
+    job: Job
+    outcomes: Sequence[Outcome]
+    generated: Sequence[enqueue.Prepared]
+    node: int
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """applied: outcomes that changed something.  finished: the message is gone, its file can be removed."""
+
+    applied: int
+    finished: bool
+
+
+def settle(connection: Connection, settlements: Sequence[Settlement]) -> list[Settled]:
+    """Write the outcomes of jobs."""
+    counts: dict[str, int] = {}
+    answers = [_settle_one(connection, each, counts) for each in settlements]
+    rows.count(connection, counts.items())
+    return answers
+
+
+def _settle_one(connection: Connection, each: Settlement, counts: dict[str, int]) -> Settled:
+    id = each.job.message.id
+    current = {
+        number: (state, attempts, owner)
+        for number, state, attempts, owner in connection.execute(
+            "SELECT number, state, attempts, lease_owner FROM recipients WHERE message_id = ? AND state IN (0, 2)",
+            (id,),
+        )
+    }
+    applied = 0
+    ended: list[Sequence[Any]] = []
+    deferred: list[Outcome] = []
+    for outcome in each.outcomes:
+        row = current.get(outcome.number)
+        if row is None:
+            continue  # somebody else ended it first
+        if outcome.result is Result.DEFERRED:
+            if row[2] == each.node:
+                deferred.append(outcome)
+            continue
+        del current[outcome.number]
+        name = _COUNTED[outcome.result]
+        counts[name] = counts.get(name, 0) + 1
+        ended.append((_ENDED[outcome.result], outcome.status or str(outcome.reply), id, outcome.number))
+    applied = len(ended) + len(deferred)
+    if ended:
+        connection.executemany(
+            "UPDATE recipients SET state = ?, status = ?, waiting = 0, lease_owner = NULL, lease_until = NULL"
+            " WHERE message_id = ? AND number = ?",
+            ended,
+        )
+    if deferred:
+        _defer(connection, id, deferred)
+    if applied and each.generated:
+        enqueue.insert(connection, each.generated)
+    if ended and not current:
+        delete_message(connection, id)
+        return Settled(applied, finished=True)
+    return Settled(applied, finished=False)
+
+
+def _defer(connection: Connection, id: int, outcomes: Sequence[Outcome]) -> None:
+    """Let recipients wait for their next attempt."""
+    connection.executemany(
+        # An attempt that was never made leaves no mark: count and state are as before it.
+        "UPDATE recipients SET state = iif(?1 AND attempts <= 1, state, 2), attempts = max(attempts - ?1, 0),"
+        " next_attempt = coalesce(?2, next_attempt),"
+        " next_notify = iif(?3 IS NULL, next_notify, iif(?3 > 1e300, NULL, ?3)),"
+        " destination = coalesce(?4, destination), status = iif(?5 = '', status, ?5)"
+        " WHERE message_id = ?6 AND number = ?7",
+        [
+            (
+                1 if each.uncounted else 0,
+                each.next_attempt,
+                None if each.next_notify is None else min(each.next_notify, math.inf),
+                each.destination,
+                each.status,
+                id,
+                each.number,
+            )
+            for each in outcomes
+        ],
+    )
+    leases.rejoin(connection, id, [each.number for each in outcomes])
+
+
+def delete_message(connection: Connection, id: int) -> None:
+    """Remove every row of a message."""
+    connection.execute("DELETE FROM recipients WHERE message_id = ?", (id,))
+    connection.execute("DELETE FROM bodies WHERE message_id = ?", (id,))
+    connection.execute("DELETE FROM messages WHERE id = ?", (id,))
