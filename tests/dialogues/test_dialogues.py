@@ -13,6 +13,7 @@ from relayd.listener.options import ErrorLimitOptions, ListenerOptions
 from relayd.options import parse_network
 from tests.dialogues.transcript import play, read_transcript
 from tests.rig.listener import Live, listening, live
+from tests.rig.reception import real_reception
 from tests.rig.reception_stub import StubReception
 
 HERE = Path(__file__).parent
@@ -45,11 +46,23 @@ def error_limits(settings: dict[str, str]) -> ErrorLimitOptions:
     return ErrorLimitOptions(errors=int(settings.get("errors", 20)))
 
 
-@pytest.fixture(params=[serve_stub], ids=["stub"])
-def serve(request: pytest.FixtureRequest) -> Serve:
-    """What makes a server from a transcript's settings."""
-    chosen: Serve = request.param
-    return chosen
+@pytest.fixture(params=["stub", "real"])
+def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Serve:
+    """What makes a server from a transcript's settings: before a stub, before the real reception."""
+
+    @contextlib.asynccontextmanager
+    async def serve_real(settings: dict[str, str]) -> AsyncIterator[Live]:
+        reception, _queue = real_reception(
+            tmp_path,
+            trusted="trusted" in settings,
+            normalise="normalise" in settings,
+            max_line=int(settings.get("max-line", 65536)),
+        )
+        async with live(reception, listener_options(settings), errors=error_limits(settings)) as server:
+            yield server
+        await reception.close()
+
+    return serve_real if request.param == "real" else serve_stub
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in HERE.glob("*.txt")))
