@@ -258,10 +258,14 @@ def _orcpt(value: str | None, smtputf8: bool) -> str:
 
 
 def _decoded(keyword: str, value: str) -> str:
+    """RFC 3461 §4.2, §4.4: what xtext stands for must be printable US-ASCII."""
     try:
-        return decode_xtext(value)
+        text = decode_xtext(value)
     except XtextError as error:
         raise _bad_value(keyword) from error
+    if not (text.isascii() and text.isprintable()):
+        raise _bad_value(keyword)
+    return text
 
 
 def _address_refused(error: AddressError, enhanced: str) -> SyntaxRefused:
