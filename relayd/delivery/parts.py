@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from relayd.blobs.source import BodySource
 from relayd.queue.message import Job, NewMessage, Outcome
 from relayd.routing.next_hop import NextHop
 

@@ -24,7 +24,7 @@ from relayd.delivery.due import INTERNAL, conclude, failed, postponed, retried, 
 from relayd.delivery.lanes import Lane, Lanes, LaneStats
 from relayd.delivery.leasing import IDLE, Leasing
 from relayd.delivery.parts import Attempter, QueueSide, RouterSide
-from relayd.delivery.recording import Recorder
+from relayd.delivery.recording import MOST, Recorder
 from relayd.delivery.statements import state
 from relayd.events import delivery as events
 from relayd.events.event import EventStream, Span
@@ -185,6 +185,8 @@ class Scheduler:
         self._breaker.options = settings.breaker
         self._lanes.resize(settings.concurrency)
         self.router = router
+        self._bounces.router = router
+        self._bounces.schedule = settings.schedule
         self.changed()
 
     def changed(self) -> None:
@@ -218,7 +220,7 @@ class Scheduler:
             and not self.stalled
             and self._queue.paused is None
             and self._may_attempt()
-            and len(self._active) - self._lanes.waiting < self._lanes.options.total + self._recorder.most
+            and len(self._active) - self._lanes.waiting < self._lanes.options.total + MOST
         )
 
     def _start_more(self) -> None:
@@ -325,6 +327,7 @@ class Scheduler:
                 concluded = [retried(each, self._settings.schedule, now, self._chance()) for each in concluded]
         if await self._recorder.record(job, concluded, generated):
             state(self._span, job, concluded)
+            self._bounces.undeliverable(job.message, concluded)
 
     async def _judge(self, job: Job, outcomes: list[Outcome], now: float) -> None:
         """Tell the breaker of first attempts; suspend the route when it says so."""

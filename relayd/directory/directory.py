@@ -88,7 +88,9 @@ class Directory:
         for every sign-in, the account's own or another.
         """
         entry = self._entries.get(login)
-        mark = hmac.digest(self._key, f"{len(login)}:{login}:{secret}".encode("utf-8", "surrogateescape"), hashlib.sha256)
+        mark = hmac.digest(
+            self._key, f"{len(login)}:{login}:{secret}".encode("utf-8", "surrogateescape"), hashlib.sha256
+        )
         now = self._clock()
         remembered = self._good.get(mark)
         if remembered is not None and remembered[1] is entry and 0 <= now - remembered[0] < REMEMBERED_FOR:

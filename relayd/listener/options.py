@@ -64,7 +64,14 @@ def _not_a_bind() -> Bind:
     raise OptionError('expected "address:port", "[IPv6 address]:port" or "unix:/path"')
 
 
+def _file_mode(value: Raw) -> int:
+    if isinstance(value, str) and re.fullmatch(r"0?[0-7]{3}", value):
+        return int(value, 8)
+    raise OptionError('expected an octal mode such as "0660"')
+
+
 BIND = Kind("bind address", parse_bind)
+FILE_MODE = Kind("file mode", _file_mode)
 
 
 @section("server.listener.<id>", "Where relayd listens, and what it offers there.")
@@ -78,7 +85,9 @@ class ListenerOptions:
         'Addresses: "0.0.0.0:25", "[::]:25", "unix:/run/relayd/lmtp.sock".',
         example=["0.0.0.0:25", "[::]:25"],
     )
-    protocol: str = option(choice("smtp", "lmtp", "http"), "smtp", "LMTP is refused on port 25; http is the control socket.")
+    protocol: str = option(
+        choice("smtp", "lmtp", "http"), "smtp", "LMTP is refused on port 25; http is the control socket."
+    )
     role: str = option(
         choice("mx", "submission", "submit"),
         "mx",
@@ -91,9 +100,7 @@ class ListenerOptions:
     max_connections_per_address: int = option(
         integer(1), 50, "Connections at once of one address (IPv6: of one /64); trusted networks do not count."
     )
-    xclient: tuple[Network, ...] = option(
-        NETWORKS, [], "Networks that may send XCLIENT.", example=["192.0.2.10"]
-    )
+    xclient: tuple[Network, ...] = option(NETWORKS, [], "Networks that may send XCLIENT.", example=["192.0.2.10"])
     tls_implicit: bool = option(BOOLEAN, False, "TLS from the first octet (port 465).", key="tls.implicit")
     proxy_protocol: tuple[Network, ...] = option(
         NETWORKS,
@@ -101,9 +108,7 @@ class ListenerOptions:
         "Load balancers. When given, each connection must come from one and start with a PROXY header, v1 or v2.",
         example=["192.0.2.20"],
     )
-    socket_mode: int = option(
-        Kind("file mode", lambda value: _file_mode(value)), "0666", "Mode of a Unix socket, octal."
-    )
+    socket_mode: int = option(FILE_MODE, "0666", "Mode of a Unix socket, octal.")
 
     def __post_init__(self) -> None:
         if self.protocol == "lmtp" and any(each.port == 25 for each in self.bind):
@@ -112,12 +117,6 @@ class ListenerOptions:
             raise OptionError('bind: expected "unix:/path" for role = "submit"')
         if self.protocol == "lmtp" and self.role != "mx":
             raise OptionError('role: expected "mx" where the protocol is lmtp')
-
-
-def _file_mode(value: Raw) -> int:
-    if isinstance(value, str) and re.fullmatch(r"0?[0-7]{3}", value):
-        return int(value, 8)
-    raise OptionError('expected an octal mode such as "0660"')
 
 
 @section("certificate.<id>", "Certificates of the listeners; the files are read again when they change.")
@@ -140,7 +139,9 @@ class TimeoutOptions:
     tls_handshake: float = option(DURATION, "30s", "Longest TLS handshake.")
     proxy_header: float = option(DURATION, "10s", "Longest wait for the PROXY header.")
     data_grace: float = option(DURATION, "1m", "A message may take this long whatever its rate.")
-    data_rate: int = option(SIZE, "256B", "Octets a second that a message must reach after the grace; 0 for no minimum.")
+    data_rate: int = option(
+        SIZE, "256B", "Octets a second that a message must reach after the grace; 0 for no minimum."
+    )
 
 
 @section("session.limits", "How much nonsense a session may send.")

@@ -7,13 +7,15 @@ The rewriting table applies to both.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from relayd.mail.header import HeaderBlock, fold
 from relayd.mail.trace import ReceivedInfo, message_id, received_field, rfc5322_date
-from relayd.reception.rewriting import HeaderRule
+from relayd.reception.pattern import Addresses
+from relayd.reception.rewriting import HeaderRule, Template
 from relayd.reception.transaction import Transaction
 
 _FIELDS = re.compile(rb"^(bcc|resent-bcc|date|message-id|dkim-signature)[ \t]*:", re.I | re.M)
@@ -40,7 +42,7 @@ class Head:
 
 def compose_head(tx: Transaction, header: bytes, now: float) -> Head:
     """The head of a message whose content begins with the header block `header`; now: Unix time."""
-    present = {}
+    present: dict[bytes, int] = {}
     for found in _FIELDS.finditer(header):
         present.setdefault(found[1].lower(), found.end())
     identity = _identity(header, present[b"message-id"]) if b"message-id" in present else ""
@@ -85,13 +87,8 @@ def apply_rules(block: HeaderBlock, rules: list[HeaderRule]) -> None:
             if value is None:
                 continue
             set_already.add(name)
-
-            def changed(address: str, rule: HeaderRule = rule, name: str = name) -> str | None:
-                if rule.only is not None and not rule.only.matches(address):
-                    return None
-                return rule.addresses[name].apply(address)
-
-            new = replace_addresses(value.decode("utf-8", "surrogateescape"), changed)
+            change = functools.partial(_changed, template, rule.only)
+            new = replace_addresses(value.decode("utf-8", "surrogateescape"), change)
             if new is not None:
                 block.replace(name, new.encode("utf-8", "surrogateescape"))
         if rule.remove:
@@ -101,6 +98,10 @@ def apply_rules(block: HeaderBlock, rules: list[HeaderRule]) -> None:
                 block.append(name, text)
         for name, text in rule.add:
             block.append(name, text)
+
+
+def _changed(template: Template, only: Addresses | None, address: str) -> str | None:
+    return template.apply(address) if only is None or only.matches(address) else None
 
 
 def replace_addresses(value: str, change: Callable[[str], str | None]) -> str | None:

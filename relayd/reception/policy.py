@@ -145,7 +145,9 @@ def warnings(options: ReceptionOptions) -> list[str]:
             if domain not in options.rcpt.relay_domains:
                 found.append(f"session.rcpt.known.{id}.domains: {domain} is not in session.rcpt.relay-domains")
     networks = [*options.rcpt.relay_networks, *(each for nets in options.listener_networks.values() for each in nets)]
-    found += [f"relay network {each} trusts the whole internet: an open relay" for each in networks if not each.prefixlen]
+    found += [
+        f"relay network {each} trusts the whole internet: an open relay" for each in networks if not each.prefixlen
+    ]
     if policy.redirect_all:
         found.append(f"queue.redirect-all is set: all mail goes to {', '.join(policy.redirect_all)}")
     return found

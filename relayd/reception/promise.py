@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from relayd.blobs.spool import BlobError, BlobFull
+from relayd.blobs.spool import BlobFull
 from relayd.events import queue as queue_events
 from relayd.events import smtp
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
 from relayd.mail.trace import count_received
 from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, Origin, Recipient, State
-from relayd.queue.store import QueueFull, QueueUnavailable
+from relayd.queue.failure import QueueFull
 from relayd.reception.admission import Admission, Plan
 from relayd.reception.body import HeaderTooLarge
 from relayd.reception.head import compose_head
@@ -34,6 +34,7 @@ LINE_TOO_LONG = Reply(554, "5.6.0", "A line of the message is too long")
 
 MAX_TEXT_LINE = 998
 """Octets of a line without its CRLF (RFC 5322 §2.1.1); longer ones of trusted sessions are re-encoded."""
+
 
 class Intake(Protocol):
     """The queue, as far as reception needs it; see `relayd.queue.store.Queue.enqueue`."""
@@ -63,20 +64,8 @@ class Promises:
         try:
             message, leased_until = await self._make(tx)
             await self.queue.enqueue(message)
-        except Refused as refused:
-            return refused.reply
-        except HeaderTooLarge:
-            smtp.MESSAGE_PARSE_FAILED(span, reason=HEADER_TOO_LARGE.text, queue_id=tx.id)
-            return HEADER_TOO_LARGE
-        except (QueueFull, BlobFull) as error:
-            smtp.HANDLER_ERROR(span, reason=f"not queued: {error}")
-            return NO_SPACE
-        except (QueueUnavailable, BlobError, OSError) as error:
-            smtp.HANDLER_ERROR(span, reason=f"not queued: {error}")
-            return TROUBLE
         except Exception as error:  # unknown failure is temporary
-            smtp.HANDLER_ERROR(span, reason=f"not queued: {type(error).__name__}: {error}")
-            return TROUBLE
+            return failure(tx, error)
         self._tell(tx, message)
         if message.leased:
             try:
@@ -86,11 +75,11 @@ class Promises:
         return Reply(250, "2.0.0", f"queued as {tx.id}")
 
     async def _make(self, tx: Transaction) -> tuple[NewMessage, float]:
-        """The message as it is queued, and until when it is leased; Refused, HeaderTooLarge: its content is not taken."""
+        """The message as it is queued, and until when it is leased; Refused, HeaderTooLarge."""
         content = await tx.body.complete()
         self._check(tx)
         if tx.trusted and tx.body.scanner.longest_line > MAX_TEXT_LINE:
-            content = await shorten(tx.body, content)
+            content = await tx.body.shorten(content)
         now = self.clock()
         scanner = tx.body.scanner
         head = compose_head(tx, tx.body.header, now)
@@ -197,6 +186,18 @@ class Promises:
         for destination, recipients in jobs.items():
             queued = _job_message(message, tuple(recipients))
             self.admission.take(Job(message=queued, destination=destination, until=until, body=in_memory))
+
+
+def failure(tx: Transaction, error: Exception) -> Reply:
+    """What to answer when content could not be taken or queued; only what is the content's own fault is permanent."""
+    span = tx.client.span
+    if isinstance(error, Refused):
+        return error.reply
+    if isinstance(error, HeaderTooLarge):
+        smtp.MESSAGE_PARSE_FAILED(span, reason=HEADER_TOO_LARGE.text, queue_id=tx.id)
+        return HEADER_TOO_LARGE
+    smtp.HANDLER_ERROR(span, reason=f"not queued: {type(error).__name__}: {error}")
+    return NO_SPACE if isinstance(error, QueueFull | BlobFull) else TROUBLE
 
 
 def _next_notify(tx: Transaction, each: Accepted, plan: Plan) -> float | None:

@@ -6,34 +6,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from relayd.blobs.spool import Blobs
 from relayd.directory.directory import Directory
 from relayd.events import auth, smtp
-from relayd.mail.address import AddressError, check_domain, mailbox_key, qualify, split_address, unquote_local
+from relayd.mail.address import AddressError, check_domain, mailbox_key, parse_address, qualify
 from relayd.mail.reply import Reply
 from relayd.mail.snowflake import Snowflakes
-from relayd.queue.message import NewMessage
 from relayd.reception.access import Rule, first_match
 from relayd.reception.admission import Admission, Prober
-from relayd.reception.body import BodyBuffer, HeaderTooLarge, SpoolDirectory
+from relayd.reception.body import BodyBuffer
 from relayd.reception.client import Client
-from relayd.reception.known import Probes, Verdict, judge
+from relayd.reception.known import Probes
 from relayd.reception.policy import Policy, unmapped
-from relayd.reception.promise import HEADER_TOO_LARGE, NO_SPACE, TROUBLE, Promises
+from relayd.reception.promise import Intake, Promises, failure
 from relayd.reception.recipients import Recipients
 from relayd.reception.transaction import Transaction
 from relayd.smtp.command import MailCommand, RcptCommand
 from relayd.smtp.extension import Extensions
 
 SIGN_IN_MECHANISMS = ("PLAIN", "LOGIN")
-
-_MAIL_OK = Reply(250, "2.1.0", "Originator ok")
-_RCPT_OK = Reply(250, "2.1.5", "Recipient ok")
-
-
-class Intake(Protocol):
-    """The queue, as far as reception needs it."""
-
-    async def enqueue(self, message: NewMessage) -> None: ...
 
 
 class SpaceCheck(Protocol):
@@ -47,7 +38,7 @@ class Parts:
     """What reception works with.  clock: Unix seconds."""
 
     queue: Intake
-    spools: SpoolDirectory
+    blobs: Blobs
     space: SpaceCheck
     admission: Admission
     prober: Prober
@@ -167,7 +158,7 @@ class Reception:
             started=now,
             sender=sender,
             return_path=sender,
-            body=BodyBuffer(id, self._parts.spools),
+            body=BodyBuffer(id, self._parts.blobs),
             trusted=client.trusted,
             announced_size=command.size,
             smtputf8=command.smtputf8,
@@ -235,25 +226,19 @@ class Reception:
         elif full:
             try:
                 await body.spill()
-            except HeaderTooLarge:
-                tx.refusal = HEADER_TOO_LARGE
-            except OSError as error:
-                smtp.HANDLER_ERROR(tx.client.span, reason=f"body not written: {error}")
-                tx.refusal = NO_SPACE
             except Exception as error:  # unknown failure is temporary
-                smtp.HANDLER_ERROR(tx.client.span, reason=f"body not written: {type(error).__name__}")
-                tx.refusal = TROUBLE
+                tx.refusal = failure(tx, error)
         if tx.refusal is not None:
-            await self._discard(tx)
+            body.forget()
 
     async def finish(self, tx: Transaction) -> Reply | list[Reply]:
         """At the end of data: promise the message, or refuse it; LMTP: a reply for each RCPT that was answered 250."""
         reply = tx.refusal
         if reply is None:
             reply = await self._promises.promise(tx)
-        if not reply.is_positive:
-            await self._discard(tx)
         tx.closed = True
+        if not reply.is_positive:
+            tx.body.forget()
         return [reply] * len(tx.given) if tx.client.protocol == "lmtp" else reply
 
     def abort(self, tx: Transaction) -> None:
@@ -261,3 +246,53 @@ class Reception:
         if not tx.closed:
             tx.closed = True
             tx.body.forget()
+
+    async def vrfy(self, client: Client, argument: str) -> Reply:
+        """Whether a trusted client could send to an address (RFC 5321 §3.5.3); nothing is sent or probed."""
+        if not client.trusted:
+            smtp.VRFY_DISABLED(client.span)
+            return Reply(252, "2.5.0", "Cannot verify here, send a message and see")
+        smtp.VRFY(client.span, to=argument)
+        text = argument.strip()
+        text = text[1:-1] if text.startswith("<") and text.endswith(">") else text
+        if " " in text and text.endswith(">"):
+            text = text[text.rindex("<") + 1 : -1] if "<" in text else text
+        try:
+            address = parse_address(qualify(text, self.policy.origin), smtputf8=True)
+        except AddressError as error:
+            return Reply(501, "5.1.3", error.text)
+        return await self._recipients.verify(self.policy, client, address)
+
+
+def _session_rule(rule: Rule | None, client: Client) -> Reply | None:
+    """Apply a rule before there is a transaction."""
+    if rule is None:
+        return None
+    smtp.ACCESS_RULE(client.span, id=rule.id, policy=rule.action, reason=rule.reason)
+    if rule.action == "skip-checks":
+        client.skip_checks = True
+        return None
+    return Reply(rule.reply.code, "", rule.reply.text)
+
+
+def _is_host(name: str) -> bool:
+    """A domain name or address literal; "_" is let pass, so many machines have it in their names."""
+    try:
+        check_domain(name.replace("_", "-") if name[:1] not in ("_", "[") else name.replace("_", "x"), False)
+    except AddressError:
+        return False
+    return True
+
+
+def _owns(client: Client, sender: str) -> bool:
+    """Whether a return path is one of the account's addresses, or in one of its "@domain"s."""
+    key = _folded_key(sender)
+    return any(
+        email[1:].lower() == key[1] if email.startswith("@") else _folded_key(email) == key
+        for email in client.account_emails
+    )
+
+
+def _folded_key(address: str) -> tuple[str, str]:
+    local, domain = mailbox_key(address)
+    return local.casefold(), domain

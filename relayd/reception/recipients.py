@@ -99,6 +99,8 @@ class Recipients:
             refused = await self._existence(tx, address, candidate.place.key)
             if refused is not None:
                 return refused
+        if policy.redirect_all:
+            tx.redirected.append(address)
         _take(tx, command, address, redirect or targets)
         return None
 
@@ -125,8 +127,24 @@ class Recipients:
                 return _aliased(policy, rewritten[0])
         return aliased or (address,)
 
+    async def verify(self, policy: Policy, client: Client, address: str) -> Reply:
+        """What VRFY says of an address to a trusted client."""
+        candidate = find(policy, client, address)
+        if isinstance(candidate, Reply):
+            return candidate
+        if candidate.local and policy.local_names.targets(candidate.name):
+            return Reply(250, "2.1.5", f"<{address}>")
+        record = policy.known.record(candidate.place.key) if candidate.place.relay else None
+        if record is not None and record.check in ("list", "file"):
+            verdict, _ = await judge(record, address, self._probes, self._clock())
+            if verdict is not Verdict.UNKNOWN:
+                return Reply(250, "2.1.5", f"<{address}>") if verdict is Verdict.GOOD else _UNKNOWN
+        if candidate.literal:
+            return _UNKNOWN
+        return Reply(252, "2.1.5", f"<{address}> is taken, whether it exists is not known here")
+
     async def _existence(self, tx: Transaction, address: str, domain: str) -> Reply | None:
-        """Whether a recipient of a relay domain exists; a trusted client is not made to wait for what cannot be told."""
+        """Whether a recipient of a relay domain exists; what cannot be told does not stop a trusted client."""
         now = self._clock()
         verdict, answer = await judge(tx.policy.known.record(domain), address, self._probes, now)
         if verdict is Verdict.GOOD:

@@ -35,7 +35,8 @@ class Transaction:
     id: the queue id.  sender: the return path as the client gave it; return_path: as rules made it.  given: what RCPT
     commands answered 250 gave, repeated ones included (LMTP answers each of them).  accepted: recipients given by the
     client, once each; replaced: those of them that stood for others; expanded: the others.  seen: the keys of all.
-    redirect: where a rule sends the whole message.  held: why the message must wait for an operator, or None.
+    redirect: where a rule sends the whole message.  redirected: recipients whose mail redirect-all sends elsewhere.
+    held: why the message must wait for an operator, or None.
     """
 
     client: Client
@@ -60,6 +61,7 @@ class Transaction:
     replaced: int = 0
     expanded: int = 0
     redirect: tuple[str, ...] = ()
+    redirected: list[str] = field(default_factory=list)
     held: str | None = None
     refusal: Reply | None = None
     skip_checks: bool = False

@@ -1,4 +1,4 @@
-"""Options of where mail goes (`queue.outbound.*`, `queue.route.<id>.*`), when (`queue.schedule.*`) and how much at once."""
+"""Options of where mail goes (`queue.outbound.*`, `queue.route.<id>.*`), when, and how much at once."""
 
 from __future__ import annotations
 
