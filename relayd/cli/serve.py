@@ -10,7 +10,6 @@ import click
 
 from relayd.cli.failure import BAD_CONFIG, Failure
 from relayd.cli.where import config_option, where
-from relayd.config.configuration import Config
 from relayd.config.development import ADMIN, create_admin
 from relayd.config.places import data_directory
 from relayd.mail.options import ServerOptions
@@ -37,12 +36,12 @@ def serve() -> int:
             config = where().load()
     for warning in config.warnings:
         print(f"relayd: warning: {warning.render(config.path)}", file=sys.stderr)
-    return run_loop(config, lambda: Daemon(config).run())
+    return run_loop(config.section(ServerOptions).loop, lambda: Daemon(config).run())
 
 
-def run_loop(config: Config, work: Callable[[], Coroutine[None, None, int]]) -> int:
-    """Run `work` on the event loop that `server.loop` names; its answer."""
-    with asyncio.Runner(loop_factory=loop_factory(config.section(ServerOptions).loop)) as runner:
+def run_loop(name: str, work: Callable[[], Coroutine[None, None, int]]) -> int:
+    """Run `work` on the event loop that `server.loop` calls `name`; its answer."""
+    with asyncio.Runner(loop_factory=loop_factory(name)) as runner:
         return runner.run(work())
 
 
