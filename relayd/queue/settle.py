@@ -40,6 +40,13 @@ class Settlement:
     node: int
     whole: bool
 
+    @property
+    def is_plain(self) -> bool:
+        """The job ends the whole message, and nothing else is to be written."""
+        if not self.whole or self.generated or len(self.outcomes) != len(self.job.message.recipients):
+            return False
+        return all(outcome.result is not Result.DEFERRED for outcome in self.outcomes)
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:
@@ -52,9 +59,44 @@ class Settled:
 def settle(connection: Connection, settlements: Sequence[Settlement]) -> list[Settled]:
     """Write the outcomes of jobs."""
     counts: dict[str, int] = {}
-    answers = [_settle_one(connection, each, counts) for each in settlements]
+    plain = [each for each in settlements if each.is_plain]
+    if plain and not _finish_together(connection, plain, counts):
+        plain = []
+    done = set(map(id, plain))
+    answers = [
+        Settled(len(each.outcomes), finished=True) if id(each) in done else _settle_one(connection, each, counts)
+        for each in settlements
+    ]
     rows.count(connection, counts.items())
     return answers
+
+
+def _finish_together(connection: Connection, plain: Sequence[Settlement], counts: dict[str, int]) -> bool:
+    """End messages whose every recipient is ended by its job, in three statements for all of them.
+
+    False, with nothing changed, when an operator touched one of them meanwhile: then each is looked at by itself.
+    """
+    ids = [each.job.message.id for each in plain]
+    expected = sum(len(each.outcomes) for each in plain)
+    connection.execute("SAVEPOINT plain")
+    gone = 0
+    for part in rows.parts(ids):
+        gone += connection.execute(
+            f"DELETE FROM recipients WHERE message_id IN ({rows.marks(part)}) AND {rows.PENDING}", part
+        ).rowcount
+    if gone != expected:
+        connection.execute("ROLLBACK TO plain")
+        connection.execute("RELEASE plain")
+        return False
+    connection.execute("RELEASE plain")
+    for part in rows.parts(ids):
+        connection.execute(f"DELETE FROM bodies WHERE message_id IN ({rows.marks(part)})", part)
+        connection.execute(f"DELETE FROM messages WHERE id IN ({rows.marks(part)})", part)
+    for each in plain:
+        for outcome in each.outcomes:
+            name = _COUNTED[outcome.result]
+            counts[name] = counts.get(name, 0) + 1
+    return True
 
 
 def _settle_one(connection: Connection, each: Settlement, counts: dict[str, int]) -> Settled:
