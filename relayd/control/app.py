@@ -15,9 +15,13 @@ from pathlib import Path
 from aiohttp import web
 
 from relayd.control.access import Authenticate, Gate
-from relayd.control.api.health import CountedQueue, Health, Ready
+from relayd.control.api.health import Health, Ready
+from relayd.control.api.maintenance import Backup, Maintenance, Reload
+from relayd.control.api.queue import Bounce, QueueOfMessages, QueueOperations
+from relayd.control.background import Background
 from relayd.control.options import HttpOptions
 from relayd.control.requests import guard, trace
+from relayd.control.routes import add
 from relayd.control.sweep import Sweep
 from relayd.events import http, network, server
 from relayd.events.event import Span
@@ -35,22 +39,29 @@ class ControlApp:
     def __init__(
         self,
         *,
-        queue: CountedQueue,
+        queue: QueueOfMessages,
+        bounce: Bounce,
         metrics: Metrics,
         ready: Ready,
+        backup: Backup,
+        reload: Reload,
         authenticate: Authenticate,
         span: Span,
         ids: Callable[[], int],
         options: HttpOptions | None = None,
     ) -> None:
-        self._options = options or HttpOptions()
+        self._options = options = options or HttpOptions()
         self._span = span
         self._sweep = Sweep(self._options, time.monotonic)
         self._app = web.Application(
             middlewares=[self._sweep.middleware(), trace(span, ids), guard(Gate(authenticate))],
             client_max_size=self._options.max_body,
         )
-        Health(queue, metrics, ready, span.stream.clock).add_to(self._app)
+        self._background = Background()
+        clock, timeout = span.stream.clock, options.body_timeout
+        Health(queue, metrics, ready, clock).add_to(self._app)
+        add(self._app, QueueOperations(queue, bounce, self._background, clock, timeout).routes())
+        add(self._app, Maintenance(backup, reload, timeout).routes())
         self._runner: web.AppRunner | None = None
         self._sweeping: asyncio.Task[None] | None = None
         self._sockets: list[socket.socket] = []
@@ -94,6 +105,7 @@ class ControlApp:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+        await self._background.close()
         for each in self._sockets:
             each.close()
         self._sockets.clear()
