@@ -22,6 +22,7 @@ from relayd.blobs.spool import BlobError
 from relayd.config.configuration import Config, ConfigError
 from relayd.config.load import load
 from relayd.config.places import control_socket
+from relayd.control.api.maintenance import Refused
 from relayd.control.app import ControlApp
 from relayd.control.options import HttpOptions
 from relayd.database.interface import DatabaseError, NewerSchema
@@ -58,18 +59,18 @@ FIXED = ("server.data-dir", "server.loop", "server.node", "server.hostname")
 class Daemon:
     """One relayd.  config: what to start with; its file is what a reload reads.
 
-    subscribers: further views of the events (`relayd try` prints the path of each message).  environ: for systemd.
+    console: one more view of the events (`relayd try` prints the path of each message).  clock: Unix time.
     """
 
     def __init__(
         self,
         config: Config,
         *,
-        subscribers: Sequence[Subscriber] = (),
+        console: Subscriber | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.config = config
-        self.stream = EventStream(clock, subscribers)
+        self.stream = EventStream(clock, [console] if console is not None else [])
         self.span = Span(self.stream)
         self.supervisor = Supervisor()
         self.ready = asyncio.Event()
@@ -177,8 +178,8 @@ class Daemon:
             ready=engine.problems,
             authenticate=self._authenticate,
             backup=self._backup,
-            reload=self.reload,
-            compose=engine.bounces.compose_operator,
+            reload=self._reload_by_operator,
+            bounce=self._bounce,
             span=self.span,
             ids=lambda: snowflakes.issue(self.stream.clock()),
             options=loaded.config.section(HttpOptions),
@@ -250,6 +251,12 @@ class Daemon:
 
     async def _backup(self, directory: Path) -> dict[str, Any]:
         return await backup(self.engine.queue, directory)
+
+    async def _reload_by_operator(self) -> Sequence[str]:
+        refused = await self.reload()
+        if refused is not None:
+            raise Refused(refused)
+        return [warning.render(self.config.path) for warning in self.config.warnings]
 
     async def _keep_house(self) -> None:
         """Now and then: look whether the books balance, sweep bodies that belong to no message."""
