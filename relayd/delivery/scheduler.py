@@ -325,8 +325,9 @@ class Scheduler:
             except Exception as error:  # without its report a bounce is not recorded: it is tried again
                 self._report(job.message.id, f"the report could not be written: {error!r}")
                 concluded = [retried(each, self._settings.schedule, now, self._chance()) for each in concluded]
-        if await self._recorder.record(job, concluded, generated):
-            state(self._span, job, concluded)
+        finished = await self._recorder.record(job, concluded, generated)
+        if finished is not None:
+            state(self._span, job, concluded, generated, finished=finished)
             self._leasing.expect(next_of(concluded))
             self._bounces.undeliverable(job.message, concluded)
 

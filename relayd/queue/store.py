@@ -196,8 +196,10 @@ class Queue:
         times = [at for at in (wake, *ends) if at is not None]
         return min(times, default=None)
 
-    async def settle(self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage] = ()) -> None:
+    async def settle(self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage] = ()) -> bool:
         """Record what became of the job's recipients, and queue the reports, in one transaction.
+
+        True: the message is finished, nothing of it is queued any more.
 
         An outcome for a recipient that somebody else ended meanwhile changes nothing; when none changes anything,
         `generated` is not queued.  Does not give up: until it can write, no new job is leased.
@@ -207,8 +209,7 @@ class Queue:
         try:
             while True:
                 try:
-                    await self._settle(job, outcomes, generated)
-                    return
+                    return await self._settle(job, outcomes, generated)
                 except (DatabaseBroken, QueueUnavailable):
                     raise
                 except (DatabaseError, BlobError):
@@ -221,7 +222,7 @@ class Queue:
                 self._unrecorded -= 1
                 self.on_change()
 
-    async def _settle(self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage]) -> None:
+    async def _settle(self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage]) -> bool:
         key = (job.message.id, job.destination)
         lease = self._leases.get(key)
         until = self._clock() + self._setting.lease
@@ -243,6 +244,7 @@ class Queue:
             self.totals.messages += len(generated)
             self.totals.bytes += sum(message.body.size for message in generated)
             self.on_change()
+        return settled.finished
 
     async def release_leases(self, job: Job) -> None:
         """Give back a job whose attempt was never made; it is due now and the attempt does not count."""

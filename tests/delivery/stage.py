@@ -135,6 +135,17 @@ class Stage:
     ids: Snowflakes
     local: Local
     events: list[Event]
+    looks: int = 0
+
+    def __post_init__(self) -> None:
+        look = self.scheduler._round
+
+        async def counted() -> float:
+            delay = await look()
+            self.looks += 1
+            return delay
+
+        self.scheduler._round = counted  # type: ignore[method-assign]
 
     def new(
         self,
@@ -188,7 +199,7 @@ class Stage:
     async def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
         """Let the loop run until the condition holds."""
         async with asyncio.timeout(seconds):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - conditions of all kinds
                 await asyncio.sleep(0.002)
 
     async def idle(self) -> None:
