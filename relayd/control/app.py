@@ -10,6 +10,7 @@ import socket
 import stat
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
@@ -33,35 +34,40 @@ Bind = socket.socket | tuple[str, int] | Path
 _BACKLOG = 128
 
 
-class ControlApp:
-    """The control socket of one daemon."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the control socket shows and steers; the daemon hands it in.
 
-    def __init__(
-        self,
-        *,
-        queue: QueueOfMessages,
-        bounce: Bounce,
-        metrics: Metrics,
-        ready: Ready,
-        backup: Backup,
-        reload: Reload,
-        authenticate: Authenticate,
-        span: Span,
-        ids: Callable[[], int],
-        options: HttpOptions | None = None,
-    ) -> None:
+    queue: the queue.  bounce: gives up messages.  metrics: of the daemon.  ready: what keeps mail from being taken.
+    backup, reload: carried out by the daemon.  authenticate: checks a login.  ids: issues request ids (span ids).
+    """
+
+    queue: QueueOfMessages
+    bounce: Bounce
+    metrics: Metrics
+    ready: Ready
+    backup: Backup
+    reload: Reload
+    authenticate: Authenticate
+    ids: Callable[[], int]
+
+
+class ControlApp:
+    """The control socket of one daemon.  span: the daemon's."""
+
+    def __init__(self, parts: Parts, span: Span, options: HttpOptions | None = None) -> None:
         self._options = options = options or HttpOptions()
         self._span = span
         self._sweep = Sweep(self._options, time.monotonic)
         self._app = web.Application(
-            middlewares=[self._sweep.middleware(), trace(span, ids), guard(Gate(authenticate))],
+            middlewares=[self._sweep.middleware(), trace(span, parts.ids), guard(Gate(parts.authenticate))],
             client_max_size=self._options.max_body,
         )
         self._background = Background()
         clock, timeout = span.stream.clock, options.body_timeout
-        Health(queue, metrics, ready, clock).add_to(self._app)
-        add(self._app, QueueOperations(queue, bounce, self._background, clock, timeout).routes())
-        add(self._app, Maintenance(backup, reload, timeout).routes())
+        Health(parts.queue, parts.metrics, parts.ready, clock).add_to(self._app)
+        add(self._app, QueueOperations(parts.queue, parts.bounce, self._background, clock, timeout).routes())
+        add(self._app, Maintenance(parts.backup, parts.reload, timeout).routes())
         self._runner: web.AppRunner | None = None
         self._sweeping: asyncio.Task[None] | None = None
         self._sockets: list[socket.socket] = []

@@ -6,7 +6,7 @@ could not be made at once goes on in the background.  Every change is an event t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Protocol
@@ -49,9 +49,11 @@ class Reason(msgspec.Struct):
 class QueueOfMessages(Protocol):
     """What these operations ask of the queue (`relayd.queue.store.Queue`)."""
 
-    async def list(self, filter: Filter, offset: int, limit: int | None, max_total: int) -> tuple[list[int], int]: ...
+    async def list(
+        self, filter: Filter, offset: int, limit: int | None, max_total: int
+    ) -> tuple[Sequence[int], int]: ...
     async def get(self, id: int) -> Message | None: ...
-    async def get_many(self, ids: list[int]) -> Any: ...
+    async def get_many(self, ids: Sequence[int]) -> Sequence[Message]: ...
     async def counts(self) -> Counts: ...
     async def audit(self) -> Audit: ...
     @property
@@ -85,7 +87,7 @@ class QueueOperations:
     def routes(self) -> Iterator[Route]:
         """Every operation of the area."""
         show, change, remove = "message-queue-get", "message-queue-update", "message-queue-delete"
-        yield Route("GET", "/queue/messages", "message-queue-list", self.list)
+        yield Route("GET", "/queue/messages", "message-queue-list", self.index)
         yield Route("PATCH", "/queue/messages", change, self.reschedule_many)
         yield Route("DELETE", "/queue/messages", remove, self.remove_many)
         yield Route("GET", "/queue/messages/{id}", show, self.show)
@@ -101,7 +103,7 @@ class QueueOperations:
 
     # Looking
 
-    async def list(self, request: web.Request, caller: Caller) -> Any:
+    async def index(self, request: web.Request, caller: Caller) -> Any:
         """11: ids, or with `values` messages."""
         query = Query(request)
         page = query.page()
@@ -113,11 +115,11 @@ class QueueOperations:
             return {"items": await self._values(ids), **rest}
         return await stream_list(request, self._pieces(ids), rest)
 
-    async def _pieces(self, ids: list[int]) -> Any:
+    async def _pieces(self, ids: Sequence[int]) -> AsyncIterator[list[Any]]:
         for start in range(0, len(ids), _AT_ONCE):
             yield await self._values(ids[start : start + _AT_ONCE])
 
-    async def _values(self, ids: list[int]) -> list[dict[str, Any]]:
+    async def _values(self, ids: Sequence[int]) -> list[dict[str, Any]]:
         now = self._clock()
         return [message_value(each, now) for each in await self._queue.get_many(ids)]
 
@@ -178,7 +180,7 @@ class QueueOperations:
         filter, page = query.filter(), query.page()
         return filter if page.limit is None else replace(filter, ids=await self._ids(filter, page))
 
-    async def _ids(self, filter: Filter, page: Page) -> list[int]:
+    async def _ids(self, filter: Filter, page: Page) -> Sequence[int]:
         return (await self._queue.list(filter, page.offset, page.limit, 0))[0]
 
     async def _change(
