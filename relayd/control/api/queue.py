@@ -60,9 +60,14 @@ class QueueOfMessages(Protocol):
     def paused(self) -> Pause | None: ...
     async def pause(self, by: str, reason: str) -> None: ...
     async def resume(self, by: str) -> None: ...
-    async def reschedule(self, filter: Filter, at: float) -> int: ...
+
+
+class ActionsOnMessages(Protocol):
+    """What they have done to messages (`relayd.queue.actions.Actions`)."""
+
+    async def reschedule(self, filter: Filter, at: float, *, domain: str | None = None) -> int: ...
     async def remove(self, filter: Filter, by: str, reason: str) -> int: ...
-    async def cancel(self, id: int, recipient: str, by: str) -> int: ...
+    async def cancel(self, id: int, recipient: str, by: str) -> int | None: ...
     async def hold(self, filter: Filter, by: str, reason: str) -> int: ...
     async def release(self, filter: Filter, by: str) -> int: ...
 
@@ -73,12 +78,14 @@ class QueueOperations:
     def __init__(
         self,
         queue: QueueOfMessages,
+        actions: ActionsOnMessages,
         bounce: Bounce,
         background: Background,
         clock: Callable[[], float],
         timeout: float,
     ) -> None:
         self._queue = queue
+        self._actions = actions
         self._bounce = bounce
         self._background = background
         self._clock = clock
@@ -148,25 +155,25 @@ class QueueOperations:
         query = Query(request, strict=True)
         filter = await self._selected(query)
         at = self._at(query)
-        work = partial(self._queue.reschedule, filter, at)
+        work = partial(self._actions.reschedule, filter, at)
         return await self._change(request, caller, "reschedule", filter, work) > 0
 
     async def remove_many(self, request: web.Request, caller: Caller) -> bool:
         """13: gone, and nobody is told."""
         filter = await self._selected(Query(request, strict=True))
-        work = partial(self._queue.remove, filter, caller.name, "")
+        work = partial(self._actions.remove, filter, caller.name, "")
         return await self._change(request, caller, "remove", filter, work) > 0
 
     async def hold(self, request: web.Request, caller: Caller) -> dict[str, int]:
         """Keep from being tried until released."""
         filter, reason = await self._selected(Query(request, strict=True)), await self._reason(request)
-        work = partial(self._queue.hold, filter, caller.name, reason)
+        work = partial(self._actions.hold, filter, caller.name, reason)
         return {"matched": await self._change(request, caller, "hold", filter, work, reason)}
 
     async def release(self, request: web.Request, caller: Caller) -> dict[str, int]:
         """Let held messages go."""
         filter, reason = await self._selected(Query(request, strict=True)), await self._reason(request)
-        work = partial(self._queue.release, filter, caller.name)
+        work = partial(self._actions.release, filter, caller.name)
         return {"matched": await self._change(request, caller, "release", filter, work, reason)}
 
     async def bounce(self, request: web.Request, caller: Caller) -> dict[str, int]:
@@ -201,8 +208,8 @@ class QueueOperations:
         """43: the next attempt at `at`, or now; with `filter` of the domains that hold it."""
         message = await self._message(request)
         query = Query(request, strict=True)
-        filter = Filter(ids=[message.id], domain=query.text("filter"))
-        work = partial(self._queue.reschedule, filter, self._at(query))
+        filter = Filter(ids=[message.id])
+        work = partial(self._actions.reschedule, filter, self._at(query), domain=query.text("filter"))
         return await self._change(request, caller, "reschedule", filter, work) > 0
 
     async def cancel(self, request: web.Request, caller: Caller) -> bool:
@@ -211,9 +218,11 @@ class QueueOperations:
         recipient = Query(request).text("filter")
         if recipient is None:
             filter = Filter(ids=[message.id])
-            work = partial(self._queue.remove, filter, caller.name, "")
+            work = partial(self._actions.remove, filter, caller.name, "")
             return await self._change(request, caller, "remove", filter, work) > 0
-        changed = await self._queue.cancel(message.id, recipient, caller.name)
+        changed = await self._actions.cancel(message.id, recipient, caller.name)
+        if changed is None:
+            raise Problem(*NOT_FOUND)
         _audit(request[SPAN], caller, "queue.cancel", f"cancel {message.id} to {recipient}", changed, "")
         return changed > 0
 
