@@ -31,6 +31,7 @@ def connect(path: Path, read_only: bool) -> sqlite3.Connection:
         return connection
     connection.execute("PRAGMA cache_size = -16384")
     connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA secure_delete = FAST")  # Debian's default writes every freed page once more
     connection.execute("PRAGMA synchronous = FULL")  # every commit is synced before it is answered for
     connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer does it between groups
     return connection
@@ -51,6 +52,37 @@ def checkpoint(connection: sqlite3.Connection, *, truncate: bool) -> bool:
     mode = "TRUNCATE" if truncate else "PASSIVE"
     busy, frames, copied = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
     return not busy and frames == copied
+
+
+class WalWatch:
+    """Says when a checkpoint is due: the WAL file is over `limit` octets and much was written since the last one.
+
+    The file keeps its length when it is written again from its start, and how full it is cannot be asked: opening
+    the files beside it would, when closed, let go of SQLite's own locks (fcntl).  So rows changed are counted too.
+    """
+
+    _CHANGES = 2000
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self._wal = path.with_name(path.name + "-wal")
+        self._limit = limit
+        self._changes = 0
+        self._size = 0
+
+    def is_due(self, connection: sqlite3.Connection) -> bool:
+        """Whether to checkpoint now.  Raises OSError."""
+        try:
+            size = self._wal.stat().st_size
+        except FileNotFoundError:
+            return False
+        if size <= self._limit:
+            return False
+        return connection.total_changes - self._changes >= self._CHANGES or size >= self._size + self._limit
+
+    def done(self, connection: sqlite3.Connection) -> None:
+        """A checkpoint was made."""
+        self._changes = connection.total_changes
+        self._size = self._wal.stat().st_size if self._wal.exists() else 0
 
 
 def verify(connection: sqlite3.Connection, path: Path, audit: Callable[[Connection], str | None] | None) -> None:

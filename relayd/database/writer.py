@@ -64,7 +64,7 @@ class Writer(Thread):
     def __init__(self, path: Path, connect: handle.Connect, policy: Policy, reports: Reports) -> None:
         super().__init__(name="relayd-writer", daemon=True)
         self._path = path
-        self._wal = path.with_name(path.name + "-wal")
+        self._watch = handle.WalWatch(path, policy.wal_limit)
         self._connect = connect
         self._policy = policy
         self._reports = reports
@@ -178,6 +178,7 @@ class Writer(Thread):
             self._reports.broken(self._broken)
             raise DatabaseBroken(self._broken) from error
         self._connection = connection
+        self._watch = handle.WalWatch(self._path, self._policy.wal_limit)
         self._reports.reopened()
         return connection
 
@@ -225,10 +226,11 @@ class Writer(Thread):
             if truncate:
                 self._dirty = False
                 handle.checkpoint(connection, truncate=True)
-            elif self._wal.stat().st_size > self._policy.wal_limit:
+            elif not self._watch.is_due(connection):
+                return
+            else:
                 handle.checkpoint(connection, truncate=False)
-        except FileNotFoundError:
-            return  # no WAL yet
+            self._watch.done(connection)
         except (sqlite3.Error, OSError) as error:
             translation = translated(error)
             if isinstance(translation, DatabaseFull) or "locked" in str(error):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from relayd.database.interface import Connection, Row
 from relayd.mail.envelope import Notify
@@ -115,6 +115,7 @@ def message_from(row: Row, recipients: tuple[Recipient, ...]) -> Message:
 
 
 _CHUNKS = (64, 16, 4, 1)
+T = TypeVar("T")
 
 
 def insert_rows(connection: Connection, into: str, rows: Sequence[Sequence[Any]]) -> None:
@@ -125,12 +126,17 @@ def insert_rows(connection: Connection, into: str, rows: Sequence[Sequence[Any]]
     if not rows:
         return
     one = "(" + ", ".join("?" * len(rows[0])) + ")"
+    for part in parts(rows):
+        values = ", ".join([one] * len(part))
+        connection.execute(f"INSERT INTO {into} VALUES {values}", [value for row in part for value in row])
+
+
+def parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """`values` in pieces of the few sizes for which statements are kept prepared."""
     at = 0
     for size in _CHUNKS:
-        while len(rows) - at >= size:
-            values = ", ".join([one] * size)
-            flat = [value for row in rows[at : at + size] for value in row]
-            connection.execute(f"INSERT INTO {into} VALUES {values}", flat)
+        while len(values) - at >= size:
+            yield values[at : at + size]
             at += size
 
 
