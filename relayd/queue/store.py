@@ -24,6 +24,7 @@ from relayd.queue.listing import Audit, Counts
 from relayd.queue.message import Job, Message, NewMessage, Outcome
 from relayd.queue.pause import Pause, Suspension
 from relayd.queue.prepare import prepare
+from relayd.queue.settle import Settled
 from relayd.queue.space import Space, Totals
 
 _RETRY = 1.0  # seconds until an outcome that could not be recorded is tried again
@@ -72,6 +73,7 @@ class Queue:
         self._leases: dict[tuple[int, str], _Lease] = {}
         self._turn = 0
         self.unrecorded = 0
+        """Outcomes that the database did not take yet; while there are any, no new attempt may start."""
         """Outcomes that could not be recorded yet."""
         self.space: Space | None = None
         """Set by who opens the queue; without it there is room for all."""
@@ -230,7 +232,7 @@ class Queue:
 
     async def _settle(
         self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage], idle_only: bool = False
-    ) -> settle.Settled:
+    ) -> Settled:
         key = (job.message.id, job.destination)
         lease = self._leases.get(key)
         until = self._clock() + self._setting.lease

@@ -55,5 +55,5 @@ class Prober(Protocol):
     """Asks a next hop whether it takes mail for an address."""
 
     async def probe(self, address: str) -> Reply | None:
-        """The next hop's reply to RCPT for `address`; None when RCPT could not be asked (no connection, MAIL refused)."""
+        """The next hop's reply to RCPT for `address`; None: it could not be asked (no connection, MAIL refused)."""
         ...

@@ -45,7 +45,7 @@ class TrustedRelayOptions:
     trusted_relays: tuple[Network, ...] = option(
         NETWORKS,
         [],
-        "Networks of hosts that filter or forward for us: checks look at the client before them. Gives no right to relay.",
+        "Networks of hosts that filter or forward for us: checks look at the client before them. No right to relay.",
         example=["203.0.113.7"],
     )
 
@@ -94,7 +94,10 @@ class KnownOptions:
         "does not exist is bounced to senders that are often forged.",
     )
     list_: tuple[str, ...] = option(
-        TEXTS, [], 'Addresses, or names that exist in each of the domains; "*" is not special.', example=["info", "a@b.c"]
+        TEXTS,
+        [],
+        'Addresses, or names that exist in each of the domains; "*" is not special.',
+        example=["info", "a@b.c"],
     )
     file: str | None = option(
         TEXT, None, 'A file with one of those on a line; "#" starts a comment; read anew when it changes.'
@@ -206,7 +209,10 @@ class RewriteOptions:
     account: tuple[str, ...] = option(TEXTS, [], "Accounts that signed in.")
     listener: tuple[str, ...] = option(TEXTS, [], "Ids of listeners.")
     envelope_from: str | None = option(
-        TEXT, None, "New return path; {local} and {domain} stand for the parts of the old.", example="{local}@example.org"
+        TEXT,
+        None,
+        "New return path; {local} and {domain} stand for the parts of the old.",
+        example="{local}@example.org",
     )
     envelope_to: str | None = option(TEXT, None, "New address of the recipient; {local}, {domain} likewise.")
     from_: str | None = option(

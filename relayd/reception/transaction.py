@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
+from relayd.reception.access import Rule
 from relayd.reception.client import Client
 
 if TYPE_CHECKING:
@@ -31,15 +32,18 @@ class Transaction:
     What it may write: `refusal`, when the content breaks a rule that only the framing sees (a bare newline, a line over
     `max_line`); `Reception.finish` then answers with it and nothing is queued.
 
-    id: the queue id.  given: RCPT commands answered 250, repeated ones included (LMTP answers each of them).
-    accepted: recipients given by the client, once each; replaced: those of them that stood for others; expanded: the
-    others.  held: why the message must wait for an operator, or None.
+    id: the queue id.  sender: the return path as the client gave it; return_path: as rules made it.  given: what RCPT
+    commands answered 250 gave, repeated ones included (LMTP answers each of them).  accepted: recipients given by the
+    client, once each; replaced: those of them that stood for others; expanded: the others.  seen: the keys of all.
+    redirect: where a rule sends the whole message.  redirected: recipients whose mail redirect-all sends elsewhere.
+    held: why the message must wait for an operator, or None.
     """
 
     client: Client
     policy: Policy
     id: int
     started: float
+    sender: str
     return_path: str
     body: BodyBuffer
     trusted: bool
@@ -51,18 +55,28 @@ class Transaction:
     max_line: int = 65536
     max_size: int = 0
     recipients: list[Accepted] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
-    originals: list[str] = field(default_factory=list)
+    seen: set[tuple[str, str]] = field(default_factory=set)
     given: list[str] = field(default_factory=list)
     accepted: int = 0
     replaced: int = 0
     expanded: int = 0
     redirect: tuple[str, ...] = ()
+    redirected: list[str] = field(default_factory=list)
     held: str | None = None
     refusal: Reply | None = None
+    skip_checks: bool = False
     closed: bool = False
 
     @property
     def size(self) -> int:
         """Octets of content taken so far."""
         return self.body.size
+
+    def apply(self, rule: Rule) -> None:
+        """What a matching access rule that does not refuse means for the whole message."""
+        if rule.action == "hold":
+            self.held = rule.reason
+        elif rule.action == "redirect":
+            self.redirect = rule.to
+        elif rule.action == "skip-checks":
+            self.skip_checks = True
