@@ -7,7 +7,7 @@ could not be made at once goes on in the background.  Every change is an event t
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -60,26 +60,34 @@ class QueueOfMessages(Protocol):
     def paused(self) -> Pause | None: ...
     async def pause(self, by: str, reason: str) -> None: ...
     async def resume(self, by: str) -> None: ...
-    async def reschedule(self, filter: Filter, at: float) -> int: ...
-    async def remove(self, filter: Filter, by: str, reason: str) -> int: ...
-    async def cancel(self, id: int, recipient: str, by: str) -> int: ...
+
+
+class QueueActions(Protocol):
+    """What they ask to change (`relayd.queue.actions.Actions`); each answers how many messages it changed."""
+
+    async def reschedule(self, filter: Filter, at: float, *, domain: str | None = None) -> int: ...
+    async def remove(self, filter: Filter, by: str, reason: str = "") -> int: ...
+    async def cancel(self, id: int, recipient: str, by: str) -> int | None: ...
     async def hold(self, filter: Filter, by: str, reason: str) -> int: ...
     async def release(self, filter: Filter, by: str) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steering:
+    """The queue and what may be done to it.  bounce: by the daemon, which composes the reports."""
+
+    queue: QueueOfMessages
+    actions: QueueActions
+    bounce: Bounce
 
 
 class QueueOperations:
     """The handlers.  clock: Unix time in seconds.  timeout: seconds for the body of a request."""
 
-    def __init__(
-        self,
-        queue: QueueOfMessages,
-        bounce: Bounce,
-        background: Background,
-        clock: Callable[[], float],
-        timeout: float,
-    ) -> None:
-        self._queue = queue
-        self._bounce = bounce
+    def __init__(self, steering: Steering, background: Background, clock: Callable[[], float], timeout: float) -> None:
+        self._queue = steering.queue
+        self._actions = steering.actions
+        self._bounce = steering.bounce
         self._background = background
         self._clock = clock
         self._timeout = timeout
@@ -148,25 +156,25 @@ class QueueOperations:
         query = Query(request, strict=True)
         filter = await self._selected(query)
         at = self._at(query)
-        work = partial(self._queue.reschedule, filter, at)
+        work = partial(self._actions.reschedule, filter, at)
         return await self._change(request, caller, "reschedule", filter, work) > 0
 
     async def remove_many(self, request: web.Request, caller: Caller) -> bool:
         """13: gone, and nobody is told."""
         filter = await self._selected(Query(request, strict=True))
-        work = partial(self._queue.remove, filter, caller.name, "")
+        work = partial(self._actions.remove, filter, caller.name, "")
         return await self._change(request, caller, "remove", filter, work) > 0
 
     async def hold(self, request: web.Request, caller: Caller) -> dict[str, int]:
         """Keep from being tried until released."""
         filter, reason = await self._selected(Query(request, strict=True)), await self._reason(request)
-        work = partial(self._queue.hold, filter, caller.name, reason)
+        work = partial(self._actions.hold, filter, caller.name, reason)
         return {"matched": await self._change(request, caller, "hold", filter, work, reason)}
 
     async def release(self, request: web.Request, caller: Caller) -> dict[str, int]:
         """Let held messages go."""
         filter, reason = await self._selected(Query(request, strict=True)), await self._reason(request)
-        work = partial(self._queue.release, filter, caller.name)
+        work = partial(self._actions.release, filter, caller.name)
         return {"matched": await self._change(request, caller, "release", filter, work, reason)}
 
     async def bounce(self, request: web.Request, caller: Caller) -> dict[str, int]:
@@ -201,8 +209,9 @@ class QueueOperations:
         """43: the next attempt at `at`, or now; with `filter` of the domains that hold it."""
         message = await self._message(request)
         query = Query(request, strict=True)
-        filter = Filter(ids=[message.id], domain=query.text("filter"))
-        work = partial(self._queue.reschedule, filter, self._at(query))
+        domain = query.text("filter")
+        filter = Filter(ids=[message.id], domain=domain)
+        work = partial(self._actions.reschedule, filter, self._at(query), domain=domain)
         return await self._change(request, caller, "reschedule", filter, work) > 0
 
     async def cancel(self, request: web.Request, caller: Caller) -> bool:
@@ -211,9 +220,11 @@ class QueueOperations:
         recipient = Query(request).text("filter")
         if recipient is None:
             filter = Filter(ids=[message.id])
-            work = partial(self._queue.remove, filter, caller.name, "")
+            work = partial(self._actions.remove, filter, caller.name, "")
             return await self._change(request, caller, "remove", filter, work) > 0
-        changed = await self._queue.cancel(message.id, recipient, caller.name)
+        changed = await self._actions.cancel(message.id, recipient, caller.name)
+        if changed is None:
+            raise Problem(*NOT_FOUND)
         _audit(request[SPAN], caller, "queue.cancel", f"cancel {message.id} to {recipient}", changed, "")
         return changed > 0
 
