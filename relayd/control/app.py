@@ -17,7 +17,7 @@ from aiohttp import web
 
 from relayd.control.access import Authenticate, Gate
 from relayd.control.api.health import Health, Ready
-from relayd.control.api.maintenance import Backup, Maintenance, Reload
+from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.queue import Bounce, QueueActions, QueueOfMessages, QueueOperations, Steering
 from relayd.control.background import Background
 from relayd.control.options import HttpOptions
@@ -47,7 +47,7 @@ class Parts:
     bounce: Bounce
     metrics: Metrics
     ready: Ready
-    backup: Backup
+    backup: WriteBackup
     reload: Reload
     authenticate: Authenticate
     ids: Callable[[], int]
