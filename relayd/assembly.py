@@ -13,17 +13,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from relayd.blobs.spool import Blobs
 from relayd.config.configuration import Config
 from relayd.config.places import data_directory, submit_socket
-from relayd.database.sqlite import SqliteDatabase, open_sqlite
 from relayd.delivery.attempt import Attempts, Road
 from relayd.delivery.bounce import Bounces
 from relayd.delivery.connection import Dialer
 from relayd.delivery.hosts import Hosts
 from relayd.delivery.options import BounceOptions, ReuseOptions, TimeoutOptions
 from relayd.delivery.pool import Pool
-from relayd.delivery.prober import AddressProber
+from relayd.delivery.prober import NextHopProber
 from relayd.delivery.scheduler import Scheduler, Settings
 from relayd.delivery.tls import TlsContexts
 from relayd.directory.directory import Directory
@@ -34,13 +32,12 @@ from relayd.listener.listeners import ListenerConfiguration, Listeners, Machiner
 from relayd.listener.options import Bind, ListenerOptions
 from relayd.mail.options import ServerOptions
 from relayd.mail.snowflake import Snowflakes
+from relayd.queue.opening import OpenQueue, Surroundings, open_queue
 from relayd.queue.options import LimitOptions, SpaceOptions
-from relayd.queue.schema import MIGRATIONS
-from relayd.queue.space import Space
-from relayd.queue.store import Queue, Setting
 from relayd.reception import options as receiving
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
+from relayd.resolver.exchange import parse_server
 from relayd.resolver.live import LiveResolver
 from relayd.resolver.options import ResolverOptions
 from relayd.routing import options as routing
@@ -52,7 +49,7 @@ SUBMIT = "submit"
 
 
 class Loaded:
-    """A configuration as the parts take it.  Raises OptionError, UnknownRoute: nothing has been touched then."""
+    """A configuration as the parts take it.  Raises OptionError, UnknownRoute, BadServer: nothing has been touched then."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -62,6 +59,9 @@ class Loaded:
         self.listeners = self._listeners()
         self.policy = Policy(self._reception())
         self.router = self._router()
+        self.resolving = config.section(ResolverOptions)
+        for text in self.resolving.custom:
+            parse_server(text, self.resolving.trust_ad)
         self.settings = Settings(
             schedule=Schedule(config.section(routing.ScheduleOptions)),
             concurrency=config.section(routing.ConcurrencyOptions),
@@ -109,54 +109,47 @@ class Loaded:
 
 
 class Engine:
-    """The parts of one daemon.  on_broken: told that the queue's database can be used no more."""
+    """The parts of one daemon."""
 
     def __init__(self, loaded: Loaded, stream: EventStream, snowflakes: Snowflakes) -> None:
         self.loaded = loaded
         self.stream = stream
         self.snowflakes = snowflakes
         self.span = Span(stream)
-        self.database: SqliteDatabase
-        self.queue: Queue
-        self.space: Space
+        self.opened: OpenQueue
         self.scheduler: Scheduler
         self.reception: Reception
         self.listeners: Listeners
         self.directory: Directory
 
     async def open(self, on_broken: Callable[[str], None]) -> None:
-        """Bring everything up but the listeners.  The data directory is locked by the caller.
+        """Bring everything up but the listeners.  on_broken: the queue's database can be used no more.
 
-        Raises NewerSchema, DatabaseError, BlobError.
+        Raises DirectoryInUse, NewerSchema (nothing was touched), DatabaseError, BlobError, OSError.
         """
-        loaded, clock = self.loaded, self.stream.clock
-        space = loaded.config.section(SpaceOptions)
-        self.database = await open_sqlite(loaded.data / "queue.db", MIGRATIONS, self.span, on_broken=on_broken)
-        self.blobs = Blobs(loaded.data / "spool", clock)
-        setting = Setting(node=loaded.server.node, inline_limit=space.inline_limit, lease=space.lease)
-        self.queue = Queue(self.database, self.blobs, clock, self.span, setting)
-        await self.queue.open()
-        self.space = Space(
-            loaded.data, space, loaded.config.section(LimitOptions), self.queue.totals, self.span, time.monotonic
+        loaded = self.loaded
+        around = Surroundings(clock=self.stream.clock, span=self.span, on_broken=on_broken)
+        config = loaded.config
+        self.opened = await open_queue(
+            loaded.data, config.section(SpaceOptions), config.section(LimitOptions), loaded.server.node, around
         )
-        self.queue.space = self.space
         self._build_delivery()
         self._build_reception()
 
     def _build_delivery(self) -> None:
         loaded = self.loaded
-        self.resolver = LiveResolver(loaded.config.section(ResolverOptions), self.span)
+        self.resolver = LiveResolver(loaded.resolving, self.span)
         self.pool = Pool(loaded.config.section(ReuseOptions), time.monotonic)
         self.attempts = Attempts(
             self._road(loaded),
-            self.queue.open_body,
+            self.opened.queue.open_body,
             self.stream,
             self.snowflakes,
             soft_bounce=self._soft_bounce(loaded),
         )
-        self.prober = AddressProber(self._road(loaded), loaded.router, self.stream, self.snowflakes)
+        self.prober = NextHopProber(self._road(loaded), lambda: self.loaded.router, self.stream)
         self.bounces = Bounces(
-            self.queue,
+            self.opened.queue,
             loaded.router,
             loaded.policy.local_names,
             hostname=loaded.hostname,
@@ -166,14 +159,14 @@ class Engine:
             seed=lambda: random.getrandbits(64),
         )
         self.scheduler = Scheduler(
-            self.queue,
+            self.opened.queue,
             self.attempts,
             loaded.router,
             self.bounces,
             loaded.settings,
             stream=self.stream,
             chance=random.random,
-            may_attempt=lambda: self.space.may_attempt,
+            may_attempt=lambda: self.opened.space.may_attempt,
         )
 
     def _road(self, loaded: Loaded) -> Road:
@@ -204,9 +197,9 @@ class Engine:
         self.reception = Reception(
             loaded.policy,
             Parts(
-                queue=self.queue,
-                blobs=self.blobs,
-                space=self.space,
+                queue=self.opened.queue,
+                blobs=self.opened.blobs,
+                space=self.opened.space,
                 admission=self.scheduler,
                 prober=self.prober,
                 directory=self.directory,
@@ -220,17 +213,21 @@ class Engine:
     async def reload(self, loaded: Loaded) -> None:
         """Put another configuration in force; sessions and attempts under way end as they began."""
         await self.listeners.reload(loaded.listeners)
-        self.loaded = loaded
+        before, self.loaded = self.loaded, loaded
         self.reception.reconfigure(loaded.policy)
         self.directory.reconfigure(loaded.config.records(AccountOptions))
-        self.space.reconfigure(loaded.config.section(SpaceOptions), loaded.config.section(LimitOptions))
-        self.resolver.reconfigure(loaded.config.section(ResolverOptions))
+        self.opened.space.configure(loaded.config.section(SpaceOptions), loaded.config.section(LimitOptions))
+        retired = None
+        if loaded.resolving != before.resolving:
+            retired, self.resolver = self.resolver, LiveResolver(loaded.resolving, self.span)
         road = self._road(loaded)
         self.attempts.reconfigure(road, soft_bounce=self._soft_bounce(loaded))
-        self.prober.reconfigure(road, loaded.router)
+        self.prober.reconfigure(road)
         self.bounces.local = loaded.policy.local_names
         self.bounces.router, self.bounces.schedule = loaded.router, loaded.settings.schedule
         self.scheduler.reload(loaded.settings, loaded.router)
+        if retired is not None:
+            await retired.close()
 
     async def close(self, timeout: float) -> None:
         """Stop accepting, finish and settle what is in flight within `timeout` seconds, close the queue."""
@@ -241,15 +238,14 @@ class Engine:
         await self.pool.close()
         self.directory.close()
         await self.resolver.close()
-        await self.queue.close()
-        await self.database.close()
+        await self.opened.close()
 
     def problems(self) -> list[str]:
         """Why the daemon is not ready; empty when it is."""
         found = []
         if not self.listeners.is_accepting:
             found.append("a listener does not accept connections")
-        if not self.space.is_ready:
+        if not self.opened.space.is_ready:
             found.append("there is too little space, or the queue is full")
         return found
 

@@ -9,10 +9,10 @@ task that dies takes the daemon down with exit code 70 and the supervisor starts
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from relayd.blobs.spool import BlobError
 from relayd.config.configuration import Config, ConfigError
 from relayd.config.load import load
 from relayd.config.places import control_socket
-from relayd.control.app import ControlApp
+from relayd.control.api.maintenance import Refused
+from relayd.control.app import ControlApp, Parts
 from relayd.control.options import HttpOptions
 from relayd.database.interface import DatabaseError, NewerSchema
 from relayd.directory.account import Account
@@ -35,8 +36,10 @@ from relayd.events.event import EventStream, Span, Subscriber
 from relayd.listener.options import ListenerOptions
 from relayd.mail.snowflake import Snowflakes
 from relayd.options import OptionError
-from relayd.queue.backup import backup
-from relayd.queue.lock import AlreadyRunning, DirectoryLock
+from relayd.queue.backup import BackupError, backup
+from relayd.queue.filter import Filter
+from relayd.queue.lock import DirectoryInUse
+from relayd.resolver.exchange import BadServer
 from relayd.routing.route import UnknownRoute
 from relayd.supervision import Supervisor, inherited_sockets
 from relayd.telemetry.log import LogFiles
@@ -48,9 +51,6 @@ EX_OK, EX_SOFTWARE, EX_OSERR, EX_TEMPFAIL, EX_CONFIG = 0, 70, 71, 75, 78
 STALL = 0.5
 """Seconds by which a turn of the loop may be late before it is an event."""
 
-AUDIT_EVERY = 3600.0
-"""Seconds between two audits of the queue."""
-
 FIXED = ("server.data-dir", "server.loop", "server.node", "server.hostname")
 """Keys that take effect at the next start."""
 
@@ -58,18 +58,18 @@ FIXED = ("server.data-dir", "server.loop", "server.node", "server.hostname")
 class Daemon:
     """One relayd.  config: what to start with; its file is what a reload reads.
 
-    subscribers: further views of the events (`relayd try` prints the path of each message).  environ: for systemd.
+    console: one more view of the events (`relayd try` prints the path of each message).  clock: Unix time.
     """
 
     def __init__(
         self,
         config: Config,
         *,
-        subscribers: Sequence[Subscriber] = (),
+        console: Subscriber | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.config = config
-        self.stream = EventStream(clock, subscribers)
+        self.stream = EventStream(clock, [console] if console is not None else [])
         self.span = Span(self.stream)
         self.supervisor = Supervisor()
         self.ready = asyncio.Event()
@@ -93,25 +93,16 @@ class Daemon:
         loaded = self._load_first()
         if isinstance(loaded, int):
             return loaded
-        lock = DirectoryLock(loaded.data)
-        try:
-            loaded.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock.acquire()
-        except (AlreadyRunning, OSError) as error:
-            events.STARTUP_ERROR(self.span, reason=str(error))
-            _complain(str(error))
-            return EX_TEMPFAIL if isinstance(error, AlreadyRunning) else EX_OSERR
         log = self._open_log(loaded)
         try:
             return await self._run(loaded)
         finally:
             log.close()
-            lock.release()
 
     def _load_first(self) -> Loaded | int:
         try:
             return Loaded(self.config)
-        except (OptionError, UnknownRoute) as error:
+        except (OptionError, UnknownRoute, BadServer) as error:
             events.STARTUP_ERROR(self.span, reason=str(error))
             _complain(str(error))
             return EX_CONFIG
@@ -134,6 +125,8 @@ class Daemon:
         self.engine = engine = Engine(loaded, self.stream, snowflakes)
         try:
             await engine.open(lambda reason: self.stop(reason, EX_OSERR))
+        except DirectoryInUse as error:
+            return self._failed(str(error), EX_TEMPFAIL)
         except NewerSchema as error:
             return self._failed(str(error), EX_CONFIG)
         except (DatabaseError, BlobError, OSError) as error:
@@ -166,23 +159,23 @@ class Daemon:
         """The background tasks, the control socket, the listeners.  Raises OSError, OptionError."""
         engine = self.engine
         self._own("scheduler", engine.scheduler.run())
-        self._own("housekeeping", self._keep_house())
+        self._own("upkeep", engine.opened.upkeep.run())
         self._own("loop watch", self._watch_loop())
         self._own("watchdog", self.supervisor.keep_alive())
         inherited = inherited_sockets()
         self._admins = self._administrators(loaded)
-        self.control = ControlApp(
-            queue=engine.queue,
+        parts = Parts(
+            queue=engine.opened.queue,
+            actions=engine.opened.actions,
+            bounce=self._bounce,
             metrics=self._metrics,
             ready=engine.problems,
-            authenticate=self._authenticate,
             backup=self._backup,
-            reload=self.reload,
-            compose=engine.bounces.compose_operator,
-            span=self.span,
+            reload=self._reload_by_operator,
+            authenticate=self._authenticate,
             ids=lambda: snowflakes.issue(self.stream.clock()),
-            options=loaded.config.section(HttpOptions),
         )
+        self.control = ControlApp(parts, self.span, loaded.config.section(HttpOptions))
         http = {id for id, each in loaded.config.records(ListenerOptions).items() if each.protocol == "http"}
         passed: list[Any] = [sock for id in http for sock in inherited.pop(id, ())]
         await self.control.start(passed or control_binds(loaded.config), control_socket(loaded.config))
@@ -236,7 +229,7 @@ class Daemon:
             config = await asyncio.to_thread(load, self.config.path)
             loaded = Loaded(config)
             await self.engine.reload(loaded)
-        except (ConfigError, OptionError, UnknownRoute) as error:
+        except (ConfigError, OptionError, UnknownRoute, BadServer) as error:
             config_events.PARSE_ERROR(self.span, path=path, reason=str(error))
             return str(error)
         for key in self.config.changed_keys(config):
@@ -249,15 +242,21 @@ class Daemon:
         return None
 
     async def _backup(self, directory: Path) -> dict[str, Any]:
-        return await backup(self.engine.queue, directory)
+        try:
+            written = await backup(self.engine.opened, directory, self.stream.clock, self.span)
+        except BackupError as error:
+            raise Refused(str(error)) from None
+        return {"directory": str(written.directory), "size": written.size, "bodies": written.bodies}
 
-    async def _keep_house(self) -> None:
-        """Now and then: look whether the books balance, sweep bodies that belong to no message."""
-        while True:
-            await asyncio.sleep(AUDIT_EVERY)
-            with contextlib.suppress(DatabaseError):  # said by the database; the next hour tries again
-                await self.engine.queue.audit()
-                await self.engine.queue.sweep()
+    async def _bounce(self, filter: Filter, by: str, reason: str) -> int:
+        compose = partial(self.engine.bounces.compose, now=self.stream.clock())
+        return await self.engine.opened.actions.bounce(filter, by, reason, compose)
+
+    async def _reload_by_operator(self) -> Sequence[str]:
+        refused = await self.reload()
+        if refused is not None:
+            raise Refused(refused)
+        return [warning.render(self.config.path) for warning in self.config.warnings]
 
     async def _watch_loop(self) -> None:
         """State when the loop did not turn for a while: something blocked it."""

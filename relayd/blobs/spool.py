@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
 
@@ -27,7 +28,8 @@ class BlobMissing(BlobError):
     """There is no such body."""
 
 
-def _fsync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable; blocks.  Raises OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -83,12 +85,14 @@ class Blobs:
         self._clock = clock
         self._incoming = directory / "incoming"
         self._serial = 0
+        self._keeping = asyncio.Lock()
+        self._put_off: list[Path] | None = None
         try:
             self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
             for number in range(_FANOUT):
                 (directory / f"{number:02x}").mkdir(exist_ok=True, mode=0o700)
-            _fsync_directory(directory)
-            _fsync_directory(directory.parent)
+            sync_directory(directory)
+            sync_directory(directory.parent)
         except OSError as error:
             raise _error(error, directory) from error
 
@@ -118,7 +122,7 @@ class Blobs:
             finally:
                 os.close(handle)
             path.rename(target)
-            _fsync_directory(target.parent)
+            sync_directory(target.parent)
         except OSError as error:
             raise _error(error, path) from error
 
@@ -149,10 +153,25 @@ class Blobs:
 
     def remove(self, id: int) -> None:
         """Remove the body; none is fine.  What cannot be removed is left to `sweep`."""
+        path = self.path_of(id)
+        if self._put_off is not None:
+            self._put_off.append(path)
+            return
         try:
-            self.path_of(id).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
         except OSError:
             return
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """While this lasts no body is removed; what should have been is removed at its end."""
+        async with self._keeping:
+            self._put_off = []
+            try:
+                yield
+            finally:
+                paths, self._put_off = self._put_off, None
+                await asyncio.to_thread(self.remove_paths, iter(paths))
 
     def sweep(self, known: Collection[int], older_than: float = 0.0) -> int:
         """Remove files that belong to none of `known` and did not change for `older_than` seconds; blocks.
@@ -181,6 +200,8 @@ class Blobs:
         """Remove files; how many there were."""
         total = 0
         for path in paths:
+            if self._put_off is not None:
+                break  # a backup began: what is left here stays for the next sweep
             try:
                 path.unlink()
                 total += 1

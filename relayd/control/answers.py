@@ -41,6 +41,11 @@ UNAUTHORIZED = (401, "Unauthorized", "You have to authenticate first.")
 FORBIDDEN = (403, "Forbidden", "You do not have enough permissions to access this resource.")
 NOT_FOUND = (404, "Not Found", "The requested resource does not exist on this server.")
 BAD_JSON = (400, "Invalid parameters", "JSON deserialization failed")
+TOO_MANY = (
+    429,
+    "Too Many Requests",
+    "Your request has been rate limited. Please try again in a few seconds.",
+)
 TOO_LARGE = (413, "Request Entity Too Large", "The body of the request is larger than this server accepts.")
 TOO_SLOW = (408, "Request Timeout", "The body of the request did not arrive in time.")
 

@@ -10,14 +10,19 @@ import socket
 import stat
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
 
 from relayd.control.access import Authenticate, Gate
-from relayd.control.api.health import CountedQueue, Health, Ready
+from relayd.control.api.health import Health, Ready
+from relayd.control.api.maintenance import Backup, Maintenance, Reload
+from relayd.control.api.queue import ActionsOnMessages, Bounce, QueueOfMessages, QueueOperations
+from relayd.control.background import Background
 from relayd.control.options import HttpOptions
 from relayd.control.requests import guard, trace
+from relayd.control.routes import add
 from relayd.control.sweep import Sweep
 from relayd.events import http, network, server
 from relayd.events.event import Span
@@ -29,28 +34,44 @@ Bind = socket.socket | tuple[str, int] | Path
 _BACKLOG = 128
 
 
-class ControlApp:
-    """The control socket of one daemon."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the control socket shows and steers; the daemon hands it in.
 
-    def __init__(
-        self,
-        *,
-        queue: CountedQueue,
-        metrics: Metrics,
-        ready: Ready,
-        authenticate: Authenticate,
-        span: Span,
-        ids: Callable[[], int],
-        options: HttpOptions | None = None,
-    ) -> None:
-        self._options = options or HttpOptions()
+    queue, actions: the queue and what is done to it.  bounce: gives up messages.  metrics: of the daemon.  ready: what keeps mail from being taken.
+    backup, reload: carried out by the daemon.  authenticate: checks a login.  ids: issues request ids (span ids).
+    """
+
+    queue: QueueOfMessages
+    actions: ActionsOnMessages
+    bounce: Bounce
+    metrics: Metrics
+    ready: Ready
+    backup: Backup
+    reload: Reload
+    authenticate: Authenticate
+    ids: Callable[[], int]
+
+
+class ControlApp:
+    """The control socket of one daemon.  span: the daemon's."""
+
+    def __init__(self, parts: Parts, span: Span, options: HttpOptions | None = None) -> None:
+        self._options = options = options or HttpOptions()
         self._span = span
         self._sweep = Sweep(self._options, time.monotonic)
         self._app = web.Application(
-            middlewares=[self._sweep.middleware(), trace(span, ids), guard(Gate(authenticate))],
+            middlewares=[self._sweep.middleware(), trace(span, parts.ids), guard(Gate(parts.authenticate))],
             client_max_size=self._options.max_body,
         )
-        Health(queue, metrics, ready, span.stream.clock).add_to(self._app)
+        self._background = Background()
+        clock, timeout = span.stream.clock, options.body_timeout
+        Health(parts.queue, parts.metrics, parts.ready, clock).add_to(self._app)
+        add(
+            self._app,
+            QueueOperations(parts.queue, parts.actions, parts.bounce, self._background, clock, timeout).routes(),
+        )
+        add(self._app, Maintenance(parts.backup, parts.reload, timeout).routes())
         self._runner: web.AppRunner | None = None
         self._sweeping: asyncio.Task[None] | None = None
         self._sockets: list[socket.socket] = []
@@ -94,6 +115,7 @@ class ControlApp:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+        await self._background.close()
         for each in self._sockets:
             each.close()
         self._sockets.clear()

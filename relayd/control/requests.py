@@ -45,7 +45,9 @@ def trace(span: Span, ids: Callable[[], int]) -> Middleware:
         own = Span(span.stream, ids(), {"remoteIp": remote_address(request)})
         request[SPAN] = own
         answer = await _answer(request, handler, own)
-        answer.headers["X-Request-Id"] = str(own.id)
+        if not answer.prepared:
+            answer.headers["X-Request-Id"] = str(own.id)
+            answer.headers["Server"] = "relayd"
         caller = request.get(CALLER)
         http.REQUEST_URL(
             own,

@@ -122,6 +122,24 @@ class SqliteDatabase:
         except IndexError:
             return self._connect(self.path, True)
 
+    async def copy_to(self, path: Path) -> None:
+        """A consistent copy in a new file, synced; writes go on meanwhile.  Raises DatabaseError."""
+        await self._loop.run_in_executor(self._threads, self._copy_to, path)
+
+    def _copy_to(self, path: Path) -> None:
+        try:
+            source = self._connect(self.path, True)
+            try:
+                target = sqlite3.connect(path, isolation_level=None)
+                try:
+                    source.backup(target)  # all pages in one step: one snapshot
+                finally:
+                    target.close()
+            finally:
+                source.close()
+        except sqlite3.Error as error:
+            raise handle.translate(error) from error
+
     async def close(self) -> None:
         """See Database.close."""
         if self._closed:
@@ -162,6 +180,25 @@ class SqliteDatabase:
     def _broken(self, reason: str) -> None:
         events.BROKEN(self._span, path=str(self.path), reason=reason)
         self._on_broken(reason)
+
+
+def edit_copy(path: Path, work: Callable[[Connection], T]) -> T:
+    """Change a copy that nobody uses, in one transaction, and leave it in one synced file.  Blocks.
+
+    Raises DatabaseError.
+    """
+    try:
+        connection = handle.connect(path, False)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            result = work(connection)
+            connection.execute("COMMIT")
+            handle.checkpoint(connection, truncate=True)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise handle.translate(error) from error
+    return result
 
 
 async def open_sqlite(

@@ -70,9 +70,12 @@ class Attempts:
         delivering = Delivering(message, next_hop, span, soft_bounce=self._soft_bounce)
         try:
             content = await QueuedContent.of(job, self._open_body)
-            await self._over_idle(delivering, content)
-            if delivering.todo:
-                await self._over_hosts(delivering, content)
+            try:
+                await self._over_idle(delivering, content)
+                if delivering.todo:
+                    await self._over_hosts(delivering, content)
+            finally:
+                content.close()
         except Exception as error:  # a failure of ours is temporary: no mail may be lost or bounced by it
             events.FAILED(span, queue_id=message.id, reason=repr(error))
             delivering.fail(Trouble.INTERNAL, f"{type(error).__name__}: {error}")

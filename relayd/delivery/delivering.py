@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from relayd.delivery.connection import Connection, ConnectionFailed
 from relayd.delivery.content import QueuedContent
-from relayd.delivery.exchange import Answers
+from relayd.delivery.exchange import Answers, Content
 from relayd.delivery.judging import Judged, judge_answers
 from relayd.delivery.outcome import (
     Judgement,
@@ -54,7 +54,7 @@ class Delivering:
 
     # Before the transaction
 
-    async def fit(self, connection: Connection, content: QueuedContent) -> QueuedContent | None:
+    async def fit(self, connection: Connection, content: QueuedContent) -> Content | None:
         """The content as this peer can take it; recipients that it cannot serve are bounced.
 
         None when nobody is left for this connection.

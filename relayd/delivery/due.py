@@ -101,6 +101,14 @@ def postponed(job: Job, reply: Reply, due: float | None, destination: dict[int, 
     ]
 
 
+def next_of(outcomes: Sequence[Outcome]) -> float:
+    """When the first of the recipients is due again; infinity when none is."""
+    if len(outcomes) == 1:
+        due = outcomes[0].next_attempt
+        return math.inf if due is None else due
+    return min((each.next_attempt for each in outcomes if each.next_attempt is not None), default=math.inf)
+
+
 def unreachable(outcomes: Sequence[Outcome]) -> bool:
     """Whether an attempt failed because no host could be reached, or none would talk: what shrinks the window."""
     return bool(outcomes) and all(

@@ -115,7 +115,7 @@ class Lanes:
         lane = self.lane(job.destination)
         if lane.turns or job.destination in self.suspended:
             return None
-        if not lane.window.allows(lane.running, self.options.total - self.running):
+        if not lane.window.allows(lane.running, self.running, self.options.total):
             return None
         lane.running += 1
         self.running += 1
@@ -123,13 +123,11 @@ class Lanes:
 
     def start_next(self) -> tuple[Lane, Job] | None:
         """Take a slot for the next job of the next lane that may run one."""
-        free = self.options.total - self.running
         blocked = self._blocked
-        if free <= 0 or not blocked:
-            return None
+        slots = self.options.total
         for _ in range(min(len(blocked), _LOOKED_AT)):
             lane = next(iter(blocked.values()))
-            if lane.key not in self.suspended and lane.window.allows(lane.running, free):
+            if lane.key not in self.suspended and lane.window.allows(lane.running, self.running, slots):
                 job = self._take(lane)
                 lane.running += 1
                 self.running += 1

@@ -8,6 +8,7 @@ already have their part in memory are given back: so a sender who has but one me
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -46,6 +47,9 @@ class Leasing:
         self._lanes = lanes
         self._clock = clock
         self._woken = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._until = 0.0
+        self._expected = math.inf
         self._looked = 0.0
         self._fair_at = 0.0
         self.is_hungry = False
@@ -55,19 +59,36 @@ class Leasing:
         """Look now."""
         self._woken.set()
 
+    def expect(self, at: float) -> None:
+        """A row is due at `at` (Unix time) that the last look could not know of."""
+        if at < self._expected:
+            self._expected = at
+            if self._timer is not None:
+                self._timer.cancel()
+                self._set_timer()
+
     async def sleep(self, delay: float) -> None:
         """Wait for `wake`, at most `delay` seconds, and so long that looks do not crowd."""
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(min(delay, IDLE), self._woken.set)
+        self._until = loop.time() + min(delay, IDLE)
+        self._set_timer()
         try:
             await self._woken.wait()
         finally:
-            timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
         early = self._looked + _GAP - loop.time()
         if early > 0:
             await asyncio.sleep(early)
         self._looked = loop.time()
+        self._expected = math.inf
         self._woken.clear()
+
+    def _set_timer(self) -> None:
+        loop = asyncio.get_running_loop()
+        until = min(self._until, loop.time() + self._expected - self._clock())
+        self._timer = loop.call_at(until, self._woken.set)
 
     async def look(self, now: float, retry_at: Callable[[int, float], float], active: Collection[object]) -> Round:
         """Lease what is due at `now` and has room.  active: (message id, destination) of the jobs in hand."""

@@ -40,8 +40,8 @@ class QueueSide(Protocol):
     async def next_due(self, saturated: Collection[str]) -> float | None:
         """The earliest time at which a row is due that is not leased."""
 
-    async def settle(self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage] = ()) -> None:
-        """Record outcomes, and queue what was written because of them, in one transaction."""
+    async def settle(self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage] = ()) -> bool:
+        """Record outcomes, and queue what was written because of them, in one transaction; True: nothing is left."""
 
     async def release_leases(self, job: Job) -> None:
         """Give a job back that was not started."""

@@ -42,10 +42,10 @@ class Recorder:
         """Whether an outcome could not be recorded and is not yet."""
         return self._failing > 0
 
-    async def record(self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage] = ()) -> bool:
-        """Record the outcomes of a job; returns when that is done.
+    async def record(self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage] = ()) -> bool | None:
+        """Record the outcomes of a job; returns when that is done, True when nothing is left of the message.
 
-        False: the queue cannot take this very record, whatever it is; its rows are left to their schedule.
+        None: the queue cannot take this very record, whatever it is; its rows are left to their schedule.
         """
         faults = 0
         failing = False
@@ -53,8 +53,7 @@ class Recorder:
         try:
             while True:
                 try:
-                    await self._queue.settle(job, outcomes, generated)
-                    return True
+                    return await self._queue.settle(job, outcomes, generated)
                 except QueueUnavailable as error:
                     if not failing:
                         self._failing += 1
@@ -66,7 +65,7 @@ class Recorder:
                     reason = f"the outcome cannot be recorded: {error!r}"
                     events.FAILED(self._span, queue_id=job.message.id, reason=reason)
                     if faults == _TRIES:
-                        return False
+                        return None
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, self._patience * 20)
         finally:

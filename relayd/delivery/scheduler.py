@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relayd.delivery.bounce import Bounces
-from relayd.delivery.due import INTERNAL, conclude, failed, postponed, retried, unreachable
+from relayd.delivery.due import INTERNAL, conclude, failed, next_of, postponed, retried, unreachable
 from relayd.delivery.lanes import Lane, Lanes, LaneStats
 from relayd.delivery.leasing import IDLE, Leasing
 from relayd.delivery.parts import Attempter, QueueSide, RouterSide
@@ -325,8 +325,10 @@ class Scheduler:
             except Exception as error:  # without its report a bounce is not recorded: it is tried again
                 self._report(job.message.id, f"the report could not be written: {error!r}")
                 concluded = [retried(each, self._settings.schedule, now, self._chance()) for each in concluded]
-        if await self._recorder.record(job, concluded, generated):
-            state(self._span, job, concluded)
+        finished = await self._recorder.record(job, concluded, generated)
+        if finished is not None:
+            state(self._span, job, concluded, generated, finished=finished)
+            self._leasing.expect(next_of(concluded))
             self._bounces.undeliverable(job.message, concluded)
 
     async def _judge(self, job: Job, outcomes: list[Outcome], now: float) -> None:
@@ -362,6 +364,7 @@ class Scheduler:
         """Other recipients of the message are in hand for the same destination: these a little later."""
         outcomes = conclude(job, postponed(job, LATE, None), self._settings.schedule, self._clock(), self._chance)
         await self._recorder.record(job, outcomes)
+        self._leasing.expect(next_of(outcomes))
 
     def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something in a task that `drain` waits for and whose failure is reported."""

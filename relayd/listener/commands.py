@@ -74,7 +74,6 @@ async def _hello(session: RelaySMTP, argument: str, verb: str) -> None:
     session.drop_transaction()
     before = client.helo, client.esmtp
     client.helo, client.esmtp = argument, verb != "HELO"
-    (smtp.HELO if verb == "HELO" else smtp.EHLO)(client.span, domain=argument)
     refusal = await session.reception.helo(client)
     if refusal is not None:
         client.helo, client.esmtp = before
@@ -167,6 +166,8 @@ async def mail(session: RelaySMTP, argument: str) -> None:
             return
     opened = await session.reception.mail(client, command)
     if isinstance(opened, Reply):
+        if opened.code == 421:
+            raise SessionOver("", opened)
         session.refuse(opened)
         return
     session.tx = opened
@@ -188,7 +189,7 @@ async def rcpt(session: RelaySMTP, argument: str) -> None:
         session.refuse(CHUNKS_OPEN)
         return
     try:
-        command = parse_rcpt(argument, session.offered, session.tx.smtputf8, bare_names=True)
+        command = parse_rcpt(argument, session.offered, session.tx.smtputf8, bare_names=client.trusted)
     except SyntaxRefused:
         session.refused += 1
         raise
@@ -252,7 +253,10 @@ async def vrfy(session: RelaySMTP, argument: str) -> None:
         session.refuse(Reply(501, "5.5.4", "Syntax: VRFY address"))
         return
     refusal = await session.plugins.ask(session, "VRFY", argument) if session.plugins else None
-    session.write((refusal or await session.reception.vrfy(session.client, argument)).encode())
+    reply = refusal or await session.reception.vrfy(session.client, argument)
+    session.write(reply.encode())
+    if not reply.is_positive:
+        session.errors += 1
 
 
 async def expn(session: RelaySMTP, argument: str) -> None:

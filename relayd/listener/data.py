@@ -7,10 +7,11 @@ it would be taken for the reply to something else.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relayd.events import smtp
-from relayd.listener.protocol import NEVER, SessionOver
+from relayd.listener.plugins import ContentCopy
+from relayd.listener.protocol import NEVER
 from relayd.mail.reply import Reply
 from relayd.smtp.framing import ChunkDecoder, DataDecoder
 
@@ -44,22 +45,21 @@ async def receive_data(session: RelaySMTP, argument: str) -> None:
         return
     session.write(GO_AHEAD)
     decoder = DataDecoder(normalise=tx.normalise, max_line=tx.max_line)
-    pace = _Pace(session)
-    failure: Exception | None = None
-    rest: bytes | None = None
-    while rest is None:
-        received = await session.chunk()
-        content, rest = decoder.feed(received)
-        if content and failure is None and decoder.violation is None:
-            try:
-                await session.reception.write(tx, [content])
-            except Exception as error:  # the peer must hear of it after the final dot, not before
-                failure = error
-        pace.received(len(received))
-    pace.end()
-    if rest:
-        session.put_back(rest)
-    await _finish(session, decoder, failure)
+    sink = Sink(session, decoder)
+    try:
+        pace = _Pace(session)
+        rest: bytes | None = None
+        while rest is None:
+            received = await session.chunk()
+            content, rest = decoder.feed(received)
+            await sink.write(content)
+            pace.received(len(received))
+        pace.end()
+        if rest:
+            session.put_back(rest)
+        await _finish(session, sink)
+    finally:
+        sink.close()
 
 
 async def receive_chunk(session: RelaySMTP, argument: str) -> None:
@@ -74,65 +74,100 @@ async def receive_chunk(session: RelaySMTP, argument: str) -> None:
     if refusal is None and session.chunks is None:
         refusal = await session.reception.begin_data(session.tx)
         if refusal is None:
-            session.chunks = ChunkDecoder(normalise=session.tx.normalise, max_line=session.tx.max_line)
+            decoder = ChunkDecoder(normalise=session.tx.normalise, max_line=session.tx.max_line)
+            session.chunks = Sink(session, decoder)
     if refusal is not None:
         await _read(session, size, None)
         session.refuse(refusal)
         if session.tx is not None:
             session.drop_transaction()
         return
-    decoder = session.chunks
-    assert decoder is not None
-    failure = await _read(session, size, decoder)
+    sink = session.chunks
+    assert sink is not None
+    await _read(session, size, sink)
     if last:
-        held = decoder.finish()
-        if held and failure is None and decoder.violation is None:
-            await session.reception.write(session.tx, [held])
-        await _finish(session, decoder, failure)
-    elif failure is not None:
-        session.write(session.report(failure).encode())
+        assert isinstance(sink.decoder, ChunkDecoder)
+        await sink.write(sink.decoder.finish())
+        await _finish(session, sink)
+    elif sink.failure is not None:
+        session.write(session.report(sink.failure).encode())
         session.drop_transaction()
     else:
         session.write(f"250 2.0.0 {size} octets received\r\n".encode())
 
 
-async def _read(session: RelaySMTP, size: int, decoder: ChunkDecoder | None) -> Exception | None:
+async def _read(session: RelaySMTP, size: int, sink: Sink | None) -> None:
     """The octets of one chunk, to reception or nowhere."""
-    failure: Exception | None = None
     pace = _Pace(session)
     while size:
         received = await session.chunk(size)
         size -= len(received)
-        if decoder is not None:
-            content = decoder.feed(received)
-            if content and failure is None and decoder.violation is None:
-                try:
-                    await session.reception.write(session.tx, [content])
-                except Exception as error:  # the octets of the chunk are on their way, whatever we say
-                    failure = error
+        if sink is not None:
+            assert isinstance(sink.decoder, ChunkDecoder)
+            await sink.write(sink.decoder.feed(received))
         pace.received(len(received))
     pace.end()
-    return failure
 
 
-async def _finish(session: RelaySMTP, decoder: DataDecoder | ChunkDecoder, failure: Exception | None) -> None:
+class Sink:
+    """Where decoded content goes: to reception, and to a copy when a plug-in wants to see it.
+
+    failure: what went wrong; the rest is dropped then, and the peer hears of it at the end of data, not before.
+    """
+
+    __slots__ = ("_copy", "_session", "decoder", "failure")
+
+    def __init__(self, session: RelaySMTP, decoder: DataDecoder | ChunkDecoder) -> None:
+        self._session = session
+        self.decoder = decoder
+        self.failure: Exception | None = None
+        self._copy = ContentCopy() if session.plugins.wants("DATA") else None
+
+    async def write(self, content: bytes) -> None:
+        """Never raises."""
+        if not content or self.failure is not None or self.decoder.violation is not None:
+            return
+        try:
+            await self._session.reception.write(self._session.tx, [content])
+            if self._copy is not None and self._session.tx.refusal is None:
+                await self._copy.write(content)
+        except Exception as error:
+            self.failure = error
+
+    async def ask_plugins(self) -> Reply | None:
+        """What plug-ins say to the complete content."""
+        envelope = self._session.envelope
+        if self._copy is None or envelope is None:
+            return None
+        content: Any = self._copy.view()  # a map reads like bytes
+        envelope.content = envelope.original_content = content
+        try:
+            return await self._session.plugins.ask(self._session, "DATA")
+        finally:
+            envelope.content = envelope.original_content = None
+
+    def close(self) -> None:
+        """The transaction is over."""
+        if self._copy is not None:
+            self._copy.close()
+
+
+async def _finish(session: RelaySMTP, sink: Sink) -> None:
     """The end of data: reception promises the message or refuses it."""
     tx = session.tx
+    decoder = sink.decoder
     if decoder.violation is not None:
         smtp.SMUGGLING_ATTEMPT(session.client.span, reason=decoder.violation.value)
         tx.refusal = Reply(550, "5.6.0", f"Message refused: {decoder.violation.value}")
-    elif decoder.line_too_long:
+    elif decoder.line_too_long and tx.refusal is None:
         smtp.MESSAGE_PARSE_FAILED(session.client.span, reason="line too long", queue_id=tx.id)
         tx.refusal = Reply(554, "5.6.0", f"Message refused: a line is longer than {tx.max_line} octets")
     try:
-        if failure is not None:
-            raise failure
-        refusal = await _ask_plugins(session) if session.plugins else None
-        if refusal is not None:
-            tx.refusal = refusal
+        if sink.failure is not None:
+            raise sink.failure
+        if session.plugins and tx.refusal is None:
+            tx.refusal = await sink.ask_plugins()
         replies = await session.reception.finish(tx)
-    except SessionOver:
-        raise
     except Exception as error:
         replies = session.report(error)
         if session.client.protocol == "lmtp":
@@ -145,21 +180,6 @@ async def _finish(session: RelaySMTP, decoder: DataDecoder | ChunkDecoder, failu
             session.errors = 0
     if session.has_input:
         session.flush()  # the promise is made: the peer shall know before we look at its next commands
-
-
-async def _ask_plugins(session: RelaySMTP) -> Reply | None:
-    if session.tx.refusal is not None or not session.plugins.wants("DATA"):
-        return None
-    envelope = session.envelope
-    assert envelope is not None
-    content = session.reception.content(session.tx)
-    envelope.content = envelope.original_content = content  # type: ignore[assignment]  # mmap: reads like bytes
-    try:
-        return await session.plugins.ask(session, "DATA")
-    finally:
-        envelope.content = envelope.original_content = None
-        if not isinstance(content, bytes):
-            content.close()
 
 
 def _out_of_order(session: RelaySMTP) -> Reply | None:

@@ -7,9 +7,12 @@ A plug-in is asked before reception decides.  What it returns counts only when i
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
+import mmap
 import re
+import tempfile
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     from relayd.listener.session import RelaySMTP
 
 HOOKS = ("PROXY", "HELO", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "VRFY")
+
+IN_MEMORY = 1 << 20
+"""Octets of content that a plug-in gets as bytes."""
 
 _STATUS = re.compile(r"([45]\d\d)[ -]?(?:([245]\.\d{1,3}\.\d{1,3})(?: |$))?(.*)", re.S)
 
@@ -79,6 +85,38 @@ class Plugins:
             if edits and isinstance(status, list):
                 lines = [str(line) for line in status] or lines
         return lines
+
+
+class ContentCopy:
+    """The content of a message for `handle_DATA`: in memory up to 1 MiB, past it in an unnamed file."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  # closed by close()
+        self._size = 0
+        self._map: mmap.mmap | None = None
+
+    async def write(self, content: bytes) -> None:
+        """Take more content."""
+        self._size += len(content)
+        if self._size <= IN_MEMORY:
+            self._file.write(content)
+        else:
+            await asyncio.to_thread(self._file.write, content)
+
+    def view(self) -> bytes | mmap.mmap:
+        """All of it; a map is read-only and lives until `close`."""
+        if self._size <= IN_MEMORY:
+            self._file.seek(0)
+            return self._file.read()
+        self._file.flush()
+        self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        return self._map
+
+    def close(self) -> None:
+        """Forget it."""
+        if self._map is not None:
+            self._map.close()
+        self._file.close()
 
 
 def load_plugins(names: Sequence[str]) -> Plugins:

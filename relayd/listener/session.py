@@ -16,6 +16,7 @@ import aiosmtpd.smtp
 from relayd.events import limit, smtp, tls
 from relayd.events.event import Span
 from relayd.listener.commands import LINE_LIMITS, VERBS, unknown
+from relayd.listener.data import Sink
 from relayd.listener.protocol import LineTooLong, SessionOver, SessionProtocol
 from relayd.listener.setting import Setting
 from relayd.listener.xclient import UNKNOWN
@@ -23,7 +24,6 @@ from relayd.mail.reply import Reply
 from relayd.reception.client import Address, Client
 from relayd.smtp.command import SyntaxRefused, parse_command
 from relayd.smtp.extension import Extensions
-from relayd.smtp.framing import ChunkDecoder
 from relayd.smtp.proxy import ProxyHeader
 
 LINGER = 3.0
@@ -49,8 +49,8 @@ _PEERCRED = struct.Struct("3i")
 class RelaySMTP(SessionProtocol):
     """A session.  `server` of aiosmtpd handlers; `session` and `envelope` are set when plug-ins are configured.
 
-    offered: what EHLO said, or would say.  tx: the open transaction, None when there is none.  chunks: the decoder
-    while BDAT chunks are under way.  refused: recipients refused in the transaction.
+    offered: what EHLO said, or would say.  tx: the open transaction, None when there is none.  chunks: where content
+    goes while BDAT chunks are under way.  refused: recipients refused in the transaction.
     """
 
     def __init__(self, setting: Setting, loop: asyncio.AbstractEventLoop, proxied: ProxyHeader | None = None) -> None:
@@ -62,7 +62,7 @@ class RelaySMTP(SessionProtocol):
         self.client: Client
         self.offered = Extensions()
         self.tx: Any = None
-        self.chunks: ChunkDecoder | None = None
+        self.chunks: Sink | None = None
         self.refused = 0
         self.errors = 0
         self.auth_failures = 0
@@ -81,7 +81,8 @@ class RelaySMTP(SessionProtocol):
         self._counted = setting.counts.enter(setting.options.max_connections)
         if setting.options.tls_implicit and isinstance(transport, asyncio.Transport):
             transport.pause_reading()  # what comes belongs to the handshake
-        transport.max_size = 1 << 16  # type: ignore[attr-defined]  # asyncio allocates 256 KiB for each read otherwise
+        if hasattr(transport, "max_size"):  # asyncio would allocate 256 KiB for each read; uvloop's has no such size
+            transport.max_size = 1 << 16
         super().connection_made(transport)
         setting.sessions.add(self)
 
@@ -300,7 +301,9 @@ class RelaySMTP(SessionProtocol):
     def end_transaction(self) -> None:
         """The transaction was settled by reception."""
         self.tx = None
-        self.chunks = None
+        if self.chunks is not None:
+            self.chunks.close()
+            self.chunks = None
         self.refused = 0
         if self.plugins:
             self.envelope = aiosmtpd.smtp.Envelope()

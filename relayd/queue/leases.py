@@ -152,3 +152,14 @@ def void(connection: Connection, where: str, parameters: Sequence[float]) -> int
     for message_id, numbers in leased.items():
         rejoin(connection, message_id, numbers)
     return sum(map(len, leased.values()))
+
+
+def idle_numbers(connection: Connection, message_id: int) -> list[int]:
+    """The pending recipients of a message that nobody works on."""
+    return [
+        number
+        for (number,) in connection.execute(
+            f"SELECT number FROM recipients WHERE message_id = ? AND lease_owner IS NULL AND {rows.PENDING}",
+            (message_id,),
+        )
+    ]

@@ -30,20 +30,25 @@ _ENDED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """One job's outcomes.  whole: the job held all the recipients the message had when it was leased."""
+    """One job's outcomes.  node: who had it leased.
+
+    whole: the job held all the recipients the message had when it was leased.  idle_only: an operator's word, which
+    holds only if it holds of all: every recipient pending, and leased by nobody.
+    """
 
     job: Job
     outcomes: Sequence[Outcome]
     generated: Sequence[enqueue.Prepared]
     node: int
     whole: bool
+    idle_only: bool = False
 
     @property
     def is_plain(self) -> bool:
         """The job ends the whole message, and nothing else is to be written."""
-        if not self.whole or self.generated or len(self.outcomes) != len(self.job.message.recipients):
+        if not self.whole or self.generated or self.idle_only or len(self.outcomes) != len(self.job.message.recipients):
             return False
         return all(outcome.result is not Result.DEFERRED for outcome in self.outcomes)
 
@@ -101,22 +106,22 @@ def _finish_together(connection: Connection, plain: Sequence[Settlement], counts
 
 def _settle_one(connection: Connection, each: Settlement, counts: dict[str, int]) -> Settled:
     id = each.job.message.id
-    current = {
-        number: (state, attempts, owner)
-        for number, state, attempts, owner in connection.execute(
-            "SELECT number, state, attempts, lease_owner FROM recipients WHERE message_id = ? AND state IN (0, 2)",
-            (id,),
-        )
-    }
-    applied = 0
+    current: dict[int, int | None] = dict(
+        connection.execute(
+            f"SELECT number, lease_owner FROM recipients WHERE message_id = ? AND {rows.PENDING}", (id,)
+        ).fetchall()
+    )
+    if each.idle_only and not all(
+        outcome.number in current and current[outcome.number] is None for outcome in each.outcomes
+    ):
+        return Settled(0, finished=False)
     ended: list[Sequence[Any]] = []
     deferred: list[Outcome] = []
     for outcome in each.outcomes:
-        row = current.get(outcome.number)
-        if row is None:
+        if outcome.number not in current:
             continue  # somebody else ended it first
         if outcome.result is Result.DEFERRED:
-            if row[2] == each.node:
+            if current[outcome.number] == each.node:  # else the lease ran out and others may work on it
                 deferred.append(outcome)
             continue
         del current[outcome.number]

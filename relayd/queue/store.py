@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relayd.blobs.source import BodySource
-from relayd.blobs.spool import BlobError, BlobFull, BlobMissing, Blobs
-from relayd.database.interface import Connection, Database, DatabaseBroken, DatabaseError, DatabaseFull
+from relayd.blobs.spool import BlobError, BlobFull, Blobs
+from relayd.database.interface import Database, DatabaseBroken, DatabaseError, DatabaseFull
 from relayd.events import queue as events
 from relayd.events.event import Span
-from relayd.queue import enqueue, leases, lines, listing, pause, settle
+from relayd.queue import bodies, enqueue, leases, lines, listing, pause, settle
 from relayd.queue.enqueue import Prepared
 from relayd.queue.failure import BodyMissing, QueueFull, QueueUnavailable
 from relayd.queue.filter import Filter
@@ -24,6 +24,8 @@ from relayd.queue.listing import Audit, Counts
 from relayd.queue.message import Job, Message, NewMessage, Outcome
 from relayd.queue.pause import Pause, Suspension
 from relayd.queue.prepare import prepare
+from relayd.queue.settle import Settled
+from relayd.queue.space import Space, Totals
 
 _RETRY = 1.0  # seconds until an outcome that could not be recorded is tried again
 
@@ -39,14 +41,6 @@ class Setting:
     inline_limit: int = 64 << 10
     lease: float = 7200.0
     share: int = 20
-
-
-@dataclass(slots=True)
-class Totals:
-    """What is in the queue now, without asking the disk."""
-
-    messages: int = 0
-    bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -78,13 +72,15 @@ class Queue:
         self._state = _State()
         self._leases: dict[tuple[int, str], _Lease] = {}
         self._turn = 0
-        self._unrecorded = 0
+        self.unrecorded = 0
+        """Outcomes that the database did not take yet; while there are any, no new attempt may start."""
+        """Outcomes that could not be recorded yet."""
+        self.space: Space | None = None
+        """Set by who opens the queue; without it there is room for all."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Load what must be known; the data directory is locked by the caller.  Raises DatabaseError."""
-        node = self._setting.node
-        await self.database.write(lambda connection: leases.void(connection, "lease_owner = ?", (node,)))
+        """Load what must be known.  Raises DatabaseError."""
         self._state.pause, self._state.suspensions = await self.database.read(pause.load)
         found = await self.counts()
         self.totals.messages, self.totals.bytes = found.messages, found.bytes
@@ -158,7 +154,7 @@ class Queue:
         suspended and leased recipients are passed over; nothing is taken while the queue is paused or an outcome
         waits to be recorded.  Raises QueueUnavailable.
         """
-        if self._state.pause is not None or self._unrecorded or limit <= 0:
+        if not self._may_attempt or limit <= 0:
             return []
         self._turn += 1
         request = leases.Request(
@@ -185,7 +181,7 @@ class Queue:
 
         May be too early, never too late.
         """
-        if self._state.pause is not None or self._unrecorded:
+        if not self._may_attempt:
             return None
         skipped = self._skipped(self._clock(), saturated)
         try:
@@ -196,53 +192,78 @@ class Queue:
         times = [at for at in (wake, *ends) if at is not None]
         return min(times, default=None)
 
-    async def settle(self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage] = ()) -> None:
+    async def settle(self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage] = ()) -> bool:
         """Record what became of the job's recipients, and queue the reports, in one transaction.
+
+        True: the message is finished, nothing of it is queued any more.
 
         An outcome for a recipient that somebody else ended meanwhile changes nothing; when none changes anything,
         `generated` is not queued.  Does not give up: until it can write, no new job is leased.
         Raises QueueUnavailable only when the database is broken.
         """
-        failing = False
+        waiting = False
         try:
             while True:
                 try:
-                    await self._settle(job, outcomes, generated)
-                    return
-                except (DatabaseBroken, QueueUnavailable):
-                    raise
-                except (DatabaseError, BlobError):
-                    if not failing:
-                        failing = True
-                        self._unrecorded += 1
-                    await self.retry_delay(_RETRY)
+                    return (await self._settle(job, outcomes, generated)).finished
+                except DatabaseBroken as error:
+                    raise QueueUnavailable(str(error)) from error
+                except (DatabaseError, BlobError) as error:
+                    if isinstance(error, DatabaseFull | BlobFull) and self.space and self.space.release_reserve():
+                        continue  # what the reserve is for
+                if not waiting:
+                    waiting = True
+                    self.unrecorded += 1
+                await self.retry_delay(_RETRY)
         finally:
-            if failing:
-                self._unrecorded -= 1
+            if waiting:
+                self.unrecorded -= 1
                 self.on_change()
 
-    async def _settle(self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage]) -> None:
+    async def end(self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage]) -> bool:
+        """An operator's word on recipients that nobody works on: record it if it is still true of all, else do nothing.
+
+        Whether it was recorded.  Raises QueueUnavailable.
+        """
+        try:
+            return bool((await self._settle(job, outcomes, generated, idle_only=True)).applied)
+        except (DatabaseError, BlobError) as error:
+            raise _unavailable(error) from error
+
+    async def _settle(
+        self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage], idle_only: bool = False
+    ) -> Settled:
         key = (job.message.id, job.destination)
         lease = self._leases.get(key)
         until = self._clock() + self._setting.lease
         settlement = settle.Settlement(
-            job,
-            outcomes,
-            [await self._prepare(message, until) for message in generated],
-            self._setting.node,
-            lease is not None and lease.whole,
+            job=job,
+            outcomes=outcomes,
+            generated=[await self._prepare(message, until) for message in generated] if generated else (),
+            node=self._setting.node,
+            whole=lease is not None and lease.whole,
+            idle_only=idle_only,
         )
         settled = await self.database.write_each(settle.settle, settlement)
         self._leases.pop(key, None)
         if settled.finished:
-            self.totals.messages -= 1
-            self.totals.bytes -= job.message.size
-            if lease is None or lease.in_file:
-                self.blobs.remove(job.message.id)
+            self._gone(job.message.id, job.message.size, has_file=lease is None or lease.in_file)
         if settled.applied and generated:
             self.totals.messages += len(generated)
             self.totals.bytes += sum(message.body.size for message in generated)
             self.on_change()
+        return settled
+
+    def forget(self, gone: Sequence[tuple[int, int]]) -> None:
+        """Messages (id, size) whose rows an operator's action removed: their files go too."""
+        for id, size in gone:
+            self._gone(id, size, has_file=True)
+
+    def _gone(self, id: int, size: int, *, has_file: bool) -> None:
+        self.totals.messages -= 1
+        self.totals.bytes -= size
+        if has_file:
+            self.blobs.remove(id)
 
     async def release_leases(self, job: Job) -> None:
         """Give back a job whose attempt was never made; it is due now and the attempt does not count."""
@@ -258,31 +279,18 @@ class Queue:
         self.on_change()
 
     async def open_body(self, message_id: int) -> BodySource:
-        """The octets of a message.  Close it after use.  Raises BodyMissing, QueueUnavailable."""
+        """The octets of a message.  Close it after use.
 
-        def find(connection: Connection) -> Any:
-            return connection.execute(
-                "SELECT size, octets, file_from FROM bodies, messages WHERE id = ? AND bodies.message_id = id",
-                (message_id,),
-            ).fetchone()
-
+        Raises BodyMissing (the message, if it is still there, is marked corrupt), QueueUnavailable.
+        """
         try:
-            row = await self.database.read(find)
-            if row is None:
-                raise BodyMissing(f"message {message_id} has no body")
-            size, octets, file_from = row
-            if file_from is None:
-                return BodySource(octets)
-            return BodySource(octets, self.blobs.open(message_id), file_from, size)
-        except BlobMissing as error:
-            raise BodyMissing(str(error)) from error
+            return await bodies.find(self.database, self.blobs, message_id)
+        except BodyMissing as error:
+            if await self.database.write(lambda connection: bodies.mark_corrupt(connection, message_id)):
+                events.BLOB_NOT_FOUND(self._span, queue_id=message_id, reason=str(error))
+            raise
         except (DatabaseError, BlobError) as error:
             raise _unavailable(error) from error
-
-    @property
-    def unrecorded(self) -> int:
-        """Outcomes that the database did not take yet; while there are any, no new attempt may start."""
-        return self._unrecorded
 
     # Looking
 
@@ -314,6 +322,11 @@ class Queue:
         return await self.database.read(listing.counts)
 
     # Pause
+
+    @property
+    def _may_attempt(self) -> bool:
+        has_room = self.space is None or self.space.may_attempt
+        return self._state.pause is None and not self.unrecorded and has_room
 
     @property
     def paused(self) -> Pause | None:

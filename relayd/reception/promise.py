@@ -13,8 +13,8 @@ from relayd.events import smtp
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
 from relayd.mail.trace import count_received
-from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, Origin, Recipient, State
 from relayd.queue.failure import QueueFull
+from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, Origin, Recipient, State
 from relayd.reception.admission import Admission, Plan
 from relayd.reception.body import HeaderTooLarge
 from relayd.reception.head import compose_head

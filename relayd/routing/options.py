@@ -99,7 +99,12 @@ class ScheduleOptions:
 class ConcurrencyOptions:
     """`queue.outbound.concurrency.*`"""
 
-    total: int = option(integer(1, 10000), 200, "Deliveries at once, over all destinations.")
+    total: int = option(
+        integer(1, 10000),
+        200,
+        "Deliveries at once, over all destinations. One that has none running may start one beside them (up to four"
+        " times as many), so that slow ones do not keep others waiting.",
+    )
     per_destination: int = option(
         integer(1, 1000),
         20,

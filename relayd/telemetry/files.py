@@ -42,13 +42,11 @@ class RotatingFile:
     def write(self, lines: bytes, now: float) -> None:
         """Append whole lines; raises OSError when they could not all be written."""
         minute = int(now // 60)
-        if minute != self._minute:
-            self._minute = minute
+        if minute != self._minute or self._handle is None:
             suffix = time.strftime(self._format, time.gmtime(now)) if self._format else ""
             if suffix != self._suffix or self._handle is None:
                 self._open(suffix, now)
-        if self._handle is None:
-            self._open(self._suffix, now)
+            self._minute = minute
         if self._part_size and self._size and self._size + len(lines) > self._part_size:
             self._next_part(now)
         handle = self._handle

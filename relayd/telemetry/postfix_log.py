@@ -38,6 +38,7 @@ class _Session:
     protocol: str = "ESMTP"
     sender: str = ""
     failures: int = 0
+    cause: tuple[str, str] | None = None
 
 
 def _angle(address: object) -> str:
@@ -68,6 +69,8 @@ class PostfixLog:
             smtp.EHLO: self._hello,
             smtp.HELO: self._hello,
             smtp.MAIL_FROM: self._mail,
+            **dict.fromkeys(_CAUSES, self._caused),
+            smtp.RCPT_TO_REJECTED: self._recipient_refused,
             auth.FAILED: self._sign_in_failed,
             smtp.UNAUTHORIZED_PIPELINING: self._pipelining,
             smtp.TOO_MANY_INVALID_RCPT: self._too_many_errors,
@@ -145,8 +148,8 @@ class PostfixLog:
         return ()
 
     def _sign_in_failed(self, event: Event, session: _Session) -> Iterable[str]:
-        if session.client.startswith("unknown[unknown"):
-            return ()  # not of an SMTP session
+        if event.fields.get("type_") == "http":
+            return ()
         session.failures += 1
         given = str(event.fields.get("type_") or "").upper()
         mechanism = given if given in _MECHANISMS else "PLAIN"
@@ -168,15 +171,23 @@ class PostfixLog:
             f"{limit} from {session.client} for service smtp",
         )
 
+    def _caused(self, event: Event, session: _Session) -> Iterable[str]:
+        session.cause = _CAUSES[event.kind]  # the refusal itself follows
+        return ()
+
+    def _recipient_refused(self, event: Event, session: _Session) -> Iterable[str]:
+        code = event.fields.get("code") or 554
+        detail, text = session.cause or ("7.1", f"Recipient address rejected: {_said(event.fields.get('reason'))}")
+        session.cause = None
+        return self._refusal(event, session, "RCPT", f"{code} {str(code)[:1]}.{detail}", text)
+
     def _refused(self, event: Event, session: _Session) -> Iterable[str]:
-        verb, code, text = _REFUSALS[event.kind]
+        return self._refusal(event, session, *_REFUSALS[event.kind])
+
+    def _refusal(self, event: Event, session: _Session, verb: str, code: str, text: str) -> Iterable[str]:
         fields = event.fields
         sender = _angle(fields["from_"]) if "from_" in fields else session.sender
         recipient = _angle(_first(fields.get("to")))
-        if event.kind is smtp.RCPT_TO_REJECTED:
-            given = fields.get("code")
-            code = f"{given} {str(given)[:1]}.7.1" if given else code
-            text = f"Recipient address rejected: {_said(fields.get('reason'))}"
         about = {"RCPT": f"<{recipient}>: ", "MAIL": f"<{sender}>: ", "EHLO": f"<{_angle(fields.get('domain'))}>: "}
         to = f" to=<{recipient}>" if verb in ("RCPT", "DATA") else ""
         line = f"NOQUEUE: reject: {verb} from {session.client}: {code} {about.get(verb, '')}{text}; from=<{sender}>{to}"
@@ -228,21 +239,19 @@ class PostfixLog:
         elapsed = fields.get("elapsed") or 0.0
         seconds = elapsed / 1000 if isinstance(elapsed, int) else elapsed
         delay = max(event.at - issued_at(id), seconds) if id else seconds
-        code, text = fields.get("code"), _said(fields.get("details") or fields.get("reason"))
+        code, text = fields.get("code"), _said(fields.get("reason") or fields.get("details"))
         said = f"{code} {text}" if code and not text.startswith(str(code)) else text
         found = _ENHANCED.match(said)
         dsn = found[1] if found and found[1].startswith(str(digit)) else f"{digit}.0.0"
         host = _angle(fields.get("hostname")).replace(",", "?")
-        relay = host or "none"
-        address = event.span.keys.get("remoteIp") if event.span is not None else None
-        if host and address:
-            relay = f"{host}[{address}]:{event.span.keys.get('remotePort', 25) if event.span is not None else 25}"
+        if host and status != "sent" and str(fields.get("details") or "").startswith("Unexpected response from"):
+            said = f"host {host} said: {said}"
         timing = f"delay={delay:.2g}, delays={max(delay - seconds, 0):.2g}/0/0/{seconds:.2g}"
         if delay >= 100:
             timing = f"delay={delay:.0f}, delays={max(delay - seconds, 0):.0f}/0/0/{seconds:.2g}"
         for to in _each(fields.get("to")):
             yield (
-                f"smtp[{session.process}]: {id}: to=<{_angle(to)}>, relay={relay}, {timing}, "
+                f"smtp[{session.process}]: {id}: to=<{_angle(to)}>, relay={host or 'none'}, {timing}, "
                 f"dsn={dsn}, status={status} ({said})"
             )
 
@@ -251,9 +260,6 @@ class PostfixLog:
 
 
 _REFUSALS: dict[EventKind, tuple[str, str, str]] = {
-    smtp.RELAY_NOT_ALLOWED: ("RCPT", "554 5.7.1", "Relay access denied"),
-    smtp.MAILBOX_DOES_NOT_EXIST: ("RCPT", "550 5.1.1", "Recipient address rejected: User unknown"),
-    smtp.RCPT_TO_REJECTED: ("RCPT", "554 5.7.1", ""),
     smtp.TOO_MANY_RECIPIENTS: ("RCPT", "452 4.5.3", "Recipient address rejected: Too many recipients"),
     smtp.MAIL_FROM_NOT_ALLOWED: ("MAIL", "554 5.7.1", "Sender address rejected: Access denied"),
     smtp.MAIL_FROM_UNAUTHORIZED: ("MAIL", "553 5.7.1", "Sender address rejected: not owned by user"),
@@ -265,6 +271,12 @@ _REFUSALS: dict[EventKind, tuple[str, str, str]] = {
     smtp.MESSAGE_PARSE_FAILED: ("DATA", "554 5.6.0", "<DATA>: Data command rejected: Malformed message"),
 }
 """What Postfix says of a refusal: the command, code and text."""
+
+_CAUSES: dict[EventKind, tuple[str, str]] = {
+    smtp.RELAY_NOT_ALLOWED: ("7.1", "Relay access denied"),
+    smtp.MAILBOX_DOES_NOT_EXIST: ("1.1", "Recipient address rejected: User unknown"),
+}
+"""Why the recipient is refused that the next event names: detail of the enhanced code, and Postfix's words."""
 
 
 def _first(value: Any) -> Any:

@@ -19,7 +19,7 @@ DROP = "DROP"
 """In place of a reply: close the connection."""
 
 SILENT = "SILENT"
-"""In place of a reply: say nothing, keep the line open."""
+"""In place of a reply: say nothing more, keep the line open."""
 
 Replies = str | list[str] | Callable[[str], str]
 """One reply for always, one after the other (the last repeats), or by the command line."""
@@ -175,9 +175,10 @@ class _Session:
     async def say(self, reply: str) -> None:
         if reply == DROP:
             raise _Dropped
-        if reply != SILENT:
-            self.writer.write(reply.encode() + b"\r\n")
-            await self.writer.drain()
+        if reply == SILENT:
+            await asyncio.Event().wait()
+        self.writer.write(reply.encode() + b"\r\n")
+        await self.writer.drain()
 
     async def answer(self, place: str, replies: Replies, line: str) -> str:
         reply = self.peer.reply(place, replies, line)

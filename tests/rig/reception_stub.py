@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from dataclasses import dataclass, field
 
 from relayd.mail.reply import Reply
@@ -80,9 +79,6 @@ class StubReception:
         if tx.refusal is None:
             self.messages.append(tx)
         return [reply] * len(tx.given) if tx.client.protocol == "lmtp" else reply
-
-    def content(self, tx: StubTransaction) -> bytes | mmap.mmap:
-        return bytes(tx.content)
 
     def abort(self, tx: StubTransaction) -> None:
         self.aborted += 1

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 
+from relayd.queue.listing import Audit, Counts
 from relayd.telemetry.metrics import CONTENT_TYPE, Metrics
 
 Ready = Callable[[], list[str] | Awaitable[list[str]]]
@@ -20,30 +21,6 @@ Ready = Callable[[], list[str] | Awaitable[list[str]]]
 
 _COUNT_EVERY = 10.0
 _AUDIT_EVERY = 60.0
-
-
-class Counts(Protocol):
-    """The size of the queue."""
-
-    @property
-    def messages(self) -> int: ...
-    @property
-    def bytes(self) -> int: ...
-    @property
-    def recipients(self) -> int: ...
-    @property
-    def deferred(self) -> int: ...
-    @property
-    def held(self) -> int: ...
-    @property
-    def corrupt(self) -> int: ...
-
-
-class Audit(Protocol):
-    """The invariant of the queue."""
-
-    @property
-    def difference(self) -> int: ...
 
 
 class CountedQueue(Protocol):
