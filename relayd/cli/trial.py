@@ -102,7 +102,7 @@ class Trial:
         path = self.directory / "relayd.toml"
         path.write_text(self.configuration(await sink.start()), encoding="utf-8")
         config = load(path)
-        daemon = Daemon(config, subscribers=(self.on_event,))
+        daemon = Daemon(config, console=self.on_event)
         try:
             async with asyncio.TaskGroup() as group:
                 companion = group.create_task(self._accompany(config, daemon))
@@ -170,7 +170,7 @@ class Trial:
         self.say(f"\n=> arrived at the sink: {len(arrival.content)} octets")
         self.say(f"   from <{arrival.return_path}> to {', '.join(f'<{each}>' for each in arrival.recipients)}")
         for line in header.split("\r\n"):
-            self.say(f"   | {printable(line)}")
+            self.say(f"   | {printable(line.expandtabs(4))}")
         self.say("")
         self.arrived.set()
 

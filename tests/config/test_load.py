@@ -9,8 +9,9 @@ import pytest
 
 from relayd.config.configuration import Config, ConfigError
 from relayd.config.load import load
+from relayd.control.options import FallbackAdminOptions
 from relayd.delivery.options import BounceOptions
-from relayd.directory.options import AccountOptions, FallbackAdminOptions
+from relayd.directory.options import AccountOptions
 from relayd.listener.options import CertificateOptions, ListenerOptions
 from relayd.mail.options import ServerOptions
 from relayd.reception.options import DataLimits, RcptOptions, RedirectOptions
