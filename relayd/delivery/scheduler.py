@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from relayd.delivery.bounce import Bounces
@@ -325,11 +325,19 @@ class Scheduler:
             except Exception as error:  # without its report a bounce is not recorded: it is tried again
                 self._report(job.message.id, f"the report could not be written: {error!r}")
                 concluded = [retried(each, self._settings.schedule, now, self._chance()) for each in concluded]
-        finished = await self._recorder.record(job, concluded, generated)
+        finished = await self._recorder.record(job, concluded, generated, instead=lambda: self._put_back(job))
         if finished is not None:
             state(self._span, job, concluded, generated, finished=finished)
             self._leasing.expect(next_of(concluded))
             self._bounces.undeliverable(job.message, concluded)
+
+    def _put_back(self, job: Job) -> list[Outcome]:
+        """Deferrals of all recipients, for when their outcomes cannot be recorded."""
+        schedule, now = self._settings.schedule, self._clock()
+        return [
+            replace(failed(each, INTERNAL), next_attempt=schedule.retry_at(each.attempts, now, self._chance()))
+            for each in job.message.recipients
+        ]
 
     async def _judge(self, job: Job, outcomes: list[Outcome], now: float) -> None:
         """Tell the breaker of first attempts; suspend the route when it says so."""

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from relayd.mail.reply import Reply
-from relayd.queue.message import Job, Outcome, Result, State
+from relayd.queue.failure import QueueUnavailable
+from relayd.queue.message import Job, NewMessage, Outcome, Result, State
 from relayd.routing.next_hop import NextHop
 from relayd.routing.options import BreakerOptions, RouteOptions
 from tests.delivery.stage import (
@@ -302,7 +303,7 @@ async def test_an_outcome_is_kept_until_it_is_recorded(tmp_path: Path, monkeypat
     async with stage(tmp_path) as it:
         broken = Broken(it)
         monkeypatch.setattr(it.queue, "settle", broken.settle)
-        it.scheduler._recorder._patience = 0.005
+        it.scheduler._recorder.patience = 0.005
         id = await it.send("b@dest.example")
         await it.until(lambda: broken.refused > 2)
         assert it.scheduler.stalled
@@ -324,31 +325,55 @@ async def test_a_record_the_queue_chokes_on_does_not_stop_the_others(
     async with stage(tmp_path) as it:
         choke = Broken(it, error=ValueError("bug"))
         monkeypatch.setattr(it.queue, "settle", choke.settle)
-        it.scheduler._recorder._patience = 0.001
-        id = await it.send("b@dest.example")
-        await it.until(lambda: choke.refused == 3)
-        await it.idle()
-        choke.works = True
+        it.scheduler._recorder.patience = 0.001
+        id = choke.only = await it.send("b@dest.example")
         other = await it.send("b@other.example")
         await it.attempts_made(2)
         assert await it.rows(other) == ()
-        (row,) = await it.rows(id)  # its lease will run out, then it is due: sent twice, not lost
-        assert row.state is State.SCHEDULED
+        assert choke.refused == 3
+        (row,) = await it.rows(id)  # deferred instead: sent twice, not lost
+        assert (row.state, row.next_attempt) == (State.TEMP_FAIL, it.clock.now + 120)
+
+
+async def test_a_lease_is_given_back_until_the_queue_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals: list[Job] = []
+
+    async with stage(tmp_path) as it:
+        release = it.queue.release_leases
+
+        async def refuse(job: Job) -> None:
+            if len(refusals) < 3:
+                refusals.append(job)
+                raise QueueUnavailable("disk on fire")
+            await release(job)
+
+        monkeypatch.setattr(it.queue, "release_leases", refuse)
+        it.scheduler._recorder.patience = 0.001
+        new = it.new("b@dest.example", leased=True)
+        await it.queue.enqueue(new)
+        await it.queue.pause("ann", "")
+        it.scheduler.take(jobs_of(new, it.clock.now + 3600)[0])
+        await it.until(lambda: len(refusals) == 3 and not it.scheduler.stalled)
+        await it.idle()
+        (row,) = await it.rows(new.id)
+        assert (row.attempts, row.next_attempt) == (0, it.clock.now)
 
 
 class Broken:
-    """Settles nothing until `works`."""
+    """Settles nothing until `works`; or with `only`, nothing of that message but deferrals."""
 
     def __init__(self, it: Stage, error: Exception | None = None) -> None:
-        from relayd.queue.failure import QueueUnavailable
-
         self._settle = it.queue.settle
         self._error = error or QueueUnavailable("disk on fire")
         self.works = False
+        self.only = 0
         self.refused = 0
 
-    async def settle(self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[object] = ()) -> None:
-        if not self.works:
+    async def settle(self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage] = ()) -> bool:
+        good = self.works
+        if self.only:
+            good = job.message.id != self.only or outcomes[0].result is Result.DEFERRED
+        if not good:
             self.refused += 1
             raise self._error
-        await self._settle(job, outcomes, generated)  # type: ignore[arg-type]
+        return await self._settle(job, outcomes, generated)

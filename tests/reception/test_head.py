@@ -118,6 +118,7 @@ async def test_text_without_a_header_is_not_made_part_of_ours(tmp_path: Path) ->
     content = octets(await rig.deliver(await rig.trusted(), b"Hello there\r\nDate: x\r\n"))
     header, _, body = content.partition(b"\r\n\r\n")
     assert b"Message-ID: <" in header
+    assert b"\r\nDate: Tue, 14 Nov 2023" in header
     assert body == b"Hello there\r\nDate: x\r\n"
 
 
