@@ -24,11 +24,11 @@ from relayd.config.load import load
 from relayd.config.places import control_socket
 from relayd.control.api.maintenance import Refused
 from relayd.control.app import ControlApp, Parts
-from relayd.control.options import HttpOptions
+from relayd.control.options import FallbackAdminOptions, HttpOptions
 from relayd.database.interface import DatabaseError, NewerSchema
 from relayd.directory.account import Account
 from relayd.directory.directory import Directory
-from relayd.directory.options import AccountOptions, FallbackAdminOptions
+from relayd.directory.options import AccountOptions
 from relayd.events import config as config_events
 from relayd.events import server as events
 from relayd.events import telemetry as telemetry_events
