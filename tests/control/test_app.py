@@ -157,6 +157,27 @@ class TestDawdlers:
             pass
         writer.close()
 
+    async def test_a_body_that_never_comes_is_408_or_cut_off(self, control: Control) -> None:
+        reader, writer = await asyncio.open_unix_connection(str(control.path))
+        writer.write(b"POST /api/queue/hold HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 408 ")
+
+    async def test_a_crowd_of_idle_connections_is_closed(self, control: Control) -> None:
+        sweep = control.app._sweep
+        assert control.app._runner is not None
+        server = control.app._runner.server
+        assert server is not None
+        sweep._options = HttpOptions(max_connections=1, idle_timeout=3600)
+        opened = [await asyncio.open_connection("127.0.0.1", control.port) for _ in range(3)]
+        async with asyncio.timeout(5):
+            while len(server.connections) < 3:
+                await asyncio.sleep(0)
+        assert sweep.once(server) == 3
+        for _, writer in opened:
+            writer.close()
+
 
 async def test_a_left_over_socket_is_replaced_and_removed_at_stop(control: Control, tmp_path: Path) -> None:
     path = tmp_path / "left.sock"
