@@ -18,7 +18,7 @@ class AccountOptions:
     secret: str = option(
         TEXT,
         REQUIRED,
-        "Password: a hash ($argon2id$, $y$, $6$, $5$, $2b$), or %{env:NAME}% or %{file:PATH}% that hold a hash or text.",
+        "Password: a hash ($argon2id$, $y$, $6$, $5$, $2b$), or %{env:NAME}% or %{file:PATH}% of either kind.",
         secret=True,
         example="%{env:APP_SECRET}%",
     )
