@@ -97,6 +97,14 @@ async def test_unknown_path_and_wrong_method_are_404_with_credentials(admin: aio
             assert await answer.json(content_type=None) == NOT_FOUND
 
 
+async def test_too_many_sign_ins_at_once_are_told_to_come_back(control: Control) -> None:
+    headers = {"Authorization": aiohttp.encode_basic_auth("busy", "x")}
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{control.port}", headers=headers) as session:
+        async with session.get("/api/nonsense") as answer:
+            assert answer.status == 429
+            assert answer.content_type == "application/problem+json"
+
+
 async def test_an_account_without_the_role_is_403(control: Control) -> None:
     headers = {"Authorization": aiohttp.encode_basic_auth("user", "plain")}
     async with aiohttp.ClientSession(f"http://127.0.0.1:{control.port}", headers=headers) as session:
