@@ -8,7 +8,8 @@ Each package declares its options once, as frozen dataclasses in its own `option
         retry: tuple[float, ...] = option(DURATIONS, ["2m", "5m"], "Delays between attempts; the last repeats.")
 
 A field `max_connections` is the key `max-connections`; `option(..., key="tls.implicit")` names another.  A section
-whose prefix ends in `.<id>` is a set of records: one instance for each id.  Values are given here as they are written
+whose prefix ends in `.<id>` is a set of records: one instance for each id.  The key "" of a record is the id's own
+value (`queue.outbound.domain."example.org" = "smarthost"`).  Values are given here as they are written
 in TOML (`"5m"`), and parsed by the option's `Kind`, so that the generated `conf/relayd.toml` and the error messages
 come from the same words.  Pure: reads no file, no clock.
 """
@@ -245,7 +246,7 @@ def section(prefix: str, doc: str) -> Callable[[type[T]], type[T]]:
             options.append(
                 Option(
                     field=field.name,
-                    key=key or field.name.rstrip("_").replace("_", "-"),
+                    key=field.name.rstrip("_").replace("_", "-") if key is None else key,
                     kind=kind,
                     default=default,
                     doc=text,

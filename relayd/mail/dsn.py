@@ -1,7 +1,7 @@
 """Delivery status notifications: multipart/report messages (RFC 3464, RFC 6522, RFC 3461 §6, RFC 6533, RFC 3834).
 
-Pure: the time, the ids and the boundary come by argument.  What is composed is 7-bit wherever it can be: parts that hold
-more are quoted-printable, so only a returned 8-bit message and a return path in UTF-8 ask more of the next hop.
+Pure: the time, the ids and the boundary come by argument.  What is composed is 7-bit wherever it can be: parts that
+hold more are quoted-printable, so only a returned 8-bit message and a return path in UTF-8 ask more of the next hop.
 """
 
 from __future__ import annotations
@@ -165,21 +165,21 @@ def _report_header(request: DsnRequest) -> bytes:
 _SECTIONS = (
     (
         Action.FAILED,
-        "Your message could not be delivered to the recipients below, and no further\n"
-        "attempt will be made. If you need it to arrive, correct the cause and send it\nagain.",
+        "Your message could not be delivered to the recipients below, and it will\n"
+        "not be tried again. If it must arrive, correct the cause and send it anew.",
     ),
     (
         Action.DELAYED,
-        "Your message could not be delivered yet to the recipients below. You need not\n"
-        "send it again: delivery is still being tried.",
+        "Your message could not be delivered yet to the recipients below. You need\n"
+        "not send it again: delivery is still being tried.",
     ),
     (Action.DELIVERED, "Your message was delivered to the recipients below."),
     (
         Action.RELAYED,
-        "Your message was handed on for the recipients below to a mail system that does\n"
-        "not report deliveries. You may hear no more of it.",
+        "Your message was handed on for the recipients below to a mail system that\n"
+        "does not report deliveries. You may hear no more of it.",
     ),
-    (Action.EXPANDED, "Your message was delivered to the lists below, which send it on to their members."),
+    (Action.EXPANDED, "Your message was delivered to the lists below, which send it on."),
 )
 
 
@@ -290,11 +290,19 @@ def _part(kind: str, content: bytes, *, charset: bool = False) -> bytes:
     """A part that is 7-bit with short lines, quoted-printable where its content is not."""
     header = f"Content-Type: {kind}"
     if charset:
-        header += "; charset=" + ("us-ascii" if content.isascii() else "utf-8")
+        header += f"; charset={_charset(content)}"
     if not content.isascii() or any(len(line) > 998 for line in content.split(b"\r\n")):
         header += "\r\nContent-Transfer-Encoding: quoted-printable"
         content = binascii.b2a_qp(b"\r\n" + content, istext=True)[2:]
     return header.encode() + b"\r\n\r\n" + content
+
+
+def _charset(content: bytes) -> str:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return "unknown-8bit"  # RFC 1428
+    return "us-ascii" if content.isascii() else "utf-8"
 
 
 def _printable(text: str) -> str:

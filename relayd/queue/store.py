@@ -24,6 +24,7 @@ from relayd.queue.listing import Audit, Counts
 from relayd.queue.message import Job, Message, NewMessage, Outcome
 from relayd.queue.pause import Pause, Suspension
 from relayd.queue.prepare import prepare
+from relayd.queue.settle import Settled
 from relayd.queue.space import Space, Totals
 
 _RETRY = 1.0  # seconds until an outcome that could not be recorded is tried again
@@ -72,6 +73,7 @@ class Queue:
         self._leases: dict[tuple[int, str], _Lease] = {}
         self._turn = 0
         self.unrecorded = 0
+        """Outcomes that the database did not take yet; while there are any, no new attempt may start."""
         """Outcomes that could not be recorded yet."""
         self.space: Space | None = None
         """Set by who opens the queue; without it there is room for all."""
@@ -190,8 +192,10 @@ class Queue:
         times = [at for at in (wake, *ends) if at is not None]
         return min(times, default=None)
 
-    async def settle(self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage] = ()) -> None:
+    async def settle(self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage] = ()) -> bool:
         """Record what became of the job's recipients, and queue the reports, in one transaction.
+
+        True: the message is finished, nothing of it is queued any more.
 
         An outcome for a recipient that somebody else ended meanwhile changes nothing; when none changes anything,
         `generated` is not queued.  Does not give up: until it can write, no new job is leased.
@@ -201,8 +205,7 @@ class Queue:
         try:
             while True:
                 try:
-                    await self._settle(job, outcomes, generated)
-                    return
+                    return (await self._settle(job, outcomes, generated)).finished
                 except DatabaseBroken as error:
                     raise QueueUnavailable(str(error)) from error
                 except (DatabaseError, BlobError) as error:
@@ -223,13 +226,13 @@ class Queue:
         Whether it was recorded.  Raises QueueUnavailable.
         """
         try:
-            return bool(await self._settle(job, outcomes, generated, idle_only=True))
+            return bool((await self._settle(job, outcomes, generated, idle_only=True)).applied)
         except (DatabaseError, BlobError) as error:
             raise _unavailable(error) from error
 
     async def _settle(
         self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage], idle_only: bool = False
-    ) -> int:
+    ) -> Settled:
         key = (job.message.id, job.destination)
         lease = self._leases.get(key)
         until = self._clock() + self._setting.lease
@@ -249,7 +252,7 @@ class Queue:
             self.totals.messages += len(generated)
             self.totals.bytes += sum(message.body.size for message in generated)
             self.on_change()
-        return settled.applied
+        return settled
 
     def forget(self, gone: Sequence[tuple[int, int]]) -> None:
         """Messages (id, size) whose rows an operator's action removed: their files go too."""
@@ -338,6 +341,7 @@ class Queue:
         await self.database.write(lambda connection: pause.keep(connection, note))
         self._state.pause = note
         events.PAUSED(self._span, account_name=by, reason=reason)
+        self.on_change()
 
     async def resume(self, by: str) -> None:
         """Attempt again."""
@@ -353,6 +357,7 @@ class Queue:
         note = Suspension(destination=destination, until=until, since=self._clock(), by=by, reason=reason)
         await self.database.write(lambda connection: pause.keep(connection, note))
         self._state.suspensions[destination] = note
+        self.on_change()
 
     async def unsuspend(self, destination: str) -> None:
         """Lift a suspension."""

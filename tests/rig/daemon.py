@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.rig.postfix import free_port, wait_for_port
+from tests.rig.usage import descendants
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -69,8 +70,11 @@ class Daemon:
             lines.append(f"{key} = {toml_value(value)}")
         self.config.write_text("\n".join(lines) + "\n")
 
-    def start(self, *, wait: bool = True, prefix: tuple[str, ...] = ()) -> Daemon:
-        """Start it; with `wait` return once it is ready.  `prefix` goes in front of the command (strace, prlimit)."""
+    def start(self, *, wait: bool = True, prefix: tuple[str, ...] = (), pass_fds: tuple[int, ...] = ()) -> Daemon:
+        """Start it; with `wait` return once it is ready.
+
+        `prefix` goes in front of the command (strace, a shell); `pass_fds` stay open in it.
+        """
         self.write_config()
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
@@ -79,6 +83,7 @@ class Daemon:
                 stderr=subprocess.STDOUT,
                 cwd=_ROOT,
                 env={**os.environ, **self.environment},
+                pass_fds=pass_fds,
             )
         if wait:
             self.wait_ready()
@@ -98,6 +103,18 @@ class Daemon:
             time.sleep(0.02)
         raise RuntimeError(f"relayd did not become ready:\n{self.output.read_text(errors='replace')[-4000:]}")
 
+    def wait_alive(self, timeout: float = 30.0) -> None:
+        """Return once the control socket answers, ready or not."""
+        until = time.monotonic() + timeout
+        while True:
+            try:
+                self.request("GET", "/healthz/live")
+                return
+            except OSError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
+
     @property
     def pid(self) -> int:
         """Process id of the daemon (of what `prefix` started, when there is one)."""
@@ -108,6 +125,13 @@ class Daemon:
         """SIGKILL, and wait until it is gone."""
         assert self.process is not None
         self.process.kill()
+        self.process.wait()
+
+    def kill_group(self) -> None:
+        """SIGKILL the daemon under a `prefix` and the prefix itself."""
+        for each in descendants(self.pid):
+            os.kill(each, signal.SIGKILL)
+        assert self.process is not None
         self.process.wait()
 
     def signal(self, number: int) -> None:

@@ -1,0 +1,160 @@
+"""One attempt: a job's recipients to one next hop.
+
+First an idle connection, where the pool has one; then host after host until every recipient has its outcome.  A
+connection that was reused and dies before it said a word is replaced without anyone noticing.  A connection that took
+some recipients and then closed is opened again to the same address, so that a host which limits the messages of a
+connection still gets them all.  Whatever is left when no host is left is deferred, with the last thing learnt.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from relayd.delivery.connection import Connection, ConnectionFailed, Dialer, Endpoint
+from relayd.delivery.content import OpenBody, QueuedContent
+from relayd.delivery.delivering import Delivering
+from relayd.delivery.exchange import Transaction
+from relayd.delivery.hosts import Hosts, NoHosts
+from relayd.delivery.options import ReuseOptions
+from relayd.delivery.outcome import Trouble
+from relayd.delivery.parameters import mail_line, rcpt_line
+from relayd.delivery.pool import Pool
+from relayd.events import delivery as events
+from relayd.events.event import EventStream, Span
+from relayd.mail.snowflake import Snowflakes
+from relayd.queue.message import Job, Outcome, Recipient
+from relayd.routing.next_hop import NextHop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Road:
+    """What attempts and probes need to reach a peer."""
+
+    hosts: Hosts
+    dialer: Dialer
+    pool: Pool
+    reuse: ReuseOptions
+
+
+class Attempts:
+    """Makes attempts.  soft_bounce: `queue.soft-bounce`.  snowflakes: ids of spans, one for each attempt."""
+
+    def __init__(
+        self, road: Road, open_body: OpenBody, stream: EventStream, snowflakes: Snowflakes, *, soft_bounce: bool = False
+    ) -> None:
+        self._road = road
+        self._open_body = open_body
+        self._stream = stream
+        self._snowflakes = snowflakes
+        self._soft_bounce = soft_bounce
+        self._clock: Callable[[], float] = stream.clock
+
+    def reconfigure(self, road: Road, *, soft_bounce: bool) -> None:
+        """Take another road from the next attempt on."""
+        self._road = road
+        self._soft_bounce = soft_bounce
+
+    async def run(self, job: Job, next_hop: NextHop) -> list[Outcome]:
+        """Try every recipient of the job once; an outcome for each, in no order.  Raises nothing but CancelledError."""
+        message = job.message
+        started = time.monotonic()
+        to = [recipient.address for recipient in message.recipients]
+        keys = {"queueId": message.id, "from": message.return_path, "to": to, "domain": next_hop.key}
+        span = Span(self._stream, self._snowflakes.issue(self._clock()), keys)
+        events.ATTEMPT_START(
+            span, queue_id=message.id, from_=message.return_path, to=to, size=message.size, total=len(to)
+        )
+        delivering = Delivering(message, next_hop, span, soft_bounce=self._soft_bounce)
+        try:
+            content = await QueuedContent.of(job, self._open_body)
+            try:
+                await self._over_idle(delivering, content)
+                if delivering.todo:
+                    await self._over_hosts(delivering, content)
+            finally:
+                content.close()
+        except Exception as error:  # a failure of ours is temporary: no mail may be lost or bounced by it
+            events.FAILED(span, queue_id=message.id, reason=repr(error))
+            delivering.fail(Trouble.INTERNAL, f"{type(error).__name__}: {error}")
+        delivering.give_up()
+        events.ATTEMPT_END(span, queue_id=message.id, elapsed=time.monotonic() - started)
+        return delivering.outcomes
+
+    async def _over_idle(self, delivering: Delivering, content: QueuedContent) -> None:
+        """Idle connections as long as they help."""
+        while delivering.todo:
+            connection = self._road.pool.take(delivering.next_hop)
+            if connection is None:
+                return
+            silent, progress = await self._use(connection, delivering, content, reused=True)
+            if not silent and not progress:
+                return
+
+    async def _over_hosts(self, delivering: Delivering, content: QueuedContent) -> None:
+        """New connections, host after host."""
+        try:
+            async with aclosing(self._road.hosts.find(delivering.next_hop, delivering.span)) as endpoints:
+                async for endpoint in endpoints:
+                    while await self._over_new(endpoint, delivering, content):
+                        pass
+                    if not delivering.todo:
+                        return
+        except NoHosts as none:
+            delivering.fail(none.trouble, str(none))
+
+    async def _over_new(self, endpoint: Endpoint, delivering: Delivering, content: QueuedContent) -> bool:
+        """A new connection to one address; True when it is worth another one to the same."""
+        try:
+            connection = await self._road.dialer.connect(endpoint, delivering.next_hop, delivering.span)
+        except ConnectionFailed as failure:
+            delivering.not_connected(endpoint.host, failure)
+            return False
+        _, progress = await self._use(connection, delivering, content, reused=False)
+        return progress and bool(delivering.todo)
+
+    async def _use(
+        self, connection: Connection, delivering: Delivering, content: QueuedContent, *, reused: bool
+    ) -> tuple[bool, bool]:
+        """Run transactions; whether the connection was dead before it said a word, and whether it was of use and then
+        closed with recipients left.
+        """
+        road, protocol = self._road, connection.protocol
+        before = len(delivering.outcomes)
+        silent = False
+        fitting = await delivering.fit(connection, content)
+        limit = min(road.reuse.recipients, connection.extensions.limits.get("RCPTMAX", road.reuse.recipients) or 1)
+        most = connection.extensions.limits.get("MAILMAX", 0) or road.reuse.messages
+        next_host: list[Recipient] = []
+        while fitting is not None and delivering.todo and protocol.is_usable:
+            if connection.messages >= most:
+                break
+            connection.messages += 1
+            batch = delivering.todo[:limit]
+            started = time.monotonic()
+            answers = await protocol.send(
+                Transaction(
+                    mail=mail_line(
+                        delivering.message,
+                        connection.extensions,
+                        size=fitting.size,
+                        eight_bit=delivering.eight_bit,
+                        smtputf8=delivering.smtputf8,
+                    ),
+                    rcpts=[rcpt_line(recipient, connection.extensions) for recipient in batch],
+                    content=fitting,
+                )
+            )
+            if reused and answers.silent and answers.lost:
+                silent = True
+                break
+            delivering.todo = delivering.todo[limit:]
+            again, failed = delivering.answered(batch, answers, connection, time.monotonic() - started)
+            delivering.todo[:0] = again
+            next_host += failed
+        closed = not protocol.is_usable or connection.messages >= most
+        road.pool.give_back(delivering.next_hop, connection)
+        delivering.todo = delivering.todo + next_host
+        return silent, closed and len(delivering.outcomes) > before and bool(delivering.todo)

@@ -1,0 +1,128 @@
+"""The octets of a job's message as one host needs them: from memory or streamed, as they are or in seven bits."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import BinaryIO, Protocol, cast
+
+from relayd.delivery.exchange import ONE_WRITE, Content
+from relayd.mail.transcode import to_seven_bit
+from relayd.queue.message import Job
+
+_IN_MEMORY = 1 << 20
+
+
+class BodySource(Protocol):
+    """A queued body as the store opens it.  data: the octets when they are few, else they are read in blocks."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def data(self) -> bytes | None: ...
+
+    async def read(self, n: int) -> bytes:
+        """The next octets, at most `n`; b"" at the end."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+OpenBody = Callable[[int], Awaitable[BodySource]]
+"""Opens the body of a message by its id."""
+
+
+class QueuedContent:
+    """The message of one job as it is queued; opened anew for each transaction that streams it."""
+
+    def __init__(self, message_id: int, size: int, data: bytes | None, open_body: OpenBody) -> None:
+        self._message_id = message_id
+        self._open_body = open_body
+        self._converted: ConvertedContent | None = None
+        self.size = size
+        self.data = data
+
+    @classmethod
+    async def of(cls, job: Job, open_body: OpenBody) -> QueuedContent:
+        """What the job brings in memory, else what the store has."""
+        body = job.body
+        if body is not None and isinstance(body.content, bytes):
+            content = body.content[body.offset :] if body.offset else body.content
+            data = body.head + content if body.head else content
+            return cls(job.message.id, len(data), data, open_body)
+        source = await open_body(job.message.id)
+        try:
+            return cls(job.message.id, source.size, source.data, open_body)
+        finally:
+            source.close()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The octets in blocks."""
+        if self.data is not None:
+            for start in range(0, len(self.data), ONE_WRITE):
+                yield self.data[start : start + ONE_WRITE]
+            return
+        source = await self._open_body(self._message_id)
+        try:
+            while block := await source.read(ONE_WRITE):
+                yield block
+        finally:
+            source.close()
+
+    async def in_seven_bits(self) -> Content | None:
+        """The same message with its 8-bit parts encoded (RFC 6152 §3); None when it cannot be converted.
+
+        Converted once for all hosts of the attempt; a temporary file holds what is larger than 1 MiB.
+        """
+        if self._converted is None:
+            source, target = _temporary(), _temporary()
+            try:
+                async for chunk in self.chunks():
+                    await asyncio.to_thread(source.write, chunk)
+                if not await asyncio.to_thread(to_seven_bit, source, target):
+                    target.close()
+                    return None
+            except BaseException:
+                target.close()
+                raise
+            finally:
+                source.close()
+            self._converted = ConvertedContent(target)
+        return self._converted
+
+    def close(self) -> None:
+        """Let go of the temporary file."""
+        if self._converted is not None:
+            self._converted.close()
+
+
+class ConvertedContent:
+    """A message in a temporary file that is closed by whoever made it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size = file.seek(0, io.SEEK_END)
+        self.data: bytes | None = None
+        if self.size <= ONE_WRITE:
+            file.seek(0)
+            self.data = file.read()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The octets in blocks."""
+        for start in range(0, self.size, ONE_WRITE):
+            yield await asyncio.to_thread(self._read, start)
+
+    def close(self) -> None:
+        """Delete the file."""
+        self._file.close()
+
+    def _read(self, start: int) -> bytes:
+        self._file.seek(start)
+        return self._file.read(ONE_WRITE)
+
+
+def _temporary() -> BinaryIO:
+    return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))

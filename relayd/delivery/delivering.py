@@ -1,0 +1,222 @@
+"""What is known of one attempt while it runs: who is still to be delivered, and what became of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from relayd.delivery.connection import Connection, ConnectionFailed
+from relayd.delivery.content import QueuedContent
+from relayd.delivery.exchange import Answers, Content
+from relayd.delivery.judging import Judged, judge_answers
+from relayd.delivery.outcome import (
+    Judgement,
+    Stage,
+    Trouble,
+    Verdict,
+    judge,
+    judge_trouble,
+    outcome_of,
+    reply_text,
+    status_of_reply,
+    status_of_trouble,
+    wants_success_report,
+    with_enhanced,
+)
+from relayd.delivery.parameters import message_needs_smtputf8
+from relayd.events import delivery as events
+from relayd.events.event import Span
+from relayd.mail.reply import Reply
+from relayd.queue.message import Message, Outcome, Recipient, Result
+from relayd.routing.next_hop import NextHop, Protocol
+
+_DEFERRED = Judgement(Verdict.DEFERRED)
+
+
+class Delivering:
+    """The state of one attempt.  todo: recipients without an outcome.
+
+    eight_bit, smtputf8: of the message as it goes over the connection that `fit` was asked about last.
+    """
+
+    def __init__(self, message: Message, next_hop: NextHop, span: Span, *, soft_bounce: bool) -> None:
+        self.message = message
+        self.next_hop = next_hop
+        self.span = span
+        self.todo: list[Recipient] = list(message.recipients)
+        self.outcomes: list[Outcome] = []
+        self.eight_bit = False
+        self.smtputf8 = False
+        self._smarthost = next_hop.route is not None
+        self._soft_bounce = soft_bounce
+        self._last: dict[int, tuple[Judgement, Reply, str, str]] = {}
+        self._last_of_all: tuple[Judgement, Reply, str, str] | None = None
+        self._alarmed = False
+
+    # Before the transaction
+
+    async def fit(self, connection: Connection, content: QueuedContent) -> Content | None:
+        """The content as this peer can take it; recipients that it cannot serve are bounced.
+
+        None when nobody is left for this connection.
+        """
+        peer, message, host = connection.extensions, self.message, connection.host
+        if peer.size and content.size > peer.size:
+            text = f"the message has {content.size} octets, the host takes {peer.size}"
+            self.fail(Trouble.TOO_BIG, text, host)
+            return None
+        whole = message_needs_smtputf8(message)
+        needing = [each for each in self.todo if whole or not each.address.isascii()]
+        self.smtputf8 = bool(needing)
+        if needing and not peer.smtputf8:
+            self.smtputf8 = False
+            rest = [each for each in self.todo if each not in needing]
+            self.todo = needing
+            self.fail(Trouble.SMTPUTF8, "SMTPUTF8 is needed and not offered", host)
+            self.todo = rest
+        self.eight_bit = message.eight_bit
+        if not message.eight_bit or peer.eightbitmime or self.next_hop.send_8bit_anyway or not self.todo:
+            return content if self.todo else None
+        converted = None if message.signed else await content.in_seven_bits()
+        if converted is None:
+            why = "it is signed" if message.signed else "it cannot be"
+            self.fail(Trouble.EIGHT_BIT, f"8BITMIME is not offered, and the message is not converted: {why}", host)
+            return None
+        events.CONVERTED(self.span, queue_id=message.id, hostname=host)
+        self.eight_bit = False
+        return converted
+
+    # After it
+
+    def answered(
+        self, batch: Sequence[Recipient], answers: Answers, connection: Connection, elapsed: float
+    ) -> tuple[list[Recipient], list[Recipient]]:
+        """Take in what one transaction brought: who goes into a new transaction, and who to the next host."""
+        host = connection.host
+        lmtp = self.next_hop.protocol is Protocol.LMTP
+        judged = judge_answers(len(batch), answers, smarthost=self._smarthost, soft_bounce=self._soft_bounce, lmtp=lmtp)
+        self._state_envelope(batch, answers, host, elapsed)
+        again: list[Recipient] = []
+        next_host: list[Recipient] = []
+        for recipient, each in zip(batch, judged, strict=True):
+            verdict = each.judgement.verdict
+            if verdict is Verdict.DELIVERED:
+                self._delivered(recipient, each, connection, lmtp, elapsed)
+            elif verdict is Verdict.NEW_TRANSACTION:
+                again.append(recipient)
+            else:
+                self._failed(recipient, each, host, next_host)
+        return again, next_host
+
+    def not_connected(self, host: str, failure: ConnectionFailed) -> None:
+        """No connection to `host`: what follows for everybody left, unless another host takes them."""
+        if failure.reply is not None and failure.stage is not None:
+            reply = with_enhanced(failure.reply, failure.stage)
+            judgement = judge(failure.stage, failure.reply, smarthost=self._smarthost)
+            self._last_of_all = (judgement, reply, host, status_of_reply(host, reply))
+        else:
+            judgement, reply = judge_trouble(failure.trouble, str(failure))
+            self._last_of_all = (judgement, reply, host, status_of_trouble(failure.trouble, host, str(failure)))
+        self._last.clear()
+        if judgement.alarm:
+            self._alarm(reply)
+
+    def fail(self, trouble: Trouble, text: str, host: str = "") -> None:
+        """Everybody left has this trouble, wherever else they may be tried; NEXT_HOST keeps them."""
+        judgement, reply = judge_trouble(trouble, text, soft_bounce=self._soft_bounce)
+        status = status_of_trouble(trouble, host or self.next_hop.host, text)
+        if judgement.alarm:
+            self._alarm(reply)
+        if judgement.verdict is Verdict.NEXT_HOST:
+            self._last_of_all = (judgement, reply, host, status)
+            return
+        self.outcomes += [outcome_of(each, judgement, reply, host, status) for each in self.todo]
+        self.todo = []
+
+    def give_up(self) -> None:
+        """No host is left: whoever has no outcome is deferred with the last thing learnt."""
+        for recipient in self.todo:
+            last = self._last.get(recipient.number) or self._last_of_all
+            if last is None:
+                judgement, reply = judge_trouble(Trouble.INTERNAL, "no host was tried")
+                last = (judgement, reply, "", status_of_trouble(Trouble.INTERNAL, "", reply.text))
+            _, reply, host, status = last
+            self.outcomes.append(outcome_of(recipient, _DEFERRED, reply, host, status))
+        self.todo = []
+
+    # One recipient
+
+    def _delivered(
+        self, recipient: Recipient, judged: Judged, connection: Connection, lmtp: bool, elapsed: float
+    ) -> None:
+        reply = with_enhanced(judged.reply, Stage.DOT)
+        host = connection.host
+        relayed = recipient.notify is not None and wants_success_report(recipient) and not connection.extensions.dsn
+        self.outcomes.append(
+            Outcome(
+                number=recipient.number,
+                address=recipient.address,
+                result=Result.RELAYED if relayed and not lmtp else Result.DELIVERED,
+                reply=reply,
+                host=host,
+                status=reply_text(reply),
+            )
+        )
+        events.DELIVERED(
+            self.span,
+            queue_id=self.message.id,
+            hostname=host,
+            to=recipient.address,
+            code=reply.code,
+            details=reply.text,
+            elapsed=elapsed,
+        )
+
+    def _failed(self, recipient: Recipient, judged: Judged, host: str, next_host: list[Recipient]) -> None:
+        if judged.trouble is None:
+            reply = with_enhanced(judged.reply, judged.stage)
+            status = status_of_reply(host, reply)
+        else:
+            reply = judged.reply
+            status = status_of_trouble(judged.trouble, host, reply.text)
+        if judged.judgement.alarm:
+            self._alarm(reply)
+        if judged.judgement.maybe_delivered:
+            events.MAYBE_DELIVERED(self.span, queue_id=self.message.id, hostname=host, to=recipient.address)
+        if judged.judgement.verdict is Verdict.NEXT_HOST:
+            self._last[recipient.number] = (judged.judgement, reply, host, status)
+            next_host.append(recipient)
+        else:
+            self.outcomes.append(outcome_of(recipient, judged.judgement, reply, host, status))
+
+    def _alarm(self, reply: Reply) -> None:
+        if not self._alarmed:
+            self._alarmed = True
+            events.ROUTE_ALARM(self.span, id=self.next_hop.route or "", code=reply.code, details=reply.text)
+
+    def _state_envelope(self, batch: Sequence[Recipient], answers: Answers, host: str, elapsed: float) -> None:
+        """State what the peer said to each command."""
+        mail = answers.mail
+        span = self.span
+        if mail is not None:
+            kind = events.MAIL_FROM if mail.is_positive else events.MAIL_FROM_REJECTED
+            kind(
+                span,
+                hostname=host,
+                from_=self.message.return_path,
+                code=mail.code,
+                details=mail.text,
+                elapsed=elapsed,
+            )
+        if mail is not None and mail.is_positive:
+            for recipient, reply in zip(batch, answers.rcpts, strict=False):
+                to = recipient.address
+                if reply.is_positive:
+                    events.RCPT_TO(span, hostname=host, to=to, code=reply.code, details=reply.text, elapsed=elapsed)
+                else:
+                    events.RCPT_TO_REJECTED(span, hostname=host, to=to, code=reply.code, details=reply.text)
+        refusal = answers.data or (answers.final[0] if answers.final else None)
+        if refusal is not None and not refusal.is_positive and any(each.is_positive for each in answers.rcpts):
+            everybody = [each.address for each in batch]
+            events.MESSAGE_REJECTED(span, hostname=host, to=everybody, code=refusal.code, details=refusal.text)
+        if answers.lost:
+            events.CONNECTION_LOST(span, hostname=host, reason=answers.lost)

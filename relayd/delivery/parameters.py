@@ -1,0 +1,58 @@
+"""MAIL and RCPT lines with the parameters that the peer offers (RFC 1870, 3461, 6152, 6531)."""
+
+from __future__ import annotations
+
+from relayd.mail.envelope import Notify
+from relayd.queue.message import Message, Recipient
+from relayd.smtp.extension import PeerExtensions
+
+_NOTIFY_ORDER = (Notify.NEVER, Notify.SUCCESS, Notify.FAILURE, Notify.DELAY)
+
+
+class UnsafeAddress(ValueError):
+    """An address holds control characters: it would end the command line."""
+
+
+def mail_line(message: Message, offered: PeerExtensions, *, size: int, eight_bit: bool, smtputf8: bool) -> bytes:
+    """MAIL FROM with SIZE, BODY, SMTPUTF8, RET and ENVID, as far as they are offered and mean something.
+
+    eight_bit: the content as it will be sent holds octets over 127.
+    """
+    line = f"MAIL FROM:<{message.return_path}>"
+    if offered.size is not None:
+        line += f" SIZE={size}"
+    if eight_bit and offered.eightbitmime:
+        line += " BODY=8BITMIME"
+    if smtputf8 and offered.smtputf8:
+        line += " SMTPUTF8"
+    if offered.dsn:
+        if message.ret is not None:
+            line += f" RET={message.ret}"
+        if message.envid is not None:
+            line += f" ENVID={message.envid}"
+    return _encoded(line)
+
+
+def rcpt_line(recipient: Recipient, offered: PeerExtensions) -> bytes:
+    """RCPT TO, with NOTIFY and ORCPT where DSN is offered."""
+    line = f"RCPT TO:<{recipient.address}>"
+    if offered.dsn:
+        if recipient.notify:
+            line += " NOTIFY=" + ",".join(each.value for each in _NOTIFY_ORDER if each in recipient.notify)
+        if recipient.orcpt is not None:
+            line += f" ORCPT={recipient.orcpt}"
+    return _encoded(line)
+
+
+def message_needs_smtputf8(message: Message) -> bool:
+    """Whether no recipient can have the message without SMTPUTF8: its return path or header is not ASCII.
+
+    A header with 8-bit octets of a message that never claimed SMTPUTF8 is old-fashioned mail: it goes as it came.
+    """
+    return not message.return_path.isascii() or (message.smtputf8 and message.utf8_header)
+
+
+def _encoded(line: str) -> bytes:
+    if not line.isprintable():
+        raise UnsafeAddress(f"control characters in {line!r}")
+    return line.encode("utf-8") + b"\r\n"

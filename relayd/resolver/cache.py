@@ -1,0 +1,73 @@
+"""A bounded cache with a time to live for each entry, and one flight for equal questions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Cache(Generic[K, V]):
+    """Keeps at most `entries` values; the one unused for longest goes first.  clock: seconds."""
+
+    def __init__(self, entries: int, clock: Callable[[], float]) -> None:
+        self._entries = entries
+        self._clock = clock
+        self._kept: OrderedDict[K, tuple[float, V]] = OrderedDict()
+        self._flights: dict[K, asyncio.Task[V]] = {}
+
+    def get(self, key: K) -> V | None:
+        """The value, while it is fresh."""
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        if kept[0] <= self._clock():
+            del self._kept[key]
+            return None
+        self._kept.move_to_end(key)
+        return kept[1]
+
+    def keep(self, key: K, value: V, seconds: float) -> None:
+        """Keep `value` for `seconds`."""
+        if self._entries <= 0 or seconds <= 0:
+            return
+        self._kept[key] = (self._clock() + seconds, value)
+        self._kept.move_to_end(key)
+        while len(self._kept) > self._entries:
+            self._kept.popitem(last=False)
+
+    async def fetch(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
+        """What `work` gives; callers with the same key share one run of it, and one that gives up does not stop it."""
+        flight = self._flights.get(key)
+        if flight is None:
+
+            async def fly() -> V:
+                return await work()
+
+            flight = asyncio.create_task(fly())
+            self._flights[key] = flight
+            flight.add_done_callback(lambda done: self._landed(key, done))
+        return await asyncio.shield(flight)
+
+    def _landed(self, key: K, flight: asyncio.Task[V]) -> None:
+        del self._flights[key]
+        if not flight.cancelled():
+            flight.exception()  # whoever still waits is told; when nobody does, asyncio need not complain
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
+
+    async def close(self) -> None:
+        """End what is in flight and wait for that."""
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
+
+    def __len__(self) -> int:
+        return len(self._kept)

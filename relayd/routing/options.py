@@ -1,0 +1,132 @@
+"""Options of where mail goes (`queue.outbound.*`, `queue.route.<id>.*`), when, and how much at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relayd.options import (
+    BOOLEAN,
+    DURATION,
+    DURATIONS,
+    PORT,
+    REQUIRED,
+    SIZE,
+    TEXT,
+    TEXTS,
+    choice,
+    integer,
+    option,
+    section,
+)
+
+
+@section("queue.outbound", "Where mail goes that no route or domain names, and what may be connected to.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundOptions:
+    """`queue.outbound.*`"""
+
+    next_hop: str = option(TEXT, "mx", '"mx" (the hosts that the DNS names) or the id of a route.', example="smarthost")
+    port: int = option(PORT, 25, "Port for direct delivery to MX hosts.")
+    allow_private: bool = option(
+        BOOLEAN, False, "Deliver to MX hosts on private or loopback addresses. Routes always may."
+    )
+    ca_files: tuple[str, ...] = option(
+        TEXTS, [], "PEM files of authorities trusted beside the system's.", key="tls.ca-files"
+    )
+
+
+@section("queue.outbound.domain.<id>", "Recipient domains with a next hop of their own.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainOptions:
+    """`queue.outbound.domain.<domain>`"""
+
+    next_hop: str = option(TEXT, REQUIRED, '"mx" or the id of a route, for this domain.', key="", example="smarthost")
+
+
+@section("queue.route.<id>", "Smarthosts and LMTP servers that mail may be handed to.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteOptions:
+    """`queue.route.<id>.*`"""
+
+    address: str = option(
+        TEXT, REQUIRED, 'Host name, IP address or "unix:/path" of the next hop.', example="smtp.example.net"
+    )
+    port: int | None = option(
+        PORT, None, "Default: 25; 465 with tls.implicit; 587 with auth; 24 for lmtp.", example=587
+    )
+    protocol: str = option(choice("smtp", "lmtp"), "smtp", "How the next hop is spoken to.")
+    use_mx: bool = option(BOOLEAN, False, "Ask for the MX records of the address, not for its own.")
+    tls_mode: str | None = option(
+        choice("none", "opportunistic", "required", "verified"),
+        None,
+        'Default: "opportunistic", "verified" with auth (and auth allows nothing less).',
+        key="tls.mode",
+        example="verified",
+    )
+    tls_implicit: bool = option(BOOLEAN, False, "TLS from the first octet (port 465).", key="tls.implicit")
+    tls_ca_files: tuple[str, ...] = option(
+        TEXTS, [], "PEM files of authorities trusted for this route beside the others.", key="tls.ca-files"
+    )
+    username: str | None = option(TEXT, None, "Name to sign in with.", key="auth.username", example="relay")
+    secret: str | None = option(
+        TEXT, None, "Password to sign in with.", key="auth.secret", secret=True, example="%{env:RELAY_PASSWORD}%"
+    )
+    send_8bit_anyway: bool = option(
+        BOOLEAN, False, "Send 8-bit bodies as they are, also when the next hop does not offer 8BITMIME."
+    )
+
+
+@section("queue.schedule", "When deferred mail is tried again, when its sender is told, and when it is given up.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleOptions:
+    """`queue.schedule.*`"""
+
+    retry: tuple[float, ...] = option(
+        DURATIONS,
+        ["2m", "5m", "10m", "15m", "30m", "1h", "2h"],
+        "Delays after each failed attempt; the last repeats. Each is made up to a tenth longer by chance.",
+    )
+    notify: tuple[float, ...] = option(
+        DURATIONS, ["1d", "3d"], "Ages at which a trusted sender is told that mail is late."
+    )
+    expire: float = option(
+        DURATION, "5d", "Age past which a failed attempt is the last; mail is never given up without one."
+    )
+
+
+@section("queue.outbound.concurrency", "How many deliveries run at once, and how many wait for their turn in memory.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConcurrencyOptions:
+    """`queue.outbound.concurrency.*`"""
+
+    total: int = option(
+        integer(1, 10000),
+        200,
+        "Deliveries at once, over all destinations. One that has none running may start one beside them (up to four"
+        " times as many), so that slow ones do not keep others waiting.",
+    )
+    per_destination: int = option(
+        integer(1, 1000),
+        20,
+        "Deliveries at once to one domain or route. Fewer when others need the room, or while its hosts fail.",
+    )
+    waiting: int = option(integer(1, 100000), 4000, "Messages that wait in memory for their turn; more wait on disk.")
+    waiting_per_destination: int = option(
+        integer(2, 100000), 1000, "Those of one domain or route; a single sender may have half of them."
+    )
+    waiting_octets: int = option(
+        SIZE, "16MB", "Octets of their bodies kept in memory; bodies over this are read again from disk."
+    )
+
+
+@section("queue.breaker", "Suspends a route whose first attempts bounce, before more of its mail is lost.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerOptions:
+    """`queue.breaker.*`"""
+
+    attempts: int = option(
+        integer(0), 50, "First attempts through one route within `window` before it is judged; 0 switches this off."
+    )
+    percent: int = option(integer(1, 100), 50, "Suspend the route when more than this share of them bounced.")
+    window: float = option(DURATION, "5m", "Over how long first attempts are counted.")
+    suspend: float = option(DURATION, "15m", "For how long a route is suspended; an operator may resume it earlier.")

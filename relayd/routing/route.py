@@ -1,0 +1,147 @@
+"""From an address to its next hop.
+
+A recipient's domain is looked up in `queue.outbound.domain.<domain>`, else `queue.outbound.next-hop` counts; either
+names a route or says "mx".  The answer's `key` is the recipient's domain for direct delivery and "route:<id>" for a
+route, so that all mail of one smarthost shares its concurrency.  Pure, and cheap: `destination` runs for every
+recipient that is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from relayd.mail.address import AddressError, a_label
+from relayd.routing.next_hop import NextHop, Protocol, TlsMode
+from relayd.routing.options import OutboundOptions, RouteOptions
+
+_ROUTE = "route:"
+_REMEMBERED = 4096
+
+
+class UnknownRoute(ValueError):
+    """A key names a route that is not declared; the text says which."""
+
+
+class Router:
+    """Knows every route; immutable, a reload makes another.
+
+    outbound, routes, domains: the configuration (`domains`: recipient domain to "mx" or route id).
+    Raises UnknownRoute when a key names no route.
+    """
+
+    def __init__(
+        self,
+        outbound: OutboundOptions,
+        routes: Mapping[str, RouteOptions] | None = None,
+        domains: Mapping[str, str] | None = None,
+    ) -> None:
+        self._outbound = outbound
+        self._routes = {id: route_of(id, options) for id, options in (routes or {}).items()}
+        self._domains = {
+            _a_label(domain.lower().rstrip(".")): self._named(word) for domain, word in (domains or {}).items()
+        }
+        self._default = self._named(outbound.next_hop)
+        self._direct: dict[str, NextHop] = {}
+
+    def destination(self, address: str) -> str:
+        """The `key` of the address's next hop."""
+        domain = address.rpartition("@")[2].lower()
+        if not domain.isascii():
+            domain = _a_label(domain)
+        named = self._domains.get(domain, self._default) if self._domains else self._default
+        return domain if named is None else named.key
+
+    def next_hop(self, destination: str) -> NextHop:
+        """The next hop for a destination as `destination` gave it, or for a recipient's domain.
+
+        A route that a reload took away falls back to what the configuration now says for everything else, so that
+        queued mail is not stuck.
+        """
+        if destination.startswith(_ROUTE):
+            route = self._routes.get(destination[len(_ROUTE) :], self._default)
+            if route is not None:
+                return route
+        named = self._domains.get(destination, self._default)
+        return self._mx(destination) if named is None else named
+
+    def reroute(self, address: str, destination: str) -> str | None:
+        """The address's destination when it is now another than `destination`, else None."""
+        current = self.destination(address)
+        return None if current == destination else current
+
+    def is_known(self, destination: str) -> bool:
+        """Whether a destination still names something: any domain, or a declared route."""
+        return not destination.startswith(_ROUTE) or destination[len(_ROUTE) :] in self._routes
+
+    @property
+    def routes(self) -> Mapping[str, NextHop]:
+        """The declared routes by id."""
+        return self._routes
+
+    @property
+    def domains(self) -> Mapping[str, NextHop | None]:
+        """The domains with a next hop of their own; None stands for their MX."""
+        return self._domains
+
+    @property
+    def default(self) -> NextHop | None:
+        """The next hop of every other domain; None stands for its MX."""
+        return self._default
+
+    def _named(self, word: str) -> NextHop | None:
+        if word == "mx":
+            return None
+        try:
+            return self._routes[word]
+        except KeyError:
+            known = ", ".join(sorted(self._routes)) or "none is declared"
+            raise UnknownRoute(f'no route "{word}" (queue.route.{word}.address); known: {known}') from None
+
+    def _mx(self, domain: str) -> NextHop:
+        found = self._direct.get(domain)
+        if found is None:
+            if len(self._direct) >= _REMEMBERED:
+                self._direct.clear()
+            literal = domain.startswith("[")
+            found = NextHop(key=domain, host=domain, port=self._outbound.port, use_mx=not literal)
+            self._direct[domain] = found
+        return found
+
+
+def _a_label(domain: str) -> str:
+    """The name that the DNS knows; what is no name stays as it is, and no host will be found for it."""
+    try:
+        return a_label(domain)
+    except AddressError:
+        return domain
+
+
+def route_of(id: str, options: RouteOptions) -> NextHop:
+    """The next hop that a route's options describe; `auth` raises its TLS to VERIFIED."""
+    mode = TlsMode(options.tls_mode or "opportunistic")
+    if options.username is not None:
+        mode = TlsMode.VERIFIED  # a password goes to nobody whose certificate was not checked
+    if options.tls_implicit and mode in (TlsMode.NONE, TlsMode.OPPORTUNISTIC):
+        mode = TlsMode.REQUIRED
+    return NextHop(
+        key=_ROUTE + id,
+        host=options.address,
+        port=options.port or default_port(options),
+        protocol=Protocol(options.protocol),
+        use_mx=options.use_mx,
+        tls=mode,
+        implicit_tls=options.tls_implicit,
+        username=options.username,
+        password=options.secret,
+        send_8bit_anyway=options.send_8bit_anyway,
+        route=id,
+    )
+
+
+def default_port(options: RouteOptions) -> int:
+    """The port of a route that names none."""
+    if options.protocol == "lmtp":
+        return 24
+    if options.tls_implicit:
+        return 465
+    return 587 if options.username is not None else 25
