@@ -52,6 +52,11 @@ class Attempts:
         self._soft_bounce = soft_bounce
         self._clock: Callable[[], float] = stream.clock
 
+    def reconfigure(self, road: Road, *, soft_bounce: bool) -> None:
+        """Take another road from the next attempt on."""
+        self._road = road
+        self._soft_bounce = soft_bounce
+
     async def run(self, job: Job, next_hop: NextHop) -> list[Outcome]:
         """Try every recipient of the job once; an outcome for each, in no order.  Raises nothing but CancelledError."""
         message = job.message

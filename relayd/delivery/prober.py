@@ -30,6 +30,10 @@ class NextHopProber:
         self._stream = stream
         self._timeout = timeout
 
+    def reconfigure(self, road: Road) -> None:
+        """Take another road from the next question on."""
+        self._road = road
+
     async def probe(self, address: str) -> Reply | None:
         """The next hop's reply to RCPT; a 5xx of ours when the domain cannot have mail; None when nobody could say."""
         router = self._router()

@@ -22,3 +22,10 @@ ERROR = EventKind("http.error", Level.DEBUG, "HTTP error", "A request failed", "
 REQUEST_URL = EventKind(
     "http.request-url", Level.DEBUG, "HTTP request", "A request was answered", "url code elapsed account_name id"
 )
+HANDLER_ERROR = EventKind(
+    "http.handler-error",
+    Level.ERROR,
+    "Internal error in a request",
+    "A bug or a failing part; the client was told the request's id",
+    "reason url",
+)

@@ -39,3 +39,10 @@ class ServerOptions:
     )
     node: int = option(integer(0, 511), 1, "Number of this node, part of every id.")
     stop_timeout: float = option(DURATION, "30s", "How long a stopping daemon waits for what is in flight.")
+    submit_socket: str | None = option(
+        TEXT,
+        None,
+        "Unix socket where every local user may hand in mail. Default: /run/relayd/submit.sock where the daemon may"
+        " write there, else submit.sock in the data directory.",
+        example="/run/relayd/submit.sock",
+    )

@@ -1,10 +1,23 @@
-"""Options of where mail goes: `queue.outbound.*` and `queue.route.<id>.*`."""
+"""Options of where mail goes (`queue.outbound.*`, `queue.route.<id>.*`), when, and how much at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from relayd.options import BOOLEAN, PORT, REQUIRED, TEXT, TEXTS, choice, option, section
+from relayd.options import (
+    BOOLEAN,
+    DURATION,
+    DURATIONS,
+    PORT,
+    REQUIRED,
+    SIZE,
+    TEXT,
+    TEXTS,
+    choice,
+    integer,
+    option,
+    section,
+)
 
 
 @section("queue.outbound", "Where mail goes that no route or domain names, and what may be connected to.")
@@ -61,3 +74,59 @@ class RouteOptions:
     send_8bit_anyway: bool = option(
         BOOLEAN, False, "Send 8-bit bodies as they are, also when the next hop does not offer 8BITMIME."
     )
+
+
+@section("queue.schedule", "When deferred mail is tried again, when its sender is told, and when it is given up.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleOptions:
+    """`queue.schedule.*`"""
+
+    retry: tuple[float, ...] = option(
+        DURATIONS,
+        ["2m", "5m", "10m", "15m", "30m", "1h", "2h"],
+        "Delays after each failed attempt; the last repeats. Each is made up to a tenth longer by chance.",
+    )
+    notify: tuple[float, ...] = option(
+        DURATIONS, ["1d", "3d"], "Ages at which a trusted sender is told that mail is late."
+    )
+    expire: float = option(
+        DURATION, "5d", "Age past which a failed attempt is the last; mail is never given up without one."
+    )
+
+
+@section("queue.outbound.concurrency", "How many deliveries run at once, and how many wait for their turn in memory.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConcurrencyOptions:
+    """`queue.outbound.concurrency.*`"""
+
+    total: int = option(
+        integer(1, 10000),
+        200,
+        "Deliveries at once, over all destinations. One that has none running may start one beside them (up to four"
+        " times as many), so that slow ones do not keep others waiting.",
+    )
+    per_destination: int = option(
+        integer(1, 1000),
+        20,
+        "Deliveries at once to one domain or route. Fewer when others need the room, or while its hosts fail.",
+    )
+    waiting: int = option(integer(1, 100000), 4000, "Messages that wait in memory for their turn; more wait on disk.")
+    waiting_per_destination: int = option(
+        integer(2, 100000), 1000, "Those of one domain or route; a single sender may have half of them."
+    )
+    waiting_octets: int = option(
+        SIZE, "16MB", "Octets of their bodies kept in memory; bodies over this are read again from disk."
+    )
+
+
+@section("queue.breaker", "Suspends a route whose first attempts bounce, before more of its mail is lost.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerOptions:
+    """`queue.breaker.*`"""
+
+    attempts: int = option(
+        integer(0), 50, "First attempts through one route within `window` before it is judged; 0 switches this off."
+    )
+    percent: int = option(integer(1, 100), 50, "Suspend the route when more than this share of them bounced.")
+    window: float = option(DURATION, "5m", "Over how long first attempts are counted.")
+    suspend: float = option(DURATION, "15m", "For how long a route is suspended; an operator may resume it earlier.")

@@ -63,7 +63,7 @@ _PLAIN_RCPT = re.compile(rf"TO:<({PLAIN_ADDRESS})>", re.I | re.A)
 _FROM = re.compile(r" *FROM *: *", re.I | re.A)
 _TO = re.compile(r" *TO *: *", re.I | re.A)
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\u00a0-\U0010ffff]+))?")
-_QUOTED_OR_END = re.compile(r'"(?:[^"\\]|\\.)*+"|>')
+_PATH = re.compile(r'<(?:[^">]++|"(?:[^"\\]++|\\.)*+")*+>')
 _SIZE = re.compile(r"[0-9]{1,20}", re.A)
 _ADDR_TYPE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
 MAX_ENVID = 100  # RFC 3461 §4.4
@@ -150,19 +150,14 @@ def _take_path(argument: str, prefix: re.Pattern[str], form: str) -> tuple[str, 
     if start is None:
         raise SyntaxRefused(Reply(501, "5.5.4", f"Syntax: {form} [parameters]"))
     begin = start.end()
-    if argument[begin : begin + 1] != "<":
+    path = _PATH.match(argument, begin)
+    if path is None:
         raise SyntaxRefused(Reply(501, "5.5.4", f"Address must stand between < and >; syntax: {form} [parameters]"))
-    place = begin
-    while (found := _QUOTED_OR_END.search(argument, place)) is not None:
-        place = found.end()
-        if found[0] == ">":
-            break
-    else:
-        raise SyntaxRefused(Reply(501, "5.5.4", f"Address must stand between < and >; syntax: {form} [parameters]"))
+    place = path.end()
     rest = argument[place:]
     if rest and rest[0] not in " \t":
         raise SyntaxRefused(Reply(501, "5.5.4", f"Unexpected text after the address; syntax: {form} [parameters]"))
-    return argument[begin:place], rest
+    return path[0], rest
 
 
 def _parameters(text: str) -> dict[str, str | None]:

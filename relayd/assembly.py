@@ -1,0 +1,256 @@
+"""How the parts are put together: the engine between the listeners and the disk, built from one configuration.
+
+`Loaded` is a configuration turned into what the parts are given; making one checks everything that can be wrong with
+it, so that a reload builds the new one whole before any part hears of it.  `Engine` owns the parts; `open` brings them
+up in the order in which they need each other, `close` takes them down in reverse.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from relayd.config.configuration import Config
+from relayd.config.places import data_directory, submit_socket
+from relayd.delivery.attempt import Attempts, Road
+from relayd.delivery.bounce import Bounces
+from relayd.delivery.connection import Dialer
+from relayd.delivery.hosts import Hosts
+from relayd.delivery.options import BounceOptions, ReuseOptions, TimeoutOptions
+from relayd.delivery.pool import Pool
+from relayd.delivery.prober import NextHopProber
+from relayd.delivery.scheduler import Scheduler, Settings
+from relayd.delivery.tls import TlsContexts
+from relayd.directory.directory import Directory
+from relayd.directory.options import AccountOptions
+from relayd.events.event import EventStream, Span
+from relayd.listener import options as listening
+from relayd.listener.listeners import ListenerConfiguration, Listeners, Machinery
+from relayd.listener.options import Bind, ListenerOptions
+from relayd.mail.options import ServerOptions
+from relayd.mail.snowflake import Snowflakes
+from relayd.queue.opening import OpenQueue, Surroundings, open_queue
+from relayd.queue.options import LimitOptions, SpaceOptions
+from relayd.reception import options as receiving
+from relayd.reception.policy import Policy
+from relayd.reception.receive import Parts, Reception
+from relayd.resolver.exchange import parse_server
+from relayd.resolver.live import LiveResolver
+from relayd.resolver.options import ResolverOptions
+from relayd.routing import options as routing
+from relayd.routing.route import Router
+from relayd.routing.schedule import Schedule
+
+SUBMIT = "submit"
+"""Id of the listener that the submit socket is."""
+
+
+class Loaded:
+    """A configuration as the parts take it.  Raises OptionError, UnknownRoute, BadServer; nothing is touched then."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.server = config.section(ServerOptions)
+        self.hostname = self.server.hostname or socket.getfqdn()
+        self.data = data_directory(config)
+        self.listeners = self._listeners()
+        self.policy = Policy(self._reception())
+        self.router = self._router()
+        self.resolving = config.section(ResolverOptions)
+        for text in self.resolving.custom:
+            parse_server(text, self.resolving.trust_ad)
+        self.settings = Settings(
+            schedule=Schedule(config.section(routing.ScheduleOptions)),
+            concurrency=config.section(routing.ConcurrencyOptions),
+            breaker=config.section(routing.BreakerOptions),
+        )
+
+    def _listeners(self) -> ListenerConfiguration:
+        config = self.config
+        listeners = dict(config.records(ListenerOptions))
+        if not any(each.role == SUBMIT for each in listeners.values()):
+            path = str(submit_socket(config))
+            listeners[SUBMIT] = ListenerOptions(bind=(Bind(path=path),), role=SUBMIT)
+        return ListenerConfiguration(
+            hostname=self.hostname,
+            listeners=listeners,
+            certificates=config.records(listening.CertificateOptions),
+            timeouts=config.section(listening.TimeoutOptions),
+            errors=config.section(listening.ErrorLimitOptions),
+            plugins=config.section(listening.PluginOptions),
+        )
+
+    def _reception(self) -> receiving.ReceptionOptions:
+        config = self.config
+        return receiving.ReceptionOptions(
+            hostname=self.hostname,
+            server=self.server,
+            session=config.section(receiving.TrustedRelayOptions),
+            rcpt=config.section(receiving.RcptOptions),
+            probe=config.section(receiving.ProbeOptions),
+            known=config.records(receiving.KnownOptions),
+            ehlo=config.section(receiving.EhloOptions),
+            data=config.section(receiving.DataOptions),
+            limits=config.section(receiving.DataLimits),
+            received=config.section(receiving.ReceivedOptions),
+            redirect=config.section(receiving.RedirectOptions),
+            access=config.records(receiving.AccessOptions),
+            rewrite=config.records(receiving.RewriteOptions),
+            listener_networks={id: each.relay_networks for id, each in config.records(ListenerOptions).items()},
+        )
+
+    def _router(self) -> Router:
+        config = self.config
+        domains = {id: each.next_hop for id, each in config.records(routing.DomainOptions).items()}
+        return Router(config.section(routing.OutboundOptions), config.records(routing.RouteOptions), domains)
+
+
+class Engine:
+    """The parts of one daemon."""
+
+    def __init__(self, loaded: Loaded, stream: EventStream, snowflakes: Snowflakes) -> None:
+        self.loaded = loaded
+        self.stream = stream
+        self.snowflakes = snowflakes
+        self.span = Span(stream)
+        self.opened: OpenQueue
+        self.scheduler: Scheduler
+        self.reception: Reception
+        self.listeners: Listeners
+        self.directory: Directory
+
+    async def open(self, on_broken: Callable[[str], None]) -> None:
+        """Bring everything up but the listeners.  on_broken: the queue's database can be used no more.
+
+        Raises DirectoryInUse, NewerSchema (nothing was touched), DatabaseError, BlobError, OSError.
+        """
+        loaded = self.loaded
+        around = Surroundings(clock=self.stream.clock, span=self.span, on_broken=on_broken)
+        config = loaded.config
+        self.opened = await open_queue(
+            loaded.data, config.section(SpaceOptions), config.section(LimitOptions), loaded.server.node, around
+        )
+        self._build_delivery()
+        self._build_reception()
+
+    def _build_delivery(self) -> None:
+        loaded = self.loaded
+        self.resolver = LiveResolver(loaded.resolving, self.span)
+        self.pool = Pool(loaded.config.section(ReuseOptions), time.monotonic)
+        self.attempts = Attempts(
+            self._road(loaded),
+            self.opened.queue.open_body,
+            self.stream,
+            self.snowflakes,
+            soft_bounce=self._soft_bounce(loaded),
+        )
+        self.prober = NextHopProber(self._road(loaded), lambda: self.loaded.router, self.stream)
+        self.bounces = Bounces(
+            self.opened.queue,
+            loaded.router,
+            loaded.policy.local_names,
+            hostname=loaded.hostname,
+            ids=self.snowflakes,
+            schedule=loaded.settings.schedule,
+            span=self.span,
+            seed=lambda: random.getrandbits(64),
+        )
+        self.scheduler = Scheduler(
+            self.opened.queue,
+            self.attempts,
+            loaded.router,
+            self.bounces,
+            loaded.settings,
+            stream=self.stream,
+            chance=random.random,
+            may_attempt=lambda: self.opened.space.may_attempt,
+        )
+
+    def _road(self, loaded: Loaded) -> Road:
+        outbound = loaded.config.section(routing.OutboundOptions)
+        reuse = loaded.config.section(ReuseOptions)
+        files = {id: each.tls_ca_files for id, each in loaded.config.records(routing.RouteOptions).items()}
+        contexts = TlsContexts(outbound.ca_files, files)
+        hosts = Hosts(
+            self.resolver, reuse, allow_private=outbound.allow_private, is_self=self._is_self, chance=random.random
+        )
+        dialer = Dialer(loaded.hostname, loaded.config.section(TimeoutOptions), contexts)
+        return Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=reuse)
+
+    @staticmethod
+    def _soft_bounce(loaded: Loaded) -> bool:
+        return loaded.config.section(BounceOptions).soft_bounce
+
+    def _is_self(self, host: str, port: int) -> bool:
+        """Whether a host of an MX set is this server: its name, or an address and port that it listens on."""
+        if host.lower() == self.loaded.hostname.lower():
+            return True
+        binds = (bind for each in self.loaded.listeners.listeners.values() for bind in each.bind)
+        return any(bind.port == port and bind.host in (host, "0.0.0.0", "::") for bind in binds if not bind.path)
+
+    def _build_reception(self) -> None:
+        loaded = self.loaded
+        self.directory = Directory(loaded.config.records(AccountOptions), time.monotonic)
+        self.reception = Reception(
+            loaded.policy,
+            Parts(
+                queue=self.opened.queue,
+                blobs=self.opened.blobs,
+                space=self.opened.space,
+                admission=self.scheduler,
+                prober=self.prober,
+                directory=self.directory,
+                clock=self.stream.clock,
+                snowflakes=self.snowflakes,
+            ),
+        )
+        machinery = Machinery(reception=self.reception, stream=self.stream, snowflakes=self.snowflakes)
+        self.listeners = Listeners(loaded.listeners, machinery)
+
+    async def reload(self, loaded: Loaded) -> None:
+        """Put another configuration in force; sessions and attempts under way end as they began."""
+        await self.listeners.reload(loaded.listeners)
+        before, self.loaded = self.loaded, loaded
+        self.reception.reconfigure(loaded.policy)
+        self.directory.reconfigure(loaded.config.records(AccountOptions))
+        self.opened.space.configure(loaded.config.section(SpaceOptions), loaded.config.section(LimitOptions))
+        retired = None
+        if loaded.resolving != before.resolving:
+            retired, self.resolver = self.resolver, LiveResolver(loaded.resolving, self.span)
+        road = self._road(loaded)
+        self.attempts.reconfigure(road, soft_bounce=self._soft_bounce(loaded))
+        self.prober.reconfigure(road)
+        self.bounces.local = loaded.policy.local_names
+        self.bounces.router, self.bounces.schedule = loaded.router, loaded.settings.schedule
+        self.scheduler.reload(loaded.settings, loaded.router)
+        if retired is not None:
+            await retired.close()
+
+    async def close(self, timeout: float) -> None:
+        """Stop accepting, finish and settle what is in flight within `timeout` seconds, close the queue."""
+        until = time.monotonic() + timeout
+        await self.listeners.drain(timeout)
+        await self.scheduler.drain(max(0.0, until - time.monotonic()))
+        await self.reception.close()
+        await self.pool.close()
+        self.directory.close()
+        await self.resolver.close()
+        await self.opened.close()
+
+    def problems(self) -> list[str]:
+        """Why the daemon is not ready; empty when it is."""
+        found = []
+        if not self.listeners.is_accepting:
+            found.append("a listener does not accept connections")
+        if not self.opened.space.is_ready:
+            found.append("there is too little space, or the queue is full")
+        return found
+
+
+def control_binds(config: Config) -> list[tuple[str, int] | Path]:
+    """Where the control socket listens besides its Unix socket in the data directory."""
+    binds = (bind for each in config.records(ListenerOptions).values() if each.protocol == "http" for bind in each.bind)
+    return [Path(bind.path) if bind.path else (bind.host, bind.port) for bind in binds]

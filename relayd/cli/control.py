@@ -1,0 +1,154 @@
+"""The client of the control socket: one request a connection, over the Unix socket or HTTP.
+
+Over the Unix socket the daemon knows who asks (uid 0 and its own user are admin).  Over HTTP the credentials come from
+RELAYD_CREDENTIALS ("user:secret") or a prompt, never from the command line, where every user could read them.
+"""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import http.client
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from relayd.cli.failure import BAD_DATA, NO_INPUT, NOT_ALLOWED, SOFTWARE, TRY_AGAIN, UNAVAILABLE, USAGE, Failure
+from relayd.cli.where import Where
+
+Query = Iterable[tuple[str, str]]
+
+_EXIT_CODES = {
+    400: BAD_DATA,
+    401: NOT_ALLOWED,
+    402: NOT_ALLOWED,
+    403: NOT_ALLOWED,
+    404: NO_INPUT,
+    429: TRY_AGAIN,
+    500: SOFTWARE,
+    502: UNAVAILABLE,
+    503: TRY_AGAIN,
+}
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        try:
+            self.sock.connect(self._path)
+        except BaseException:
+            self.sock.close()
+            raise
+
+
+class Control:
+    """A daemon's control socket.
+
+    addresses: "unix:/path" or URLs, the first that exists is used.  Every call raises Failure: 69 when nobody
+    answers, 77 when we may not, 66 for a message that is not there, 65 for a refused parameter.
+    """
+
+    def __init__(self, addresses: list[str], credentials: str | None = None, timeout: float = 60.0) -> None:
+        self._addresses = addresses
+        self._credentials = credentials
+        self._timeout = timeout
+
+    def get(self, path: str, query: Query = ()) -> Any:
+        """The `data` of a read."""
+        return self.ask("GET", path, query)
+
+    def ask(self, method: str, path: str, query: Query = (), body: Mapping[str, Any] | None = None) -> Any:
+        """Send one request to `/api<path>` and give the `data` of its answer."""
+        status, answer = self._exchange(method, "/api" + path, query, body)
+        if status == 200 and "data" in answer:
+            return answer["data"]
+        if status == 200:
+            text = answer.get("details") or answer.get("item") or answer.get("field") or ""
+            reason = answer.get("reason")
+            code = NO_INPUT if answer.get("error") == "notFound" else SOFTWARE
+            parts = [str(answer.get("error", "no data")), str(text), str(reason or "")]
+            raise Failure(code, "relayd refused: " + ": ".join(part for part in parts if part))
+        detail = str(answer.get("detail") or answer.get("title") or "no reason given")
+        raise Failure(_EXIT_CODES.get(status, SOFTWARE), f"relayd answered {status}: {detail}")
+
+    def _exchange(
+        self, method: str, target: str, query: Query, body: Mapping[str, Any] | None
+    ) -> tuple[int, dict[str, Any]]:
+        encoded = urlencode(list(query))
+        headers = {"Accept": "application/json"}
+        if self._credentials is not None:
+            headers["Authorization"] = "Basic " + base64.b64encode(self._credentials.encode()).decode()
+        content = None
+        if body is not None:
+            content = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        address, connection = self._connect()
+        try:
+            connection.request(method, target + ("?" + encoded if encoded else ""), content, headers)
+            response = connection.getresponse()
+            raw = response.read()
+        except TimeoutError:
+            raise Failure(TRY_AGAIN, f"relayd did not answer in {self._timeout:.0f} seconds at {address}") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise Failure(UNAVAILABLE, f"the connection to relayd at {address} broke: {error!r}") from None
+        finally:
+            connection.close()
+        try:
+            answer = json.loads(raw)
+        except ValueError:
+            answer = {}
+        return response.status, answer if isinstance(answer, dict) else {}
+
+    def _connect(self) -> tuple[str, http.client.HTTPConnection]:
+        tried = []
+        for address in self._addresses:
+            connection = self._open(address)
+            try:
+                connection.connect()
+            except PermissionError:
+                raise Failure(NOT_ALLOWED, f"not allowed to use {address}: run as root or as relayd's user") from None
+            except OSError as error:
+                tried.append(f"{address} ({error.strerror or error})")
+            else:
+                return address, connection
+        raise Failure(UNAVAILABLE, "relayd does not answer at " + ", ".join(tried) + ": is it running?")
+
+    def _open(self, address: str) -> http.client.HTTPConnection:
+        if address.startswith("unix:"):
+            return _UnixConnection(address.removeprefix("unix:"), self._timeout)
+        url = urlsplit(address)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise Failure(USAGE, f'not a control socket: "{address}"; expected unix:/path or http://host:port')
+        if url.username or url.password:
+            raise Failure(USAGE, "credentials do not belong in the URL: set RELAYD_CREDENTIALS to user:secret")
+        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        return kind(url.hostname, url.port, timeout=self._timeout)
+
+
+def open_control(where: Where) -> Control:
+    """The control socket that the command line, RELAYD_URL or the configuration names."""
+    url = where.url or (os.environ.get("RELAYD_URL") if where.config is None else None)
+    if url is None:
+        from relayd.config.places import control_candidates
+
+        return Control([f"unix:{path}" for path in control_candidates(where.load())])
+    if url.startswith("unix:"):
+        return Control([url])
+    return Control([url], _credentials(url))
+
+
+def _credentials(url: str) -> str | None:
+    given = os.environ.get("RELAYD_CREDENTIALS")
+    if given is not None or not sys.stdin.isatty():
+        return given
+    user = input(f"User for {url}: ")
+    return f"{user}:{getpass.getpass('Secret: ')}"

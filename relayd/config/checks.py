@@ -1,0 +1,146 @@
+"""What no single option can know: whether the options of several sections fit together and the machine has what they
+name.  Called after every value has been found good for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from relayd.config.configuration import Config, Problem
+from relayd.config.listeners import check_listeners
+from relayd.control.options import FallbackAdminOptions
+from relayd.directory.options import AccountOptions
+from relayd.listener.options import ListenerOptions
+from relayd.mail.options import ServerOptions
+from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions
+from relayd.routing.options import DomainOptions, OutboundOptions, RouteOptions, ScheduleOptions
+
+
+def check(config: Config) -> list[Problem]:
+    """All problems between the sections; the fatal ones are errors, the others warnings."""
+    return [
+        *_check_server(config),
+        *check_listeners(config),
+        *_check_accounts(config),
+        *_check_relaying(config),
+        *_check_known_recipients(config),
+        *_check_access(config),
+        *_check_routes(config),
+        *_check_schedule(config),
+    ]
+
+
+def _check_server(config: Config) -> Iterator[Problem]:
+    server = config.section(ServerOptions)
+    if server.postmaster is None:
+        text = "is not set: mail to postmaster, double bounces and alerts have no place to go"
+        yield Problem("server.postmaster", text, fatal=False)
+
+
+def _check_accounts(config: Config) -> Iterator[Problem]:
+    admin = config.section(FallbackAdminOptions)
+    if (admin.user is None) != (admin.secret is None):
+        missing = "secret" if admin.secret is None else "user"
+        text = "is missing: the fallback administrator has both user and secret"
+        yield Problem(f"authentication.fallback-admin.{missing}", text)
+    for name, account in config.records(AccountOptions).items():
+        if not account.emails and account.type_ == "individual":
+            text = "is not set: the account can send with an empty return path only"
+            yield Problem(f"account.{name}.emails", text, fatal=False)
+
+
+def _check_relaying(config: Config) -> Iterator[Problem]:
+    rcpt = config.section(RcptOptions)
+    text = "makes an open relay: everybody in this network may send to any domain"
+    for network in rcpt.relay_networks:
+        if network.prefixlen == 0:
+            yield Problem("session.rcpt.relay-networks", f"{network} {text}", fatal=False)
+    for name, listener in config.records(ListenerOptions).items():
+        for network in listener.relay_networks:
+            if network.prefixlen == 0:
+                yield Problem(f"server.listener.{name}.relay-networks", f"{network} {text}", fatal=False)
+
+
+def _check_known_recipients(config: Config) -> Iterator[Problem]:
+    relay_domains = config.section(RcptOptions).relay_domains
+    for name, known in config.records(KnownOptions).items():
+        key = f"session.rcpt.known.{name}"
+        if known.check == "any":
+            domains = ", ".join(known.domains)
+            text = f"every recipient of {domains} is taken: what does not exist bounces to forged senders"
+            yield Problem(f"{key}.check", text, fatal=False)
+        if known.check == "list" and not known.list_:
+            yield Problem(f"{key}.list", 'expected addresses: check = "list" and none is listed')
+        if known.check == "file":
+            if known.file is None:
+                yield Problem(f"{key}.file", 'expected a path: check = "file" and none is given')
+            elif not Path(known.file).exists():
+                yield Problem(f"{key}.file", f"expected a file: {known.file} is not there")
+        for domain in known.domains:
+            if not any(_covers(pattern, domain) for pattern in relay_domains):
+                text = f"{domain} is no relay domain (session.rcpt.relay-domains): this says nothing"
+                yield Problem(f"{key}.domains", text, fatal=False)
+
+
+def _covers(pattern: str, domain: str) -> bool:
+    """Whether a pattern of relay-domains includes a domain or every domain of another pattern."""
+    pattern, domain = pattern.removeprefix("*"), domain.removeprefix("*")
+    return domain == pattern or (pattern.startswith(".") and domain.endswith(pattern))
+
+
+def _check_access(config: Config) -> Iterator[Problem]:
+    listeners = config.records(ListenerOptions)
+    for name, rule in config.records(AccessOptions).items():
+        key = f"access.{name}"
+        if rule.action == "redirect" and not rule.to:
+            yield Problem(f"{key}.to", 'expected addresses: action = "redirect" and none is given')
+        first = {"reject": 5, "defer": 4}.get(rule.action)
+        if rule.code and first is not None and rule.code // 100 != first:
+            yield Problem(f"{key}.code", f'expected {first}00 to {first}99 with action = "{rule.action}"')
+        for listener in rule.listener:
+            if listener not in listeners:
+                yield Problem(f"{key}.listener", f'there is no listener "{listener}"', fatal=False)
+
+
+def _check_routes(config: Config) -> Iterator[Problem]:
+    routes = config.records(RouteOptions)
+    known = ", ".join(f'"{each}"' for each in ("mx", *routes))
+    outbound = config.section(OutboundOptions)
+    named = {"queue.outbound.next-hop": outbound.next_hop}
+    for domain, options in config.records(DomainOptions).items():
+        named[f"queue.outbound.domain.{domain}"] = options.next_hop
+    for key, route in named.items():
+        if route != "mx" and route not in routes:
+            yield Problem(key, f'there is no route "{route}"; expected one of {known}')
+    files = {"queue.outbound.tls.ca-files": outbound.ca_files}
+    for name, options_ in routes.items():
+        files[f"queue.route.{name}.tls.ca-files"] = options_.tls_ca_files
+        yield from _check_route(name, options_)
+    for key, paths in files.items():
+        for path in paths:
+            if not Path(path).exists():
+                yield Problem(key, f"expected a file: {path} is not there")
+
+
+def _check_route(name: str, route: RouteOptions) -> Iterator[Problem]:
+    key = f"queue.route.{name}"
+    if name == "mx":
+        yield Problem(key, '"mx" means direct delivery; give the route another id')
+    if route.protocol == "lmtp" and route.port == 25:
+        yield Problem(f"{key}.port", "LMTP must not be spoken on port 25 (RFC 2033 section 5)")
+    if (route.username is None) != (route.secret is None):
+        missing = "auth.secret" if route.secret is None else "auth.username"
+        yield Problem(f"{key}.{missing}", "is missing: auth takes both auth.username and auth.secret")
+    if route.username is not None and route.tls_mode not in (None, "verified"):
+        yield Problem(f"{key}.tls.mode", 'expected "verified": a password is only sent to a host that proved its name')
+
+
+def _check_schedule(config: Config) -> Iterator[Problem]:
+    schedule = config.section(ScheduleOptions)
+    if not schedule.retry:
+        yield Problem("queue.schedule.retry", "expected at least one delay")
+    if any(each <= 0 for each in schedule.retry):
+        yield Problem("queue.schedule.retry", "expected delays longer than 0")
+    if any(each >= schedule.expire for each in schedule.notify):
+        text = "a delay notice that is due when the message has expired is never sent"
+        yield Problem("queue.schedule.notify", text, fatal=False)

@@ -1,0 +1,71 @@
+"""The shapes of answers: success, and the API's two forms of errors.
+
+Success is 200 `{"data": value}`.  Form A, `Failure`, is 200 too: `{"error": ..., ...}`, for a request that was
+understood and could not be carried out.  Form B, `Problem`, is an RFC 7807 problem with the status it names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Problem(Exception):
+    """Form B.  title None leaves it out."""
+
+    def __init__(self, status: int, title: str | None, detail: str) -> None:
+        super().__init__(f"{status} {title}: {detail}")
+        self.status = status
+        self.title = title
+        self.detail = detail
+
+
+class Failure(Exception):
+    """Form A: `body` has `error` and what belongs to it."""
+
+    def __init__(self, error: str, **fields: Any) -> None:
+        super().__init__(error)
+        self.body = {"error": error, **fields}
+
+
+def other(details: str, reason: str | None = None) -> Failure:
+    """Form A for everything that has no name of its own."""
+    return Failure("other", details=details, reason=reason)
+
+
+UNAUTHORIZED = (401, "Unauthorized", "You have to authenticate first.")
+FORBIDDEN = (403, "Forbidden", "You do not have enough permissions to access this resource.")
+NOT_FOUND = (404, "Not Found", "The requested resource does not exist on this server.")
+BAD_JSON = (400, "Invalid parameters", "JSON deserialization failed")
+TOO_MANY = (
+    429,
+    "Too Many Requests",
+    "Your request has been rate limited. Please try again in a few seconds.",
+)
+TOO_LARGE = (413, "Request Entity Too Large", "The body of the request is larger than this server accepts.")
+TOO_SLOW = (408, "Request Timeout", "The body of the request did not arrive in time.")
+
+
+def data(value: Any) -> web.Response:
+    """The answer of success."""
+    return web.Response(body=_encode({"data": value}), content_type="application/json", charset="utf-8")
+
+
+def failure(error: Failure) -> web.Response:
+    """The answer of form A."""
+    return web.Response(body=_encode(error.body), content_type="application/json", charset="utf-8")
+
+
+def problem(error: Problem, request_id: int | None = None) -> web.Response:
+    """The answer of form B; request_id is shown where the operator may look for it in the log."""
+    body: dict[str, Any] = {"type": "about:blank", "status": error.status}
+    if error.title is not None:
+        body["title"] = error.title
+    body["detail"] = error.detail
+    if request_id is not None:
+        body["requestId"] = request_id
+    return web.Response(status=error.status, body=_encode(body), content_type="application/problem+json")

@@ -1,0 +1,285 @@
+"""The daemon's life: start, reload, stop.
+
+Start: log, lock, database, queue, delivery, control socket, listeners; readiness is told last.  SIGTERM and SIGINT:
+listeners drain, deliveries in flight finish and are settled, all else gives its leases back.  SIGHUP reloads: the new
+configuration is built whole before any of it is put in force, and one that is wrong changes nothing.  A background
+task that dies takes the daemon down with exit code 70 and the supervisor starts a clean one: no part runs on alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from relayd import __version__
+from relayd.assembly import Engine, Loaded, control_binds
+from relayd.blobs.spool import BlobError
+from relayd.config.configuration import Config, ConfigError
+from relayd.config.load import load
+from relayd.config.places import control_socket
+from relayd.control.api.maintenance import Refused
+from relayd.control.app import ControlApp, Parts
+from relayd.control.options import FallbackAdminOptions, HttpOptions
+from relayd.database.interface import DatabaseError, NewerSchema
+from relayd.directory.account import Account
+from relayd.directory.directory import Directory
+from relayd.directory.options import AccountOptions
+from relayd.events import config as config_events
+from relayd.events import server as events
+from relayd.events import telemetry as telemetry_events
+from relayd.events.event import EventStream, Span, Subscriber
+from relayd.listener.options import ListenerOptions
+from relayd.mail.snowflake import Snowflakes
+from relayd.options import OptionError
+from relayd.queue.backup import Backup, backup
+from relayd.queue.filter import Filter
+from relayd.queue.lock import DirectoryInUse
+from relayd.resolver.exchange import BadServer
+from relayd.routing.route import UnknownRoute
+from relayd.supervision import Supervisor, inherited_sockets
+from relayd.telemetry.log import LogFiles
+from relayd.telemetry.metrics import Metrics
+from relayd.telemetry.options import TracerOptions
+
+EX_OK, EX_SOFTWARE, EX_OSERR, EX_TEMPFAIL, EX_CONFIG = 0, 70, 71, 75, 78
+
+STALL = 0.5
+"""Seconds by which a turn of the loop may be late before it is an event."""
+
+FIXED = ("server.data-dir", "server.loop", "server.node", "server.hostname")
+"""Keys that take effect at the next start."""
+
+
+class Daemon:
+    """One relayd.  config: what to start with; its file is what a reload reads.
+
+    console: one more view of the events (`relayd try` prints the path of each message).  clock: Unix time.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        console: Subscriber | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.config = config
+        self.stream = EventStream(clock, [console] if console is not None else [])
+        self.span = Span(self.stream)
+        self.supervisor = Supervisor()
+        self.ready = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._exit = EX_OK
+        self._reason = ""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._reloading = asyncio.Lock()
+        self._metrics = Metrics()
+        self.engine: Engine
+        self.control: ControlApp
+
+    def stop(self, reason: str, code: int = EX_OK) -> None:
+        """Begin to stop; the first reason counts, the worst code."""
+        self._reason = self._reason or reason
+        self._exit = max(self._exit, code)
+        self._stopping.set()
+
+    async def run(self) -> int:
+        """Start, run until told to stop, stop; the exit code (sysexits)."""
+        loaded = self._load_first()
+        if isinstance(loaded, int):
+            return loaded
+        log = self._open_log(loaded)
+        try:
+            return await self._run(loaded)
+        finally:
+            log.close()
+
+    def _load_first(self) -> Loaded | int:
+        try:
+            return Loaded(self.config)
+        except (OptionError, UnknownRoute, BadServer) as error:
+            events.STARTUP_ERROR(self.span, reason=str(error))
+            _complain(str(error))
+            return EX_CONFIG
+
+    def _open_log(self, loaded: Loaded) -> LogFiles:
+        loop = asyncio.get_running_loop()
+        tracers = loaded.config.records(TracerOptions)
+        self._log = LogFiles(tracers, loaded.data / "logs", self.span, loop.call_soon_threadsafe)
+        self.stream.subscribe(self._log)
+        self.stream.subscribe(self._metrics)
+        self.stream.on_subscriber_failure = self._subscriber_failed
+        return self._log
+
+    def _subscriber_failed(self, subscriber: Subscriber, error: Exception) -> None:
+        telemetry_events.SUBSCRIBER_FAILED(self.span, id=type(subscriber).__name__, reason=repr(error))
+
+    async def _run(self, loaded: Loaded) -> int:
+        started = time.monotonic()
+        snowflakes = Snowflakes(loaded.server.node)
+        self.engine = engine = Engine(loaded, self.stream, snowflakes)
+        try:
+            await engine.open(lambda reason: self.stop(reason, EX_OSERR))
+        except DirectoryInUse as error:
+            return self._failed(str(error), EX_TEMPFAIL)
+        except NewerSchema as error:
+            return self._failed(str(error), EX_CONFIG)
+        except (DatabaseError, BlobError, OSError) as error:
+            return self._failed(str(error), EX_OSERR)
+        self._watch_signals()
+        try:
+            try:
+                await self._start_faces(loaded, snowflakes)
+            except (OSError, OptionError) as error:
+                self._stopping.set()
+                return self._failed(str(error), EX_OSERR)
+            details = f"started in {time.monotonic() - started:.2f} s"
+            events.STARTUP(
+                self.span, version=__version__, hostname=loaded.hostname, path=str(loaded.data), details=details
+            )
+            self.supervisor.notify_ready("relaying")
+            self.ready.set()
+            await self._stopping.wait()
+        finally:
+            await self._shut_down(loaded.server.stop_timeout)
+        return self._exit
+
+    def _failed(self, reason: str, code: int) -> int:
+        events.STARTUP_ERROR(self.span, reason=reason)
+        _complain(reason)
+        self._exit = code
+        return code
+
+    async def _start_faces(self, loaded: Loaded, snowflakes: Snowflakes) -> None:
+        """The background tasks, the control socket, the listeners.  Raises OSError, OptionError."""
+        engine = self.engine
+        self._own("scheduler", engine.scheduler.run())
+        self._own("upkeep", engine.opened.upkeep.run())
+        self._own("loop watch", self._watch_loop())
+        self._own("watchdog", self.supervisor.keep_alive())
+        inherited = inherited_sockets()
+        self._admins = self._administrators(loaded)
+        parts = Parts(
+            queue=engine.opened.queue,
+            actions=engine.opened.actions,
+            bounce=self._bounce,
+            metrics=self._metrics,
+            ready=engine.problems,
+            backup=self._backup,
+            reload=self._reload_by_operator,
+            authenticate=self._authenticate,
+            ids=lambda: snowflakes.issue(self.stream.clock()),
+        )
+        self.control = ControlApp(parts, self.span, loaded.config.section(HttpOptions))
+        http = {id for id, each in loaded.config.records(ListenerOptions).items() if each.protocol == "http"}
+        passed: list[Any] = [sock for id in http for sock in inherited.pop(id, ())]
+        await self.control.start(passed or control_binds(loaded.config), control_socket(loaded.config))
+        await engine.listeners.start(inherited)
+
+    def _administrators(self, loaded: Loaded) -> Directory:
+        """The fallback administrator, apart from the accounts: it may steer, and send nothing."""
+        admin = loaded.config.section(FallbackAdminOptions)
+        accounts = {}
+        if admin.user is not None and admin.secret is not None:
+            accounts[admin.user.lower()] = AccountOptions(secret=admin.secret, roles=("admin",))
+        return Directory(accounts, time.monotonic)
+
+    async def _authenticate(self, login: str, secret: str) -> Account | None:
+        """The fallback administrator, else an account."""
+        found = await self._admins.authenticate(login, secret)
+        return found if found is not None else await self.engine.directory.authenticate(login, secret)
+
+    def _own(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._task_ended)
+        self._tasks.append(task)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            events.TASK_FAILED(self.span, id=task.get_name(), reason=repr(error))
+            self.stop(f"{task.get_name()} died: {error!r}", EX_SOFTWARE)
+
+    def _watch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._own("reload", self._hang_up()))
+
+    async def _hang_up(self) -> None:
+        self._log.reopen()
+        await self.reload()
+
+    async def reload(self) -> str | None:
+        """Read the configuration again and put it in force; the reason when it is refused, and nothing has changed."""
+        async with self._reloading:
+            self.supervisor.notify_reloading()
+            try:
+                return await self._reload()
+            finally:
+                self.supervisor.notify_ready("relaying")
+
+    async def _reload(self) -> str | None:
+        path = "" if self.config.path is None else str(self.config.path)
+        try:
+            config = await asyncio.to_thread(load, self.config.path)
+            loaded = Loaded(config)
+            await self.engine.reload(loaded)
+        except (ConfigError, OptionError, UnknownRoute, BadServer) as error:
+            config_events.PARSE_ERROR(self.span, path=path, reason=str(error))
+            return str(error)
+        for key in self.config.changed_keys(config):
+            if key in FIXED or key.startswith("tracer."):
+                config_events.RESTART_NEEDED(self.span, key=key)
+        for warning in config.warnings:
+            config_events.PARSE_WARNING(self.span, key=warning.key, reason=warning.text)
+        self.config = config
+        config_events.RELOADED(self.span, path=path)
+        return None
+
+    async def _backup(self, directory: Path) -> Backup:
+        return await backup(self.engine.opened, directory, self.stream.clock, self.span)
+
+    async def _bounce(self, filter: Filter, by: str, reason: str) -> int:
+        compose = partial(self.engine.bounces.compose, now=self.stream.clock())
+        return await self.engine.opened.actions.bounce(filter, by, reason, compose)
+
+    async def _reload_by_operator(self) -> Sequence[str]:
+        refused = await self.reload()
+        if refused is not None:
+            raise Refused(refused)
+        return [warning.render(self.config.path) for warning in self.config.warnings]
+
+    async def _watch_loop(self) -> None:
+        """State when the loop did not turn for a while: something blocked it."""
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await asyncio.sleep(STALL)
+            late = loop.time() - before - STALL
+            if late > STALL:
+                events.LOOP_STALLED(self.span, elapsed=late)
+
+    async def _shut_down(self, timeout: float) -> None:
+        started = time.monotonic()
+        self.supervisor.notify_stopping()
+        events.SHUTDOWN(self.span, reason=self._reason)
+        await self.engine.close(timeout)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if hasattr(self, "control"):
+            await self.control.stop()
+            self._admins.close()
+        events.SHUTDOWN_COMPLETE(self.span, elapsed=time.monotonic() - started)
+
+
+def _complain(text: str) -> None:
+    """To standard error: the log may not be there yet, or go elsewhere."""
+    import sys
+
+    sys.stderr.write(f"relayd: {text}\n")

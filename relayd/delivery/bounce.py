@@ -1,0 +1,316 @@
+"""Who is told what became of a message: delivery status notifications (RFC 3464, RFC 3461, RFC 6533).
+
+What is reported (RFC 3461 §5, §6):
+- a failure (bounced, expired) unless NOTIFY said otherwise;
+- a delay when NOTIFY=DELAY asked for it, or NOTIFY was not given and the sender is trusted;
+- a success only when NOTIFY=SUCCESS asked for it: "relayed" when the next hop does not take the request further,
+  "delivered" when the next hop is LMTP, where delivery ends; else the next hop reports it.
+
+What one settling reports of one message is one notification, with a null return path, so no bounce answers a bounce:
+mail with a null return path is never reported to its sender.  A notification of ours that cannot be delivered goes to
+the postmaster, once; if that cannot be delivered either, or there is no postmaster, it is dropped (its recipient is
+counted as bounced or expired all the same) and DOUBLE_BOUNCE says so.
+
+A failure returns the whole message when RET=FULL asked for it, the sender is trusted, and it is at most 1 MB; else,
+and in all other cases, the header, cut at 64 KB.  A notification is queued in the transaction that records the outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from relayd.delivery.due import notice_due
+from relayd.delivery.parts import BodySide, RouterSide
+from relayd.events import delivery as events
+from relayd.events.event import Span
+from relayd.mail.dsn import Action, DsnRequest, ReportedRecipient, compose_dsn
+from relayd.mail.envelope import Notify
+from relayd.mail.snowflake import Snowflakes
+from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, Origin, Outcome, Recipient, Result
+from relayd.routing.next_hop import NextHop
+from relayd.routing.next_hop import Protocol as Spoken
+from relayd.routing.schedule import Schedule
+
+FULL_LIMIT = 1 << 20
+"""Octets of the largest message that RET=FULL returns whole."""
+
+HEADER_LIMIT = 64 << 10
+"""Octets of a message's beginning in which its header is looked for; a longer header is cut."""
+
+
+class LocalSide(Protocol):
+    """`relayd.reception.local_names`'s LocalNames as bounces use it."""
+
+    @property
+    def domains(self) -> frozenset[str]:
+        """Our own domains."""
+
+    def targets(self, name: str) -> tuple[str, ...] | None:
+        """What a local name stands for."""
+
+    @property
+    def postmaster(self) -> tuple[str, ...]:
+        """Where mail to postmaster goes."""
+
+
+class Bounces:
+    """Writes notifications.
+
+    hostname: the reporting host.  local: what our own names stand for.  router, schedule: replaced at a reload.
+    seed: a number nobody else knows, for boundaries.
+    """
+
+    def __init__(
+        self,
+        bodies: BodySide,
+        router: RouterSide,
+        local: LocalSide,
+        *,
+        hostname: str,
+        ids: Snowflakes,
+        schedule: Schedule,
+        span: Span,
+        seed: Callable[[], int],
+    ) -> None:
+        self.router = router
+        self.local = local
+        self.schedule = schedule
+        self._bodies = bodies
+        self._hostname = hostname
+        self._ids = ids
+        self._span = span
+        self._seed = seed
+
+    def are_due(self, message: Message, outcomes: Sequence[Outcome], now: float) -> bool:
+        """Whether `reports` may have something to write; cheap, it is asked after every attempt."""
+        if len(outcomes) == 1 and outcomes[0].result is Result.DELIVERED and message.recipients[0].notify is None:
+            return False
+        return any(
+            outcome.result in _FAILURES
+            or (outcome.result is Result.DEFERRED and notice_due(recipient, now))
+            or (outcome.result in _SUCCESSES and _asked(recipient, Notify.SUCCESS))
+            for recipient, outcome in _pairs(message, outcomes)
+        )
+
+    async def reports(
+        self, job: Job, outcomes: Sequence[Outcome], next_hop: NextHop | None, now: float
+    ) -> list[NewMessage]:
+        """What is to be queued with the outcomes of a job.  next_hop: None when no attempt was made.
+
+        Reads the body only when there is something to report.  Raises what reading it raises.
+        """
+        final = next_hop is not None and next_hop.protocol is Spoken.LMTP
+        reported = reported_recipients(job.message, outcomes, now, final=final)
+        if not reported:
+            return []
+        header, content = await self._original(job, reported)
+        report = self._write(job.message, reported, now, header, content)
+        return [] if report is None else [report]
+
+    def compose(
+        self, message: Message, outcomes: Sequence[Outcome], header: bytes = b"", *, now: float
+    ) -> NewMessage | None:
+        """The report of outcomes that an operator decided, for `queue.actions`; None when nobody is to be told.
+
+        message: with at least the recipients of the outcomes.  header: of the message, b"" when it is not at hand.
+        """
+        reported = reported_recipients(message, outcomes, now, final=False)
+        return self._write(message, reported, now, header, None) if reported else None
+
+    def _write(
+        self, message: Message, reported: Sequence[ReportedRecipient], now: float, header: bytes, content: bytes | None
+    ) -> NewMessage | None:
+        targets = self._targets(message)
+        if not targets:
+            return None
+        id = self._ids.issue(now)
+        message_id = f"<{id}@{self._hostname}>"
+        request = DsnRequest(
+            hostname=self._hostname,
+            now=now,
+            message_id=message_id,
+            boundary=f"{id:x}{self._seed():x}",
+            to=message.return_path or targets[0],
+            recipients=reported,
+            queue_id=str(message.id),
+            arrival=message.created,
+            envid=message.envid,
+            original_message_id=message.message_id,
+            header=header,
+            content=content,
+            international=message.smtputf8,
+        )
+        octets = compose_dsn(request)
+        self._state(message, reported)
+        counts = {"generated": 1}
+        if targets != (message.return_path,) and message.return_path:
+            counts |= {"replaced": 1, "expanded": len(targets)}
+        elif len(targets) > 1:
+            counts["generated"] = len(targets)
+        head_is_ascii = octets.partition(b"\r\n\r\n")[0].isascii()
+        return NewMessage(
+            id=id,
+            origin=Origin.DSN if message.return_path else Origin.ALERT,
+            return_path="",
+            recipients=tuple(self._recipient(address, now) for address in targets),
+            body=Body(
+                head=b"",
+                content=octets,
+                size=len(octets),
+                eight_bit=not octets.isascii(),
+                utf8_header=not head_is_ascii,
+            ),
+            created=now,
+            trusted=True,
+            smtputf8=not head_is_ascii or not all(address.isascii() for address in targets),
+            message_id=message_id,
+            counts=counts,
+        )
+
+    def _recipient(self, address: str, now: float) -> NewRecipient:
+        return NewRecipient(
+            address=address,
+            destination=self.router.destination(address),
+            next_attempt=now,
+            next_notify=None,
+            expires=self.schedule.expires(now),
+        )
+
+    def _targets(self, message: Message) -> tuple[str, ...]:
+        """Where the report goes: the sender, for our own notifications the postmaster, else nowhere."""
+        if not message.return_path:
+            if message.origin is Origin.DSN:
+                return self.local.postmaster
+            return ()
+        name, _, domain = message.return_path.rpartition("@")
+        if not name or domain.lower() in self.local.domains:
+            known = self.local.targets(name or domain)
+            if known:
+                return known
+        return (message.return_path,)
+
+    async def _original(self, job: Job, reported: Sequence[ReportedRecipient]) -> tuple[bytes, bytes | None]:
+        """The header of the message, and all of it where it is to be returned."""
+        message = job.message
+        whole = (
+            message.ret == "FULL"
+            and message.trusted
+            and message.size <= FULL_LIMIT
+            and any(each.action is Action.FAILED for each in reported)
+        )
+        wanted = message.size if whole else HEADER_LIMIT
+        body = job.body
+        if body is not None and isinstance(body.content, bytes):
+            octets = body.head + body.content[body.offset : body.offset + wanted]
+        else:
+            octets = await self._read(message.id, wanted)
+        return header_of(octets), octets if whole else None
+
+    async def _read(self, message_id: int, wanted: int) -> bytes:
+        source = await self._bodies.open_body(message_id)
+        try:
+            chunks: list[bytes] = []
+            while wanted > 0 and (chunk := await source.read(wanted)):
+                chunks.append(chunk)
+                wanted -= len(chunk)
+            return b"".join(chunks)
+        finally:
+            source.close()
+
+    def _state(self, message: Message, reported: Sequence[ReportedRecipient]) -> None:
+        """State what is reported of whom."""
+        for each in reported:
+            fields = {
+                "queue_id": message.id,
+                "to": each.address,
+                "hostname": each.remote,
+                "code": each.reply.code if each.reply is not None else 0,
+                "details": str(each.reply) if each.reply is not None else "",
+            }
+            if each.action is Action.FAILED:
+                events.DSN_PERM_FAIL(self._span, **fields)
+            elif each.action is Action.DELAYED:
+                events.DSN_TEMP_FAIL(self._span, **fields, expires=each.will_retry_until)
+            else:
+                events.DSN_SUCCESS(self._span, **fields)
+
+    def undeliverable(self, message: Message, outcomes: Sequence[Outcome]) -> None:
+        """State that a notification, or the postmaster's copy of one, could not be delivered."""
+        if message.return_path or message.origin not in (Origin.DSN, Origin.ALERT):
+            return
+        for outcome in outcomes:
+            if outcome.result in _FAILURES:
+                events.DOUBLE_BOUNCE(self._span, queue_id=message.id, to=outcome.address)
+
+
+def reported_recipients(
+    message: Message, outcomes: Sequence[Outcome], now: float, *, final: bool
+) -> list[ReportedRecipient]:
+    """Who is to be reported, and as what.  final: delivery to this next hop is the end of the mail's way (LMTP)."""
+    if not message.return_path and message.origin is not Origin.DSN:
+        return []  # never a bounce for a bounce
+    reported = []
+    for recipient, outcome in _pairs(message, outcomes):
+        action = action_of(message, recipient, outcome, now, final=final)
+        if action is None:
+            continue
+        reported.append(
+            ReportedRecipient(
+                address=recipient.address,
+                action=action,
+                status="4.4.7" if outcome.result is Result.EXPIRED else "",  # RFC 3463: delivery time expired
+                reply=outcome.reply,
+                remote=outcome.host,
+                orcpt=recipient.orcpt,
+                last_attempt=now,
+                will_retry_until=recipient.expires if action is Action.DELAYED else None,
+            )
+        )
+    return reported
+
+
+def action_of(message: Message, recipient: Recipient, outcome: Outcome, now: float, *, final: bool) -> Action | None:
+    """What is reported of one recipient; None: nothing."""
+    notify = recipient.notify
+    result = outcome.result
+    if result in _FAILURES:
+        return Action.FAILED if notify is None or Notify.FAILURE in notify else None
+    if result is Result.DEFERRED:
+        if outcome.uncounted or not message.return_path or not notice_due(recipient, now):
+            return None
+        wanted = message.trusted if notify is None else Notify.DELAY in notify
+        return Action.DELAYED if wanted else None
+    if not message.return_path or not _asked(recipient, Notify.SUCCESS):
+        return None
+    if result is Result.RELAYED:
+        return Action.RELAYED
+    return Action.DELIVERED if final else None
+
+
+def header_of(octets: bytes) -> bytes:
+    """The header block at the beginning of a message, without the blank line; a cut one ends with a whole line."""
+    end = octets.find(b"\r\n\r\n")
+    if octets.startswith(b"\r\n"):
+        return b""
+    if 0 <= end < HEADER_LIMIT:
+        return octets[: end + 2]
+    cut = octets[:HEADER_LIMIT]
+    return cut[: cut.rfind(b"\r\n") + 2] if b"\r\n" in cut else b""
+
+
+_FAILURES = (Result.BOUNCED, Result.EXPIRED)
+_SUCCESSES = (Result.DELIVERED, Result.RELAYED)
+
+
+def _asked(recipient: Recipient, what: Notify) -> bool:
+    return recipient.notify is not None and what in recipient.notify
+
+
+def _pairs(message: Message, outcomes: Sequence[Outcome]) -> Iterator[tuple[Recipient, Outcome]]:
+    """Each outcome with its recipient."""
+    recipients = {recipient.number: recipient for recipient in message.recipients}
+    for outcome in outcomes:
+        recipient = recipients.get(outcome.number)
+        if recipient is not None:
+            yield recipient, outcome

@@ -1,0 +1,77 @@
+"""What the scheduler asks of its neighbours, as protocols: the queue, the router, and who makes the attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from relayd.blobs.source import BodySource
+from relayd.queue.message import Job, NewMessage, Outcome
+from relayd.routing.next_hop import NextHop
+
+
+class QueueSide(Protocol):
+    """`relayd.queue`'s Queue as the scheduler uses it."""
+
+    on_change: Callable[[], None]
+
+    @property
+    def paused(self) -> Any:
+        """Not None while the queue is paused."""
+
+    @property
+    def unrecorded(self) -> int:
+        """Outcomes that the database did not take yet."""
+
+    def suspensions(self) -> Iterable[Any]:
+        """The destinations that are suspended now, each with a `destination`."""
+
+    async def lease_due(
+        self,
+        now: float,
+        *,
+        per_destination: Mapping[str, int] | int,
+        limit: int,
+        saturated: Collection[str],
+        retry_at: Callable[[int, float], float],
+    ) -> list[Job]:
+        """Jobs that are due, leased; fair between destinations and senders."""
+
+    async def next_due(self, saturated: Collection[str]) -> float | None:
+        """The earliest time at which a row is due that is not leased."""
+
+    async def settle(self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage] = ()) -> bool:
+        """Record outcomes, and queue what was written because of them, in one transaction; True: nothing is left."""
+
+    async def release_leases(self, job: Job) -> None:
+        """Give a job back that was not started."""
+
+    async def suspend(self, destination: str, until: float | None, by: str, reason: str) -> None:
+        """Start no attempt to a destination until `until`."""
+
+
+class RouterSide(Protocol):
+    """`relayd.routing.route`'s Router as the scheduler uses it."""
+
+    def destination(self, address: str) -> str:
+        """The key of an address's next hop."""
+
+    def next_hop(self, destination: str) -> NextHop:
+        """The next hop of a key."""
+
+    def reroute(self, address: str, destination: str) -> str | None:
+        """The key of the address's next hop when it is no longer `destination`."""
+
+
+class Attempter(Protocol):
+    """`relayd.delivery.attempt`'s Attempts as the scheduler uses it."""
+
+    async def run(self, job: Job, next_hop: NextHop) -> list[Outcome]:
+        """Make one attempt."""
+
+
+class BodySide(Protocol):
+    """`relayd.queue`'s Queue as bounces use it."""
+
+    async def open_body(self, message_id: int) -> BodySource:
+        """The octets of a message."""

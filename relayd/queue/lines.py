@@ -1,0 +1,118 @@
+"""Who is next: lines of due recipients that take turns.
+
+A line is a (destination, sender) with recipients that wait; a destination has its lines.  Both carry `wake`, the time
+from which they wait for a turn: the earliest `next_attempt` in them, but never before they were last served.  So
+whoever was served goes behind all that were already waiting, however many due recipients he has left: turns go round,
+first among destinations, then among the senders of one.  `wake` may be too early (recipients have been leased, held or
+removed since), never too late; it is put right when its turn comes.
+
+A destination that must not be served costs one row to step over, not a scan of its recipients.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+from relayd.database.interface import Connection
+
+_JOIN_LINE = """INSERT INTO lines (destination, sender_key, wake, served, turn) VALUES (?, ?, ?, 0, 0)
+    ON CONFLICT DO UPDATE SET wake = max(excluded.wake, served) WHERE max(excluded.wake, served) < wake"""
+_JOIN_DESTINATION = """INSERT INTO destinations (name, wake, served, turn) VALUES (?, ?, 0, 0)
+    ON CONFLICT DO UPDATE SET wake = max(excluded.wake, served) WHERE max(excluded.wake, served) < wake"""
+_FIRST_DUE = """SELECT message_id FROM recipients WHERE waiting = 1 AND destination = ? AND sender_key = ?
+    AND next_attempt <= ? ORDER BY next_attempt LIMIT 1"""
+_EARLIEST = "SELECT min(next_attempt) FROM recipients WHERE waiting = 1 AND destination = ? AND sender_key = ?"
+
+
+def join(connection: Connection, due: Mapping[tuple[str, str], float]) -> None:
+    """Tell that recipients of these (destination, sender) wait since or until the given time."""
+    if not due:
+        return
+    by_destination: dict[str, float] = {}
+    for (destination, _), at in due.items():
+        by_destination[destination] = min(at, by_destination.get(destination, at))
+    connection.executemany(_JOIN_LINE, [(destination, sender, at) for (destination, sender), at in due.items()])
+    connection.executemany(_JOIN_DESTINATION, list(by_destination.items()))
+
+
+def earliest(entries: Iterable[tuple[str, str, float]]) -> dict[tuple[str, str], float]:
+    """The argument of `join` from (destination, sender, next_attempt) of single recipients."""
+    due: dict[tuple[str, str], float] = {}
+    for destination, sender, at in entries:
+        key = (destination, sender)
+        due[key] = min(at, due.get(key, at))
+    return due
+
+
+def waiting_destinations(connection: Connection, now: float, skipped: frozenset[str], limit: int) -> list[str]:
+    """Destinations whose turn it is, in order, without `skipped`."""
+    found: list[str] = []
+    for (name,) in connection.execute("SELECT name FROM destinations WHERE wake <= ? ORDER BY wake, turn", (now,)):
+        if name not in skipped:
+            found.append(name)
+            if len(found) >= limit:
+                break
+    return found
+
+
+def next_wake(connection: Connection, skipped: frozenset[str]) -> float | None:
+    """The earliest time at which a destination outside `skipped` may have something due."""
+    for name, wake in connection.execute("SELECT name, wake FROM destinations ORDER BY wake, turn"):
+        if name not in skipped:
+            return float(wake)
+    return None
+
+
+class Turns:
+    """The lines of one destination during one round of leasing."""
+
+    def __init__(self, connection: Connection, destination: str, now: float, limit: int) -> None:
+        self.destination = destination
+        self._connection = connection
+        self._now = now
+        self._left = limit
+        self._touched: set[str] = set()
+        self._senders = deque(
+            sender
+            for (sender,) in connection.execute(
+                "SELECT sender_key FROM lines WHERE destination = ? AND wake <= ? ORDER BY wake, turn LIMIT ?",
+                (destination, now, limit),
+            )
+        )
+
+    def next_message(self) -> int | None:
+        """The message that is next; None when nothing more is due or the limit is reached.
+
+        The caller takes its due recipients out of the line before he asks again.
+        """
+        while self._senders and self._left:
+            sender = self._senders.popleft()
+            self._touched.add(sender)
+            row = self._connection.execute(_FIRST_DUE, (self.destination, sender, self._now)).fetchone()
+            if row is not None:
+                self._senders.append(sender)
+                self._left -= 1
+                return int(row[0])
+        return None
+
+    def finish(self, turn: int) -> None:
+        """Put the served lines and the destination where they belong now; `turn` orders equal times."""
+        execute, now = self._connection.execute, self._now
+        for sender in self._touched:
+            (at,) = execute(_EARLIEST, (self.destination, sender)).fetchone()
+            if at is None:
+                execute("DELETE FROM lines WHERE destination = ? AND sender_key = ?", (self.destination, sender))
+                continue
+            execute(
+                "UPDATE lines SET wake = ?, served = ?, turn = ? WHERE destination = ? AND sender_key = ?",
+                (max(at, now), now, turn, self.destination, sender),
+            )
+        (wake,) = execute("SELECT min(wake) FROM lines WHERE destination = ?", (self.destination,)).fetchone()
+        if wake is None:
+            execute("DELETE FROM destinations WHERE name = ?", (self.destination,))
+            return
+        execute(
+            "UPDATE destinations SET wake = ?, served = ?, turn = ? WHERE name = ?",
+            (max(wake, now), now, turn, self.destination),
+        )

@@ -1,0 +1,110 @@
+"""Looking at the queue without changing it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relayd.database.interface import Connection
+from relayd.queue import rows
+from relayd.queue.filter import Filter, where
+from relayd.queue.message import Message, Recipient
+from relayd.queue.schema import COUNTERS_IN, COUNTERS_OUT
+
+_PART = 500
+
+
+def page(
+    connection: Connection, filter: Filter, offset: int, limit: int | None, max_total: int
+) -> tuple[list[int], int]:
+    """Ids in ascending order and how many there are in all; see Queue.list."""
+    clause, parameters = where(filter)
+    ids: list[int] = []
+    if limit is None or limit > 0:
+        ids = [
+            id
+            for (id,) in connection.execute(
+                f"SELECT id FROM messages{clause} ORDER BY id LIMIT ? OFFSET ?",
+                (*parameters, -1 if limit is None else limit, offset),
+            )
+        ]
+    if limit is None and offset == 0:
+        return ids, min(len(ids), max_total) if max_total else len(ids)
+    if max_total:
+        counted = f"SELECT count(*) FROM (SELECT 1 FROM messages{clause} LIMIT ?)"
+        parameters = [*parameters, max_total]
+    else:
+        counted = f"SELECT count(*) FROM messages{clause}"
+    return ids, int(connection.execute(counted, parameters).fetchone()[0])
+
+
+def many(connection: Connection, ids: Sequence[int]) -> list[Message]:
+    """The messages of these ids that exist, in the order asked for."""
+    found: dict[int, Message] = {}
+    for start in range(0, len(ids), _PART):
+        part = ids[start : start + _PART]
+        recipients: dict[int, list[Recipient]] = {}
+        for message_id, *row in connection.execute(
+            f"SELECT message_id, {rows.RECIPIENT_COLUMNS} FROM recipients"
+            f" WHERE message_id IN ({rows.marks(part)}) ORDER BY message_id, number",
+            part,
+        ):
+            recipients.setdefault(message_id, []).append(rows.recipient_from(row))
+        for row in connection.execute(
+            f"SELECT {rows.MESSAGE_COLUMNS} FROM messages WHERE id IN ({rows.marks(part)})", part
+        ):
+            found[row[0]] = rows.message_from(row, tuple(recipients.get(row[0], ())))
+    return [found[id] for id in ids if id in found]
+
+
+def next_after(connection: Connection, filter: Filter, id: int, limit: int) -> list[int]:
+    """The first `limit` ids over `id` that match, ascending: how an action walks over many messages."""
+    conditions, parameters = filter.conditions()
+    clause = " AND ".join(["id > ?", *conditions])
+    return [
+        found
+        for (found,) in connection.execute(
+            f"SELECT id FROM messages WHERE {clause} ORDER BY id LIMIT ?", (id, *parameters, limit)
+        )
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """The invariant.  counters: by name.  queued: pending recipients that rows show.  difference: 0 when it holds."""
+
+    counters: dict[str, int]
+    queued: int
+    difference: int
+
+
+def audit(connection: Connection) -> Audit:
+    """Compare the counters with the rows."""
+    counters = {name: int(value) for name, value in connection.execute("SELECT name, value FROM counters")}
+    (queued,) = connection.execute(f"SELECT count(*) FROM recipients WHERE {rows.PENDING}").fetchone()
+    gained = sum(counters.get(name, 0) for name in COUNTERS_IN)
+    lost = sum(counters.get(name, 0) for name in COUNTERS_OUT)
+    return Audit(counters=counters, queued=queued, difference=gained - lost - queued)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What is in the queue.  bytes: of all messages.  recipients: pending ones, of which `deferred` failed before."""
+
+    messages: int
+    bytes: int
+    recipients: int
+    deferred: int
+    held: int
+    corrupt: int
+
+
+def counts(connection: Connection) -> Counts:
+    """Count the rows."""
+    messages, octets, held, corrupt = connection.execute(
+        "SELECT count(*), coalesce(sum(size), 0), count(held_since), coalesce(sum(corrupt), 0) FROM messages"
+    ).fetchone()
+    recipients, deferred = connection.execute(
+        f"SELECT count(*), coalesce(sum(state = {rows.TEMP_FAIL}), 0) FROM recipients WHERE {rows.PENDING}"
+    ).fetchone()
+    return Counts(messages=messages, bytes=octets, recipients=recipients, deferred=deferred, held=held, corrupt=corrupt)

@@ -1,0 +1,120 @@
+"""Opening the queue of a data directory: lock, database, bodies, recovery, room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from relayd.blobs.spool import Blobs
+from relayd.database import handle
+from relayd.database.interface import Connection
+from relayd.database.sqlite import SqliteDatabase, open_sqlite
+from relayd.database.writer import Policy
+from relayd.events.event import Span
+from relayd.queue import listing
+from relayd.queue.actions import Actions
+from relayd.queue.lock import DirectoryLock
+from relayd.queue.options import LimitOptions, SpaceOptions
+from relayd.queue.schema import MIGRATIONS
+from relayd.queue.space import Space, free_bytes
+from relayd.queue.store import Queue, Setting
+from relayd.queue.upkeep import Recovery, Upkeep, recover
+
+DATABASE = "queue.db"
+SPOOL = "spool"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenQueue:
+    """Everything of an open data directory.  The daemon runs `upkeep.run` and closes at the end."""
+
+    queue: Queue
+    actions: Actions
+    space: Space
+    upkeep: Upkeep
+    recovery: Recovery
+    database: SqliteDatabase
+    blobs: Blobs
+    lock: DirectoryLock
+
+    async def close(self) -> None:
+        """Finish what is being written, close, unlock."""
+        try:
+            await self.queue.close()
+            await self.database.close()
+        finally:
+            self.lock.release()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What comes from outside.  clock: Unix time.  on_broken: the database can be used no more, the daemon must end.
+
+    measure: free octets of a directory.  connect: opens an SQLite file.
+    """
+
+    clock: Callable[[], float]
+    span: Span
+    on_broken: Callable[[str], None]
+    measure: Callable[[Path], int] = free_bytes
+    connect: handle.Connect = handle.connect
+
+
+async def open_queue(
+    directory: Path, options: SpaceOptions, limits: LimitOptions, node: int, around: Surroundings
+) -> OpenQueue:
+    """Open the data directory, made when missing.
+
+    Raises DirectoryInUse, NewerSchema (nothing was touched), DatabaseError, BlobError, OSError.
+    """
+    await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True, mode=0o700)
+    lock = DirectoryLock(directory)
+    database: SqliteDatabase | None = None
+    try:
+        database = await open_sqlite(
+            directory / DATABASE,
+            MIGRATIONS,
+            around.span,
+            on_broken=around.on_broken,
+            policy=Policy(audit=_finding),
+            connect=around.connect,
+        )
+        blobs = await asyncio.to_thread(Blobs, directory / SPOOL, around.clock)
+        recovery = await recover(database, blobs, node, around.span)
+        setting = Setting(node=node, inline_limit=options.inline_limit, lease=options.lease)
+        queue = Queue(database, blobs, around.clock, around.span, setting)
+        await queue.open()
+    except BaseException:
+        if database is not None:
+            await database.close()
+        lock.release()
+        raise
+    space = Space(
+        directory,
+        queue.totals,
+        options=options,
+        limits=limits,
+        clock=around.clock,
+        span=around.span,
+        measure=around.measure,
+    )
+    queue.space = space
+    await asyncio.to_thread(space.tend_reserve)
+    return OpenQueue(
+        queue=queue,
+        actions=Actions(queue, around.clock, around.span),
+        space=space,
+        upkeep=Upkeep(queue, space, node, around.clock, around.span),
+        recovery=recovery,
+        database=database,
+        blobs=blobs,
+        lock=lock,
+    )
+
+
+def _finding(connection: Connection) -> str | None:
+    """What is wrong with the rows after a failed write, None when nothing is."""
+    difference = listing.audit(connection).difference
+    return f"the queue's counters differ from its rows by {difference} recipients" if difference else None

@@ -1,0 +1,32 @@
+"""Options of the queue: its limits and where bodies go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relayd.options import DURATION, SIZE, integer, option, section
+
+
+@section("queue", "The queue as a whole.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceOptions:
+    """`queue.*`"""
+
+    min_free: int = option(SIZE, "1GB", "Below this much free space new mail is deferred with 452 4.3.1.")
+    hard_floor: int | None = option(
+        SIZE, None, "Below this much free space no new delivery is attempted. Default: an eighth of min-free."
+    )
+    reserve: int = option(SIZE, "16MB", "Space set aside to record the outcomes of deliveries when the disk is full.")
+    inline_limit: int = option(
+        SIZE, "64KB", "Messages up to this size are kept in the database, larger ones as files of their own."
+    )
+    lease: float = option(DURATION, "2h", "How long a delivery may take until another node may take it over.")
+
+
+@section("queue.limits", "How much the queue takes.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitOptions:
+    """`queue.limits.*`"""
+
+    messages: int | None = option(integer(1), None, "Messages in the queue past which new mail is deferred.")
+    bytes: int | None = option(SIZE, None, "Octets in the queue past which new mail is deferred.", example="50GB")

@@ -1,0 +1,58 @@
+"""Pause of the whole queue and suspension of single destinations: who, when, why.
+
+They are notes in the database, so they outlive a restart; what is in force is held here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from relayd.database.interface import Connection
+
+PAUSE = "pause"
+SUSPENSION = "suspension:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """No delivery is attempted.  since: Unix seconds.  by: who asked for it."""
+
+    since: float
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspension:
+    """No delivery to `destination` is attempted before `until` (Unix seconds; None: until it is lifted)."""
+
+    destination: str
+    until: float | None
+    since: float
+    by: str
+    reason: str
+
+
+def load(connection: Connection) -> tuple[Pause | None, dict[str, Suspension]]:
+    """What the notes say."""
+    pause: Pause | None = None
+    suspensions: dict[str, Suspension] = {}
+    for name, value in connection.execute("SELECT name, value FROM notes"):
+        if name == PAUSE:
+            pause = Pause(**json.loads(value))
+        elif name.startswith(SUSPENSION):
+            suspension = Suspension(**json.loads(value))
+            suspensions[suspension.destination] = suspension
+    return pause, suspensions
+
+
+def keep(connection: Connection, note: Pause | Suspension) -> None:
+    """Write a note, in place of one of the same name."""
+    name = PAUSE if isinstance(note, Pause) else SUSPENSION + note.destination
+    connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, json.dumps(asdict(note))))
+
+
+def drop(connection: Connection, name: str) -> None:
+    """Remove a note."""
+    connection.execute("DELETE FROM notes WHERE name = ?", (name,))

@@ -1,0 +1,43 @@
+"""The tables of the queue.
+
+messages: one row each.  bodies: the octets; `file_from` NULL: `octets` is the whole message, else `octets` is its head
+and the rest is the file of this id from that offset on.  recipients: `state` and `notify` as in `rows`; `waiting` is 1
+exactly while the row may be leased: pending, not leased, and its message neither held nor corrupt.  lines and
+destinations: see `lines`.  counters: the invariant.  notes: pause, suspensions and other facts, as JSON.
+"""
+
+from __future__ import annotations
+
+from relayd.database.migrations import Migration
+
+COUNTERS_IN = ("accepted", "generated", "expanded", "restored")
+COUNTERS_OUT = ("delivered", "bounced", "expired", "removed", "discarded", "replaced")
+
+_FIRST = (
+    """CREATE TABLE messages (
+        id INTEGER PRIMARY KEY, origin TEXT NOT NULL, return_path TEXT NOT NULL, created REAL NOT NULL,
+        size INTEGER NOT NULL, sender_key TEXT NOT NULL, flags INTEGER NOT NULL, ret TEXT, envid TEXT, account TEXT,
+        listener TEXT NOT NULL, client TEXT NOT NULL, message_id TEXT NOT NULL, blob_hash TEXT NOT NULL,
+        corrupt INTEGER NOT NULL, held_since REAL, held_by TEXT, held_reason TEXT)""",
+    "CREATE INDEX messages_held ON messages (id) WHERE held_since IS NOT NULL",
+    "CREATE TABLE bodies (message_id INTEGER PRIMARY KEY, file_from INTEGER, octets BLOB NOT NULL)",
+    "CREATE INDEX bodies_file ON bodies (message_id) WHERE file_from IS NOT NULL",
+    """CREATE TABLE recipients (
+        message_id INTEGER NOT NULL, number INTEGER NOT NULL, address TEXT NOT NULL, destination TEXT NOT NULL,
+        sender_key TEXT NOT NULL, state INTEGER NOT NULL, attempts INTEGER NOT NULL, next_attempt REAL NOT NULL,
+        next_notify REAL, expires REAL NOT NULL, notify INTEGER, orcpt TEXT, status TEXT NOT NULL,
+        waiting INTEGER NOT NULL, lease_owner INTEGER, lease_until REAL,
+        PRIMARY KEY (message_id, number)) WITHOUT ROWID""",
+    "CREATE INDEX recipients_due ON recipients (destination, sender_key, next_attempt) WHERE waiting = 1",
+    """CREATE TABLE lines (destination TEXT NOT NULL, sender_key TEXT NOT NULL, wake REAL NOT NULL,
+        served REAL NOT NULL, turn INTEGER NOT NULL, PRIMARY KEY (destination, sender_key)) WITHOUT ROWID""",
+    "CREATE INDEX lines_wake ON lines (destination, wake, turn)",
+    """CREATE TABLE destinations (name TEXT PRIMARY KEY, wake REAL NOT NULL, served REAL NOT NULL,
+        turn INTEGER NOT NULL) WITHOUT ROWID""",
+    "CREATE INDEX destinations_wake ON destinations (wake, turn)",
+    "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    "INSERT INTO counters VALUES " + ", ".join(f"('{name}', 0)" for name in COUNTERS_IN + COUNTERS_OUT),
+    "CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+)
+
+MIGRATIONS = (Migration(1, _FIRST),)

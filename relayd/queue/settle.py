@@ -1,0 +1,177 @@
+"""Writing what became of an attempt, together with the reports that are due for it.
+
+Who ends a recipient first counts it: an outcome for a recipient that is no longer pending, or whose message an operator
+removed meanwhile, changes nothing.  So settling twice is harmless, and the invariant holds whatever an operator did
+while the attempt ran.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from relayd.database.interface import Connection
+from relayd.queue import enqueue, leases, rows
+from relayd.queue.message import Job, Outcome, Result
+
+_COUNTED = {
+    Result.DELIVERED: "delivered",
+    Result.RELAYED: "delivered",
+    Result.BOUNCED: "bounced",
+    Result.EXPIRED: "expired",
+}
+_ENDED = {
+    Result.DELIVERED: rows.COMPLETED,
+    Result.RELAYED: rows.COMPLETED,
+    Result.BOUNCED: rows.PERM_FAIL,
+    Result.EXPIRED: rows.PERM_FAIL,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """One job's outcomes.  node: who had it leased.
+
+    whole: the job held all the recipients the message had when it was leased.  idle_only: an operator's word, which
+    holds only if it holds of all: every recipient pending, and leased by nobody.
+    """
+
+    job: Job
+    outcomes: Sequence[Outcome]
+    generated: Sequence[enqueue.Prepared]
+    node: int
+    whole: bool
+    idle_only: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """The job ends the whole message, and nothing else is to be written."""
+        if not self.whole or self.generated or self.idle_only or len(self.outcomes) != len(self.job.message.recipients):
+            return False
+        return all(outcome.result is not Result.DEFERRED for outcome in self.outcomes)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """applied: outcomes that changed something.  finished: the message is gone, its file can be removed."""
+
+    applied: int
+    finished: bool
+
+
+def settle(connection: Connection, settlements: Sequence[Settlement]) -> list[Settled]:
+    """Write the outcomes of jobs."""
+    counts: dict[str, int] = {}
+    plain = [each for each in settlements if each.is_plain]
+    if plain and not _finish_together(connection, plain, counts):
+        plain = []
+    done = set(map(id, plain))
+    answers = [
+        Settled(len(each.outcomes), finished=True) if id(each) in done else _settle_one(connection, each, counts)
+        for each in settlements
+    ]
+    rows.count(connection, counts.items())
+    return answers
+
+
+def _finish_together(connection: Connection, plain: Sequence[Settlement], counts: dict[str, int]) -> bool:
+    """End messages whose every recipient is ended by its job, in three statements for all of them.
+
+    False, with nothing changed, when an operator touched one of them meanwhile: then each is looked at by itself.
+    """
+    ids = [each.job.message.id for each in plain]
+    expected = sum(len(each.outcomes) for each in plain)
+    connection.execute("SAVEPOINT plain")
+    gone = 0
+    for part in rows.parts(ids):
+        gone += connection.execute(
+            f"DELETE FROM recipients WHERE message_id IN ({rows.marks(part)}) AND {rows.PENDING}", part
+        ).rowcount
+    if gone != expected:
+        connection.execute("ROLLBACK TO plain")
+        connection.execute("RELEASE plain")
+        return False
+    connection.execute("RELEASE plain")
+    for part in rows.parts(ids):
+        connection.execute(f"DELETE FROM bodies WHERE message_id IN ({rows.marks(part)})", part)
+        connection.execute(f"DELETE FROM messages WHERE id IN ({rows.marks(part)})", part)
+    for each in plain:
+        for outcome in each.outcomes:
+            name = _COUNTED[outcome.result]
+            counts[name] = counts.get(name, 0) + 1
+    return True
+
+
+def _settle_one(connection: Connection, each: Settlement, counts: dict[str, int]) -> Settled:
+    id = each.job.message.id
+    current: dict[int, int | None] = dict(
+        connection.execute(
+            f"SELECT number, lease_owner FROM recipients WHERE message_id = ? AND {rows.PENDING}", (id,)
+        ).fetchall()
+    )
+    if each.idle_only and not all(
+        outcome.number in current and current[outcome.number] is None for outcome in each.outcomes
+    ):
+        return Settled(0, finished=False)
+    ended: list[Sequence[Any]] = []
+    deferred: list[Outcome] = []
+    for outcome in each.outcomes:
+        if outcome.number not in current:
+            continue  # somebody else ended it first
+        if outcome.result is Result.DEFERRED:
+            if current[outcome.number] == each.node:  # else the lease ran out and others may work on it
+                deferred.append(outcome)
+            continue
+        del current[outcome.number]
+        name = _COUNTED[outcome.result]
+        counts[name] = counts.get(name, 0) + 1
+        ended.append((_ENDED[outcome.result], outcome.status or str(outcome.reply), id, outcome.number))
+    applied = len(ended) + len(deferred)
+    if ended:
+        connection.executemany(
+            "UPDATE recipients SET state = ?, status = ?, waiting = 0, lease_owner = NULL, lease_until = NULL"
+            " WHERE message_id = ? AND number = ?",
+            ended,
+        )
+    if deferred:
+        _defer(connection, id, deferred)
+    if applied and each.generated:
+        enqueue.insert(connection, each.generated)
+    if ended and not current:
+        delete_message(connection, id)
+        return Settled(applied, finished=True)
+    return Settled(applied, finished=False)
+
+
+def _defer(connection: Connection, id: int, outcomes: Sequence[Outcome]) -> None:
+    """Let recipients wait for their next attempt."""
+    connection.executemany(
+        # An attempt that was never made leaves no mark: count and state are as before it.
+        "UPDATE recipients SET state = iif(?1 AND attempts <= 1, state, 2), attempts = max(attempts - ?1, 0),"
+        " next_attempt = coalesce(?2, next_attempt),"
+        " next_notify = iif(?3 IS NULL, next_notify, iif(?3 > 1e300, NULL, ?3)),"
+        " destination = coalesce(?4, destination), status = iif(?5 = '', status, ?5)"
+        " WHERE message_id = ?6 AND number = ?7",
+        [
+            (
+                1 if each.uncounted else 0,
+                each.next_attempt,
+                None if each.next_notify is None else min(each.next_notify, math.inf),
+                each.destination,
+                each.status,
+                id,
+                each.number,
+            )
+            for each in outcomes
+        ],
+    )
+    leases.rejoin(connection, id, [each.number for each in outcomes])
+
+
+def delete_message(connection: Connection, id: int) -> None:
+    """Remove every row of a message."""
+    connection.execute("DELETE FROM recipients WHERE message_id = ?", (id,))
+    connection.execute("DELETE FROM bodies WHERE message_id = ?", (id,))
+    connection.execute("DELETE FROM messages WHERE id = ?", (id,))

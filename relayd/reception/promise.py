@@ -1,0 +1,252 @@
+"""From complete content to a promise: the message is made, queued durably, and handed over to delivery."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from relayd.blobs.spool import BlobFull
+from relayd.events import queue as queue_events
+from relayd.events import smtp
+from relayd.mail.envelope import Notify
+from relayd.mail.reply import Reply
+from relayd.mail.trace import count_received
+from relayd.queue.failure import QueueFull
+from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, Origin, Recipient, State
+from relayd.reception.admission import Admission, Plan
+from relayd.reception.body import HeaderTooLarge
+from relayd.reception.head import compose_head
+from relayd.reception.transaction import Accepted, Transaction
+
+MAX_RECEIVED = 100
+"""Received fields of any host; RFC 5321 §6.3 asks for a limit of at least 100."""
+
+MAX_RECEIVED_OURS = 10
+"""Received fields of this host: a message may come by more than once (a filter gives it back), not for ever."""
+
+NO_SPACE = Reply(452, "4.3.1", "Insufficient system storage")
+TROUBLE = Reply(451, "4.3.0", "Local error in processing, try again later")
+HEADER_TOO_LARGE = Reply(554, "5.6.0", "The header of the message is too large")
+NO_RECIPIENTS = Reply(554, "5.5.1", "No valid recipients")
+LOOP = Reply(554, "5.4.6", "Mail loop: the message has passed too many hosts")
+LINE_TOO_LONG = Reply(554, "5.6.0", "A line of the message is too long")
+
+MAX_TEXT_LINE = 998
+"""Octets of a line without its CRLF (RFC 5322 §2.1.1); longer ones of trusted sessions are re-encoded."""
+
+
+class Intake(Protocol):
+    """The queue, as far as reception needs it; see `relayd.queue.store.Queue.enqueue`."""
+
+    async def enqueue(self, message: NewMessage) -> None: ...
+
+
+class Refused(Exception):
+    """The content is not taken; `reply` says why."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(str(reply))
+        self.reply = reply
+
+
+@dataclass(slots=True)
+class Promises:
+    """Makes messages of transactions and queues them.  clock: Unix seconds."""
+
+    queue: Intake
+    admission: Admission
+    clock: Callable[[], float]
+
+    async def promise(self, tx: Transaction) -> Reply:
+        """Queue the message: 250 only when it is durable; every failure of ours is a 4xx and promises nothing."""
+        try:
+            message, leased_until = await self._make(tx)
+            await self.queue.enqueue(message)
+        except Exception as error:  # unknown failure is temporary
+            return failure(tx, error)
+        try:
+            self._tell(tx, message)
+            if message.leased:
+                self._hand_over(message, leased_until)
+        except Exception as error:  # the message is promised: it is due again by itself
+            smtp.HANDLER_ERROR(tx.client.span, reason=f"not handed over: {type(error).__name__}: {error}")
+        return Reply(250, "2.0.0", f"queued as {tx.id}")
+
+    async def _make(self, tx: Transaction) -> tuple[NewMessage, float]:
+        """The message as it is queued, and until when it is leased; Refused, HeaderTooLarge."""
+        if not tx.recipients:
+            raise Refused(NO_RECIPIENTS)
+        content = await tx.body.complete()
+        self._check(tx)
+        if tx.trusted and tx.body.scanner.longest_line > MAX_TEXT_LINE:
+            content = await tx.body.shorten(content)
+        now = self.clock()
+        scanner = tx.body.scanner
+        head = compose_head(tx, tx.body.header, now)
+        size = len(head.octets) + scanner.size - head.replaces
+        head_eight_bit = not head.octets.isascii()
+        body = Body(
+            head=head.octets,
+            content=content,
+            offset=head.replaces,
+            size=size,
+            eight_bit=scanner.eight_bit or head_eight_bit,
+            utf8_header=scanner.utf8_header or head_eight_bit,
+            signed=head.signed,
+        )
+        plan = self.admission.plan(now)
+        return self._message(tx, body, head.message_id, plan, now), plan.leased_until
+
+    def _check(self, tx: Transaction) -> None:
+        """Rules that only the complete content can break."""
+        span = tx.client.span
+        if tx.body.scanner.longest_line > tx.max_line:
+            smtp.MESSAGE_PARSE_FAILED(span, reason=LINE_TOO_LONG.text, queue_id=tx.id)
+            raise Refused(LINE_TOO_LONG)
+        total, ours = count_received(tx.body.header, tx.policy.hostname)
+        if total > MAX_RECEIVED or ours > MAX_RECEIVED_OURS:
+            limit = MAX_RECEIVED if total > MAX_RECEIVED else MAX_RECEIVED_OURS
+            smtp.LOOP_DETECTED(span, total=total if total > MAX_RECEIVED else ours, limit=limit)
+            raise Refused(LOOP)
+
+    def _message(self, tx: Transaction, body: Body, message_id: str, plan: Plan, now: float) -> NewMessage:
+        client = tx.client
+        sender_key = client.account or tx.return_path
+        places = [(each, self.admission.destination(each.address)) for each in tx.recipients]
+        leased = tx.held is None and self._admits(sender_key, [destination for _, destination in places])
+        due = plan.due_again if leased else plan.first_attempt
+        counts = {"accepted": tx.accepted}
+        if tx.replaced:
+            counts |= {"replaced": tx.replaced, "expanded": tx.expanded}
+        return NewMessage(
+            id=tx.id,
+            origin=Origin.SUBMITTED if tx.trusted else Origin.RELAYED,
+            return_path=tx.return_path,
+            recipients=tuple(
+                NewRecipient(
+                    address=each.address,
+                    destination=destination,
+                    next_attempt=due,
+                    next_notify=_next_notify(tx, each, plan),
+                    expires=plan.expires,
+                    notify=each.notify,
+                    orcpt=each.orcpt,
+                )
+                for each, destination in places
+            ),
+            body=body,
+            created=now,
+            sender_key=sender_key,
+            trusted=tx.trusted,
+            smtputf8=tx.smtputf8,
+            ret=tx.ret,
+            envid=tx.envid,
+            account=client.account,
+            listener=client.listener,
+            client=client.address_text if client.uid is None else f"unix uid {client.uid}",
+            message_id=message_id,
+            held=tx.held,
+            counts=counts,
+            leased=leased,
+        )
+
+    def _admits(self, sender_key: str, destinations: list[str]) -> bool:
+        """Whether delivery takes all of a message at once (a lease is the whole message's)."""
+        if len(destinations) == 1:
+            return self.admission.admit(destinations[0], sender_key, 1)
+        counted = Counter(destinations)
+        return all(self.admission.admit(key, sender_key, number) for key, number in counted.items())
+
+    def _tell(self, tx: Transaction, message: NewMessage) -> None:
+        span = tx.client.span
+        first = message.recipients[0]
+        fields = {
+            "queue_id": message.id,
+            "from_": message.return_path,
+            "to": [each.address for each in message.recipients],
+            "size": message.body.size,
+            "next_retry": first.next_attempt,
+            "next_dsn": first.next_notify,
+            "expires": first.expires,
+            "message_id": message.message_id,
+        }
+        if message.trusted:
+            queue_events.QUEUE_MESSAGE_AUTHENTICATED(span, account_name=message.account, **fields)
+        else:
+            queue_events.QUEUE_MESSAGE(span, **fields)
+        if message.held is not None:
+            queue_events.HELD(span, queue_id=message.id, reason=message.held, account_name="access")
+
+    def _hand_over(self, message: NewMessage, until: float) -> None:
+        """One job for each destination."""
+        jobs: dict[str, list[Recipient]] = {}
+        for number, each in enumerate(message.recipients):
+            jobs.setdefault(each.destination, []).append(_queued(number, each))
+        in_memory = message.body if isinstance(message.body.content, bytes) else None
+        for destination, recipients in jobs.items():
+            queued = _job_message(message, tuple(recipients))
+            self.admission.take(Job(message=queued, destination=destination, until=until, body=in_memory))
+
+
+def failure(tx: Transaction, error: Exception) -> Reply:
+    """What to answer when content could not be taken or queued; only what is the content's own fault is permanent."""
+    span = tx.client.span
+    if isinstance(error, Refused):
+        return error.reply
+    if isinstance(error, HeaderTooLarge):
+        smtp.MESSAGE_PARSE_FAILED(span, reason=HEADER_TOO_LARGE.text, queue_id=tx.id)
+        return HEADER_TOO_LARGE
+    smtp.HANDLER_ERROR(span, reason=f"not queued: {type(error).__name__}: {error}")
+    return NO_SPACE if isinstance(error, QueueFull | BlobFull) else TROUBLE
+
+
+def _next_notify(tx: Transaction, each: Accepted, plan: Plan) -> float | None:
+    """Delay notices go to trusted senders, and to others who asked for them; never where there is no return path."""
+    if not tx.return_path:
+        return None
+    wanted = tx.trusted if each.notify is None else Notify.DELAY in each.notify
+    return plan.next_notify if wanted else None
+
+
+def _queued(number: int, each: NewRecipient) -> Recipient:
+    """A recipient as the queue would lease it."""
+    return Recipient(
+        number=number,
+        address=each.address,
+        destination=each.destination,
+        state=State.SCHEDULED,
+        attempts=1,
+        next_attempt=each.next_attempt,
+        next_notify=each.next_notify,
+        expires=each.expires,
+        notify=each.notify,
+        orcpt=each.orcpt,
+    )
+
+
+def _job_message(message: NewMessage, recipients: tuple[Recipient, ...]) -> Message:
+    """The message as the queue would lease it; its blob hash is known to the queue alone."""
+    body = message.body
+    return Message(
+        id=message.id,
+        origin=message.origin,
+        return_path=message.return_path,
+        created=message.created,
+        size=body.size,
+        recipients=recipients,
+        sender_key=message.sender_key,
+        trusted=message.trusted,
+        smtputf8=message.smtputf8,
+        ret=message.ret,
+        envid=message.envid,
+        account=message.account,
+        listener=message.listener,
+        client=message.client,
+        message_id=message.message_id,
+        blob_hash="",
+        eight_bit=body.eight_bit,
+        utf8_header=body.utf8_header,
+        signed=body.signed,
+    )

@@ -1,0 +1,298 @@
+"""Reception: what the listener asks at each step of a session, and how it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from relayd.blobs.spool import Blobs
+from relayd.directory.directory import Directory
+from relayd.events import auth, smtp
+from relayd.mail.address import AddressError, check_domain, mailbox_key, parse_address, qualify
+from relayd.mail.reply import Reply
+from relayd.mail.snowflake import Snowflakes
+from relayd.reception.access import Rule, first_match
+from relayd.reception.admission import Admission, Prober
+from relayd.reception.body import BodyBuffer
+from relayd.reception.client import Client
+from relayd.reception.known import Probes
+from relayd.reception.policy import Policy, unmapped
+from relayd.reception.promise import NO_RECIPIENTS, Intake, Promises, failure
+from relayd.reception.recipients import Recipients
+from relayd.reception.transaction import Transaction
+from relayd.smtp.command import MailCommand, RcptCommand
+from relayd.smtp.extension import Extensions
+
+SIGN_IN_MECHANISMS = ("PLAIN", "LOGIN")
+
+
+class SpaceCheck(Protocol):
+    """The watch over free space; see `relayd.queue.space`."""
+
+    def check(self, announced_size: int) -> Reply | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What reception works with.  clock: Unix seconds."""
+
+    queue: Intake
+    blobs: Blobs
+    space: SpaceCheck
+    admission: Admission
+    prober: Prober
+    directory: Directory
+    clock: Callable[[], float]
+    snowflakes: Snowflakes
+
+
+class Reception:
+    """Decides about sessions and transactions, and queues what is accepted.
+
+    The listener calls, in this order: `connect` (again after XCLIENT), `helo`, `authenticate`; `mail`, `rcpt`,
+    `begin_data`, `write`, `finish`, or at any time `abort`.  A `None` or a positive Reply means: go on.  `trusted`,
+    `skip_checks` and `messages` of the Client are kept here.
+    """
+
+    def __init__(self, policy: Policy, parts: Parts) -> None:
+        self.policy = policy
+        self._parts = parts
+        self.probes = Probes(policy.options.probe, parts.prober, parts.clock)
+        self._recipients = Recipients(self.probes, parts.clock)
+        self._promises = Promises(parts.queue, parts.admission, parts.clock)
+
+    def reconfigure(self, policy: Policy) -> None:
+        """From the next command on decide by `policy`; transactions under way end as they began."""
+        self.policy = policy
+        self.probes.options = policy.options.probe
+
+    async def close(self) -> None:
+        """End what runs beside the sessions."""
+        await self.probes.close()
+
+    async def connect(self, client: Client) -> Reply | None:
+        """Decide the session's class; a Reply refuses the session (it carries no enhanced code, RFC 2034 §4)."""
+        client.address = unmapped(client.address)
+        client.trusted = self.policy.trusts(client)
+        client.skip_checks = False
+        rules = self.policy.access.connect
+        if not rules:
+            return None
+        return _session_rule(first_match(rules, client), client)
+
+    async def helo(self, client: Client) -> Reply | None:
+        """Look at the name that EHLO, HELO or LHLO gave; a Reply refuses it."""
+        if not _is_host(client.helo):
+            smtp.INVALID_EHLO(client.span, domain=client.helo)
+            return Reply(501, "", "The argument must be a host name or an address literal (RFC 5321 section 4.1.1.1)")
+        strict = self.policy.options.ehlo.reject_non_fqdn and not client.trusted and not client.skip_checks
+        if strict and "." not in client.helo and client.helo[0] != "[":
+            smtp.INVALID_EHLO(client.span, domain=client.helo)
+            return Reply(550, "", "The argument must be a fully qualified host name")
+        rules = self.policy.access.ehlo
+        if rules:
+            refused = _session_rule(first_match(rules, client), client)
+            if refused is not None:
+                return refused
+        (smtp.EHLO if client.esmtp else smtp.HELO)(client.span, domain=client.helo)
+        return None
+
+    def offered(self, client: Client) -> Extensions:
+        """What this session is offered; STARTTLS, XCLIENT, and whether AUTH may be used here, are the listener's."""
+        limits = self.policy.limits
+        return Extensions(
+            size=limits.size,
+            auth=SIGN_IN_MECHANISMS if client.role == "submission" and client.account is None else (),
+            dsn=client.trusted,
+            vrfy=client.trusted,
+            rcpt_max=limits.recipients,
+            mail_max=limits.messages,
+        )
+
+    def normalises(self, client: Client) -> bool:
+        """Whether bare newlines of this client are mended instead of refused."""
+        return self.policy.normalises(client)
+
+    async def authenticate(self, client: Client, login: str, secret: str) -> Reply:
+        """Check credentials; good ones make the session trusted."""
+        try:
+            account = await self._parts.directory.authenticate(login, secret)
+        except Exception as error:  # unknown failure is temporary
+            auth.ERROR(client.span, account_name=login, reason=type(error).__name__)
+            return Reply(454, "4.7.0", "Temporary authentication failure")
+        if account is None or not account.may_send:
+            auth.FAILED(client.span, account_name=login, type_="smtp", remote_ip=client.address_text)
+            return Reply(535, "5.7.8", "Authentication credentials invalid")
+        client.account = account.name
+        client.account_emails = account.emails
+        client.trusted = True
+        auth.SUCCESS(client.span, account_name=account.name, span_id=client.session_id, type_="smtp")
+        return Reply(235, "2.7.0", "Authentication succeeded")
+
+    async def mail(self, client: Client, command: MailCommand) -> Transaction | Reply:
+        """Begin a transaction, or refuse to."""
+        policy = self.policy
+        limits = policy.limits
+        sender = command.return_path
+        if limits.messages and client.messages >= limits.messages:
+            smtp.TOO_MANY_MESSAGES(client.span, limit=limits.messages)
+            return Reply(421, "4.7.0", f"{policy.hostname} takes {limits.messages} messages in a session, reconnect")
+        if sender and "@" not in sender:
+            sender = qualify(sender, policy.origin)
+        refused = self._sender_refused(client, sender)
+        if refused is not None:
+            return refused
+        if limits.size and command.size > limits.size:
+            smtp.MESSAGE_TOO_LARGE(client.span, size=command.size, limit=limits.size)
+            return Reply(552, "5.3.4", f"Message is larger than {limits.size} octets")
+        refused = self._parts.space.check(command.size)
+        if refused is not None:
+            return refused
+        now = self._parts.clock()
+        id = self._parts.snowflakes.issue(now)
+        tx = Transaction(
+            client=client,
+            policy=policy,
+            id=id,
+            started=now,
+            sender=sender,
+            return_path=sender,
+            body=BodyBuffer(id, self._parts.blobs),
+            trusted=client.trusted,
+            announced_size=command.size,
+            smtputf8=command.smtputf8,
+            ret=command.ret,
+            envid=command.envid,
+            normalise=policy.normalises(client),
+            max_line=limits.line,
+            max_size=limits.size,
+            skip_checks=client.skip_checks,
+        )
+        refused = self._mail_rules(tx)
+        if refused is not None:
+            return refused
+        client.messages += 1
+        smtp.MAIL_FROM(client.span, from_=sender, size=command.size)
+        return tx
+
+    def _sender_refused(self, client: Client, sender: str) -> Reply | None:
+        """A submission listener wants to know who it is; an account sends from its own addresses (RFC 6409 §6.1)."""
+        if client.role == "submission" and client.account is None:
+            smtp.MAIL_FROM_UNAUTHENTICATED(client.span, from_=sender)
+            return Reply(530, "5.7.0", "Authentication required")
+        if client.account is not None and sender and not _owns(client, sender):
+            smtp.MAIL_FROM_UNAUTHORIZED(client.span, from_=sender, account_name=client.account)
+            return Reply(550, "5.7.1", "The account may not send from this address")
+        return None
+
+    def _mail_rules(self, tx: Transaction) -> Reply | None:
+        policy, client = tx.policy, tx.client
+        if policy.access.mail:
+            rule = first_match(policy.access.mail, client, tx.sender)
+            if rule is not None:
+                smtp.ACCESS_RULE(client.span, id=rule.id, policy=rule.action, reason=rule.reason)
+                if rule.action in ("reject", "defer"):
+                    smtp.MAIL_FROM_NOT_ALLOWED(client.span, from_=tx.sender, id=rule.id)
+                    return rule.reply
+                tx.apply(rule)
+        if policy.rewrite.senders:
+            rewritten = policy.rewrite.sender(client, tx.sender)
+            if rewritten is not None:
+                tx.return_path = rewritten[0]
+                smtp.MAIL_FROM_REWRITTEN(client.span, from_=tx.sender, to=rewritten[0], id=rewritten[1])
+        return None
+
+    async def rcpt(self, tx: Transaction, command: RcptCommand) -> Reply:
+        """Take or refuse one recipient."""
+        return await self._recipients.offer(tx, command)
+
+    async def begin_data(self, tx: Transaction) -> Reply | None:
+        """Before DATA or the first BDAT; a Reply refuses it."""
+        if not tx.given:
+            smtp.RCPT_TO_MISSING(tx.client.span)
+            return NO_RECIPIENTS
+        return None
+
+    async def write(self, tx: Transaction, chunks: list[bytes]) -> None:
+        """Take decoded content; returns when more may come (never raises: what goes wrong is the reply of `finish`)."""
+        if tx.refusal is not None:
+            return
+        body = tx.body
+        full = body.take(chunks)
+        if tx.max_size and body.size > tx.max_size:
+            smtp.MESSAGE_TOO_LARGE(tx.client.span, size=body.size, limit=tx.max_size)
+            tx.refusal = Reply(552, "5.3.4", f"Message is larger than {tx.max_size} octets")
+        elif full:
+            try:
+                await body.spill()
+            except Exception as error:  # unknown failure is temporary
+                tx.refusal = failure(tx, error)
+        if tx.refusal is not None:
+            body.forget()
+
+    async def finish(self, tx: Transaction) -> Reply | list[Reply]:
+        """At the end of data: promise the message, or refuse it; LMTP: a reply for each RCPT that was answered 250."""
+        reply = tx.refusal
+        if reply is None:
+            reply = await self._promises.promise(tx)
+        tx.closed = True
+        if not reply.is_positive:
+            tx.body.forget()
+        return [reply] * len(tx.given) if tx.client.protocol == "lmtp" else reply
+
+    def abort(self, tx: Transaction) -> None:
+        """The transaction ends without a promise (RSET, connection lost); does nothing after `finish`."""
+        if not tx.closed:
+            tx.closed = True
+            tx.body.forget()
+
+    async def vrfy(self, client: Client, argument: str) -> Reply:
+        """Whether a trusted client could send to an address (RFC 5321 §3.5.3); nothing is sent or probed."""
+        if not client.trusted:
+            smtp.VRFY_DISABLED(client.span)
+            return Reply(252, "2.5.0", "Cannot verify here, send a message and see")
+        smtp.VRFY(client.span, to=argument)
+        text = argument.strip()
+        text = text[1:-1] if text.startswith("<") and text.endswith(">") else text
+        if " " in text and text.endswith(">"):
+            text = text[text.rindex("<") + 1 : -1] if "<" in text else text
+        try:
+            address = parse_address(qualify(text, self.policy.origin), smtputf8=True)
+        except AddressError as error:
+            return Reply(501, "5.1.3", error.text)
+        return await self._recipients.verify(self.policy, client, address)
+
+
+def _session_rule(rule: Rule | None, client: Client) -> Reply | None:
+    """Apply a rule before there is a transaction."""
+    if rule is None:
+        return None
+    smtp.ACCESS_RULE(client.span, id=rule.id, policy=rule.action, reason=rule.reason)
+    if rule.action == "skip-checks":
+        client.skip_checks = True
+        return None
+    return Reply(rule.reply.code, "", rule.reply.text)
+
+
+def _is_host(name: str) -> bool:
+    """A domain name or address literal; "_" is let pass, so many machines have it in their names."""
+    try:
+        check_domain(name.replace("_", "-") if name[:1] not in ("_", "[") else name.replace("_", "x"), False)
+    except AddressError:
+        return False
+    return True
+
+
+def _owns(client: Client, sender: str) -> bool:
+    """Whether a return path is one of the account's addresses, or in one of its "@domain"s."""
+    key = _folded_key(sender)
+    return any(
+        email[1:].lower() == key[1] if email.startswith("@") else _folded_key(email) == key
+        for email in client.account_emails
+    )
+
+
+def _folded_key(address: str) -> tuple[str, str]:
+    local, domain = mailbox_key(address)
+    return local.casefold(), domain

@@ -1,0 +1,82 @@
+"""One mail transaction: from an accepted MAIL to the reply at the end of data (RFC 5321 §3.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from relayd.mail.envelope import Notify
+from relayd.mail.reply import Reply
+from relayd.reception.access import Rule
+from relayd.reception.client import Client
+
+if TYPE_CHECKING:
+    from relayd.reception.body import BodyBuffer
+    from relayd.reception.policy import Policy
+
+
+@dataclass(slots=True)
+class Accepted:
+    """A recipient that the message will be queued for: given by the client, or put in the place of one that was."""
+
+    address: str
+    notify: frozenset[Notify] | None = None
+    orcpt: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Transaction:
+    """State of one transaction.
+
+    What the listener reads: `normalise` (bare newlines are mended, not refused), `max_line` and `max_size` in octets.
+    What it may write: `refusal`, when the content breaks a rule that only the framing sees (a bare newline, a line over
+    `max_line`); `Reception.finish` then answers with it and nothing is queued.
+
+    id: the queue id.  sender: the return path as the client gave it; return_path: as rules made it.  given: what RCPT
+    commands answered 250 gave, repeated ones included (LMTP answers each of them).  accepted: recipients given by the
+    client, once each; replaced: those of them that stood for others; expanded: the others.  seen: the keys of all.
+    redirect: where a rule sends the whole message.  redirected: recipients whose mail redirect-all sends elsewhere.
+    held: why the message must wait for an operator, or None.
+    """
+
+    client: Client
+    policy: Policy
+    id: int
+    started: float
+    sender: str
+    return_path: str
+    body: BodyBuffer
+    trusted: bool
+    announced_size: int = 0
+    smtputf8: bool = False
+    ret: str | None = None
+    envid: str | None = None
+    normalise: bool = False
+    max_line: int = 65536
+    max_size: int = 0
+    recipients: list[Accepted] = field(default_factory=list)
+    seen: set[tuple[str, str]] = field(default_factory=set)
+    given: list[str] = field(default_factory=list)
+    accepted: int = 0
+    replaced: int = 0
+    expanded: int = 0
+    redirect: tuple[str, ...] = ()
+    redirected: list[str] = field(default_factory=list)
+    held: str | None = None
+    refusal: Reply | None = None
+    skip_checks: bool = False
+    closed: bool = False
+
+    @property
+    def size(self) -> int:
+        """Octets of content taken so far."""
+        return self.body.size
+
+    def apply(self, rule: Rule) -> None:
+        """What a matching access rule that does not refuse means for the whole message."""
+        if rule.action == "hold":
+            self.held = rule.reason
+        elif rule.action == "redirect":
+            self.redirect = rule.to
+        elif rule.action == "skip-checks":
+            self.skip_checks = True

@@ -1,0 +1,48 @@
+"""How many deliveries one destination may have at once.
+
+Two rules.  The window of a destination shrinks while its hosts cannot be reached and opens again with each success,
+so that a dead one holds few slots.  And of the slots that all destinations share, one destination gets no more than a
+quarter of what is still free, so that a few slow ones leave some for the next (dynamic thresholds, Choudhury and
+Hahne 1998); when the slots are gone all the same, a destination that has nothing running may still start one, from
+`SPARE` times as many slots: so hundreds of tarpits do not delay the next destination.  Pure.
+"""
+
+from __future__ import annotations
+
+SPARE = 4
+"""How many times the shared slots are there beside them for destinations that have nothing running."""
+
+_PART = 4
+
+
+class Window:
+    """The window of one destination.  most: its largest size; a quarter of it is the smallest."""
+
+    __slots__ = ("least", "limit", "most")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.least = max(1, most // 4)
+        self.limit = most
+
+    def succeeded(self) -> None:
+        """A host of the destination answered."""
+        if self.limit < self.most:
+            self.limit += 1
+
+    def failed(self) -> None:
+        """No host of the destination could be reached, or none took mail at all."""
+        self.limit = max(self.least, self.limit // 2)
+
+    def resize(self, most: int) -> None:
+        """The configuration changed."""
+        if most != self.most:
+            self.most = most
+            self.least = max(1, most // 4)
+            self.limit = most
+
+    def allows(self, running: int, total: int, slots: int) -> bool:
+        """Whether one more may start beside `running` ones, when `total` run everywhere on `slots` shared slots."""
+        if running == 0:
+            return total < slots * (1 + SPARE)
+        return running < self.limit and running * _PART < slots - total

@@ -1,0 +1,123 @@
+"""A control socket on a port of the kernel's choice, over a real queue."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from relayd.control.api.maintenance import Refused
+from relayd.control.app import ControlApp, Parts
+from relayd.control.options import HttpOptions
+from relayd.events.event import Event, EventStream, Span
+from relayd.mail.snowflake import Snowflakes
+from relayd.queue.backup import backup
+from relayd.queue.filter import Filter
+from relayd.telemetry.metrics import Metrics
+from tests.queue.conftest import Rig
+
+
+@dataclass(frozen=True)
+class Account:
+    name: str
+    roles: tuple[str, ...]
+
+
+ACCOUNTS = {"admin": ("s3:cret", ("admin",)), "user": ("plain", ("user",))}
+
+
+@dataclass
+class Control:
+    app: ControlApp
+    events: list[Event]
+    problems: list[str]
+    refusals: list[str]
+    path: Path
+    rig: Rig
+    port: int = 0
+
+    def named(self, id: str) -> list[Event]:
+        return [event for event in self.events if event.kind.id == id]
+
+
+async def authenticate(login: str, secret: str) -> Account | None:
+    known = ACCOUNTS.get(login)
+    if login == "broken":
+        raise RuntimeError("the directory is down: password=hunter2")
+    return Account(login, known[1]) if known is not None and known[0] == secret else None
+
+
+@pytest.fixture
+def options() -> HttpOptions:
+    return HttpOptions()
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    """An open queue."""
+    rig = Rig(tmp_path / "data")
+    await rig.open()
+    yield rig
+    await rig.o.close()
+
+
+@pytest.fixture
+async def control(tmp_path: Path, options: HttpOptions, rig: Rig) -> AsyncIterator[Control]:
+    events: list[Event] = []
+    metrics = Metrics()
+    stream = EventStream(rig.clock, [events.append, metrics])
+    span = Span(stream)
+    problems: list[str] = []
+    flakes = Snowflakes()
+    refusals: list[str] = []
+
+    async def reload() -> list[str]:
+        if refusals:
+            raise Refused(refusals[0])
+        return ["queue.min-free is low"]
+
+    async def bounce(filter: Filter, by: str, reason: str) -> int:
+        return await rig.o.actions.bounce(filter, by, reason, lambda message, outcomes: None)
+
+    parts = Parts(
+        queue=rig.o.queue,
+        actions=rig.o.actions,
+        bounce=bounce,
+        metrics=metrics,
+        ready=lambda: problems,
+        backup=lambda directory: backup(rig.o, directory, stream.clock, span),
+        reload=reload,
+        authenticate=authenticate,
+        ids=lambda: flakes.issue(stream.clock()),
+    )
+    app = ControlApp(parts, span, options)
+    path = tmp_path / "control.sock"
+    await app.start([("127.0.0.1", 0)], path)
+    yield Control(app, events, problems, refusals, path, rig, app.addresses[0][1])
+    await app.stop()
+
+
+@pytest.fixture
+async def tcp(control: Control) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client without credentials."""
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{control.port}") as session:
+        yield session
+
+
+@pytest.fixture
+async def admin(control: Control) -> AsyncIterator[aiohttp.ClientSession]:
+    """The administrator on TCP."""
+    headers = {"Authorization": aiohttp.encode_basic_auth("admin", "s3:cret")}
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{control.port}", headers=headers) as session:
+        yield session
+
+
+@pytest.fixture
+async def local(control: Control) -> AsyncIterator[aiohttp.ClientSession]:
+    """The daemon's own uid on the Unix socket."""
+    connector = aiohttp.UnixConnector(str(control.path))
+    async with aiohttp.ClientSession("http://localhost", connector=connector) as session:
+        yield session

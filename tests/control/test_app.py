@@ -1,0 +1,187 @@
+"""The control socket: credentials first, two forms of errors, health and metrics, nobody may dawdle."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from relayd.control.access import basic
+from relayd.control.app import ControlApp
+from relayd.control.options import HttpOptions
+from relayd.events import smtp
+from relayd.events.event import Span
+from tests.control.conftest import Control
+
+UNAUTHORIZED = {
+    "type": "about:blank",
+    "status": 401,
+    "title": "Unauthorized",
+    "detail": "You have to authenticate first.",
+}
+NOT_FOUND = {
+    "type": "about:blank",
+    "status": 404,
+    "title": "Not Found",
+    "detail": "The requested resource does not exist on this server.",
+}
+
+
+async def test_health_needs_no_credentials(tcp: aiohttp.ClientSession, control: Control) -> None:
+    async with tcp.get("/healthz/live") as answer:
+        assert answer.status == 200
+    async with tcp.get("/healthz/ready") as answer:
+        assert answer.status == 200
+    control.problems.append("listener smtp is not bound")
+    async with tcp.get("/healthz/ready") as answer:
+        assert answer.status == 503
+        assert (await answer.json())["problems"] == ["listener smtp is not bound"]
+    async with tcp.get("/healthz/live") as answer:
+        assert answer.status == 200
+
+
+async def test_metrics_are_for_this_machine(tcp: aiohttp.ClientSession, control: Control) -> None:
+    smtp.CONNECTION_START(Span(control.app._span.stream))
+    async with tcp.get("/metrics") as answer:
+        text = await answer.text()
+    assert answer.status == 200
+    assert 'relayd_events_total{event="smtp.connection-start"} 1.0' in text
+    assert "relayd_smtp_active_connections 1.0" in text
+    assert "relayd_queue_messages 0.0" in text
+    assert "relayd_queue_audit_difference 0.0" in text
+    assert "process_resident_memory_bytes" in text
+    async with tcp.get("/metrics", headers={"X-Forwarded-For": "192.0.2.1"}) as answer:
+        assert answer.status == 401
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE", "PUT"])
+@pytest.mark.parametrize("path", ["/api/queue/messages", "/api/nonsense", "/", "/api", "/elsewhere"])
+async def test_without_credentials_all_else_is_401(tcp: aiohttp.ClientSession, method: str, path: str) -> None:
+    async with tcp.request(method, path) as answer:
+        assert answer.status == 401
+        assert answer.content_type == "application/problem+json"
+        assert "WWW-Authenticate" not in answer.headers
+        assert await answer.json(content_type=None) == UNAUTHORIZED
+
+
+async def test_options_comes_before_credentials(tcp: aiohttp.ClientSession) -> None:
+    async with tcp.options("/api/whatever") as answer:
+        assert answer.status == 204
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Basic",
+        "Basic %%%",
+        "Basic bm9jb2xvbg==",
+        "Bearer api_x",
+        "basic YWRtaW46d3Jvbmc=",
+        "Digest x",
+        "Basic /////w==",
+    ],
+)
+async def test_bad_credentials_are_401(tcp: aiohttp.ClientSession, control: Control, header: str) -> None:
+    async with tcp.get("/api/nonsense", headers={"Authorization": header}) as answer:
+        assert answer.status == 401
+    assert control.named("auth.failed")
+
+
+async def test_unknown_path_and_wrong_method_are_404_with_credentials(admin: aiohttp.ClientSession) -> None:
+    for method, path in [("GET", "/api/nonsense"), ("POST", "/healthz/live"), ("GET", "/api/"), ("GET", "/nowhere")]:
+        async with admin.request(method, path) as answer:
+            assert answer.status == 404, path
+            assert await answer.json(content_type=None) == NOT_FOUND
+
+
+async def test_an_account_without_the_role_is_403(control: Control) -> None:
+    headers = {"Authorization": aiohttp.encode_basic_auth("user", "plain")}
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{control.port}", headers=headers) as session:
+        async with session.get("/api/nonsense") as answer:
+            assert answer.status == 403
+
+
+async def test_own_uid_on_the_unix_socket_is_admin(local: aiohttp.ClientSession, control: Control) -> None:
+    async with local.get("/api/nonsense") as answer:
+        assert answer.status == 404
+    assert control.named("http.request-url")[-1].fields["account_name"] in ("local", "root")
+    assert control.path.stat().st_mode & 0o777 == 0o660
+
+
+async def test_failure_of_ours_shows_an_id_and_no_more(control: Control) -> None:
+    headers = {"Authorization": aiohttp.encode_basic_auth("broken", "x")}
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{control.port}", headers=headers) as session:
+        async with session.get("/api/nonsense") as answer:
+            text = await answer.text()
+            assert answer.status == 500
+            assert answer.content_type == "application/problem+json"
+    [event] = control.named("http.handler-error")
+    assert event.span is not None
+    assert str(event.span.id) in text
+    assert "hunter2" not in text
+    assert "Traceback" not in text
+    assert "hunter2" in event.fields["reason"]
+
+
+async def test_query_strings_are_not_logged(tcp: aiohttp.ClientSession, control: Control) -> None:
+    async with tcp.get("/healthz/live?token=secret"):
+        pass
+    [event] = control.named("http.request-url")
+    assert event.fields["url"] == "/healthz/live"
+
+
+async def test_requests_that_are_no_http_are_events(control: Control) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", control.port)
+    writer.write(b"EHLO example.org\r\n\r\n")
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.0 400")
+    assert b"Traceback" not in answer
+
+
+class TestDawdlers:
+    @pytest.fixture
+    def options(self) -> HttpOptions:
+        return HttpOptions(idle_timeout=0.2, body_timeout=0.2)
+
+    @pytest.mark.parametrize("sent", [b"", b"GET /healthz/live HTTP/1.1\r\nHost: x\r\n"])
+    async def test_a_client_that_never_finishes_its_request_is_cut_off(self, control: Control, sent: bytes) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", control.port)
+        writer.write(sent)
+        try:
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        except ConnectionResetError:
+            pass
+        writer.close()
+
+
+async def test_a_left_over_socket_is_replaced_and_removed_at_stop(control: Control, tmp_path: Path) -> None:
+    path = tmp_path / "left.sock"
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(path))
+    left.close()
+    app = control.app
+    await app.stop()
+    assert not control.path.exists()
+    await app.start([], path)
+    async with aiohttp.ClientSession("http://x", connector=aiohttp.UnixConnector(str(path))) as session:
+        async with session.get("/healthz/live") as answer:
+            assert answer.status == 200
+    await app.stop()
+    assert not path.exists()
+
+
+async def test_an_address_that_is_taken_leaves_nothing_open(control: Control, tmp_path: Path) -> None:
+    port = control.port
+    other = ControlApp.__new__(ControlApp)
+    other.__dict__.update({**control.app.__dict__, "_sockets": [], "_own_paths": [], "_runner": None})
+    with pytest.raises(OSError):
+        await other.start([tmp_path / "second.sock", ("127.0.0.1", port)])
+    assert not (tmp_path / "second.sock").exists()
+
+
+def test_login_is_trimmed_and_lower_cased_and_the_secret_may_hold_colons() -> None:
+    assert basic("BASIC IEFkbWluIDpzMzpjcmV0") == ("admin", "s3:cret")

@@ -1,0 +1,175 @@
+"""The log thread: what it writes, and that nothing it meets hurts the engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from relayd.events import delivery, smtp
+from relayd.options import OptionError, section_of
+from relayd.telemetry.log import LogFiles
+from relayd.telemetry.options import TracerOptions
+from tests.telemetry.conftest import NOW, Recorder
+
+Open = Callable[..., LogFiles]
+
+
+@pytest.fixture
+def open_log(recorder: Recorder, tmp_path: Path) -> Iterator[Open]:
+    opened: list[LogFiles] = []
+
+    def start(*tracers: TracerOptions, **arguments: int) -> LogFiles:
+        named = {str(number): each for number, each in enumerate(tracers)}
+        log = LogFiles(named, tmp_path, recorder.daemon, lambda call: call(), **arguments)
+        recorder.stream.subscribe(log)
+        opened.append(log)
+        return log
+
+    yield start
+    for log in opened:
+        log.close()
+
+
+def today(tmp_path: Path) -> Path:
+    return tmp_path / "relayd.2026-11-21"
+
+
+def test_lines_in_the_order_of_the_events(open_log: Open, recorder: Recorder, tmp_path: Path) -> None:
+    log = open_log(TracerOptions(type="log"))
+    for number in range(3000):
+        smtp.EHLO(recorder.session, domain=f"host{number}")
+    assert log.flush()
+    lines = today(tmp_path).read_text().splitlines()
+    assert [line.rpartition("host")[2] for line in lines] == [f'{number}"' for number in range(3000)]
+    assert today(tmp_path).stat().st_mode & 0o777 == 0o640
+
+
+def test_levels_and_disabled_events_are_left_out(open_log: Open, recorder: Recorder, tmp_path: Path) -> None:
+    log = open_log(
+        TracerOptions(type="log", level="warn", prefix="warn"),
+        TracerOptions(type="log", level="debug", prefix="debug", disabled_events=("smtp.e*",), format="json"),
+    )
+    smtp.CONNECTION_START(recorder.session)
+    smtp.EHLO(recorder.session, domain="x")
+    delivery.ROUTE_ALARM(recorder.daemon, id="r", code=535, details="no")
+    smtp.RAW_INPUT(recorder.session, contents=b"x", size=1)
+    assert log.flush()
+    assert "delivery.route-alarm" in (tmp_path / "warn.2026-11-21").read_text()
+    assert (tmp_path / "warn.2026-11-21").read_text().count("\n") == 1
+    ids = [json.loads(line)["event_id"] for line in (tmp_path / "debug.2026-11-21").read_text().splitlines()]
+    assert ids == ["smtp.connection-start", "delivery.route-alarm"]
+
+
+def test_standard_output(open_log: Open, recorder: Recorder) -> None:
+    reading, writing = os.pipe()
+    log = open_log(TracerOptions(type="stdout"), stdout=writing)
+    smtp.EHLO(recorder.session, domain="x")
+    assert log.flush()
+    assert os.read(reading, 4096).endswith(b'domain = "x"\n')
+    os.close(reading)
+    os.close(writing)
+
+
+def test_standard_output_that_is_the_journals_has_priorities(
+    open_log: Open, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    state = os.fstat(writing)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{state.st_dev}:{state.st_ino}")
+    log = open_log(TracerOptions(type="stdout"), stdout=writing)
+    smtp.EHLO(recorder.session, domain="x")
+    delivery.ROUTE_ALARM(recorder.daemon, id="r", code=535, details="no")
+    assert log.flush()
+    assert [line[:3] for line in os.read(reading, 4096).splitlines()] == [b"<6>", b"<4>"]
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_full_buffer_drops_and_says_so(open_log: Open, recorder: Recorder, tmp_path: Path) -> None:
+    log = open_log(TracerOptions(type="log"), bound=10)
+    for number in range(50_000):
+        smtp.EHLO(recorder.session, domain=f"host{number}")
+    assert log.flush()
+    smtp.EHLO(recorder.session, domain="after")
+    assert log.flush()
+    dropped = [event for event in recorder.events if event.kind.id == "telemetry.dropped"]
+    assert sum(event.fields["total"] for event in dropped) == log.dropped > 0
+    assert 'domain = "after"' in today(tmp_path).read_text()
+
+
+def test_a_disk_that_cannot_be_written_is_reported_once_and_tried_again(
+    open_log: Open, recorder: Recorder, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "logs"
+    blocked.write_text("a file where the directory should be")
+    log = open_log(TracerOptions(type="log", path=str(blocked)))
+    for _ in range(3):
+        smtp.EHLO(recorder.session, domain="lost")
+        assert log.flush()
+    errors = [event for event in recorder.events if event.kind.id == "telemetry.log-error"]
+    assert len(errors) == 1
+    blocked.unlink()
+    smtp.EHLO(recorder.session, domain="kept")
+    assert log.flush()
+    assert 'domain = "kept"' in (blocked / "relayd.2026-11-21").read_text()
+    assert [event.fields["reason"] for event in recorder.events if event.kind.id == "telemetry.log-error"][1:] == [
+        "written again"
+    ]
+
+
+def test_an_event_that_cannot_be_rendered_costs_its_line_only(
+    open_log: Open, recorder: Recorder, tmp_path: Path
+) -> None:
+    class Broken:
+        def __str__(self) -> str:
+            raise ValueError("no text")
+
+    log = open_log(TracerOptions(type="log"))
+    smtp.EHLO(recorder.session, domain=Broken())
+    smtp.EHLO(recorder.session, domain="next")
+    assert log.flush()
+    assert 'domain = "next"' in today(tmp_path).read_text()
+    assert any(event.kind.id == "telemetry.log-error" for event in recorder.events)
+
+
+def test_reopened_after_logrotate_moved_the_file(open_log: Open, recorder: Recorder, tmp_path: Path) -> None:
+    log = open_log(TracerOptions(type="log", rotate="never", prefix="mail.log"))
+    smtp.EHLO(recorder.session, domain="before")
+    assert log.flush()
+    (tmp_path / "mail.log").rename(tmp_path / "mail.log.1")
+    log.reopen()
+    smtp.EHLO(recorder.session, domain="after")
+    assert log.flush()
+    assert 'domain = "before"' in (tmp_path / "mail.log.1").read_text()
+    assert 'domain = "after"' in (tmp_path / "mail.log").read_text()
+
+
+def test_close_writes_what_waits(open_log: Open, recorder: Recorder, tmp_path: Path) -> None:
+    log = open_log(TracerOptions(type="log"))
+    smtp.EHLO(recorder.session, domain="last")
+    log.close()
+    assert 'domain = "last"' in today(tmp_path).read_text()
+    assert not any(thread.name == "log" and thread.is_alive() for thread in threading.enumerate())
+
+
+def test_the_day_changes_with_the_events(open_log: Open, recorder: Recorder, tmp_path: Path) -> None:
+    log = open_log(TracerOptions(type="log"))
+    smtp.EHLO(recorder.session, domain="saturday")
+    assert log.flush()
+    recorder.now = NOW + 86400
+    smtp.EHLO(recorder.session, domain="sunday")
+    assert log.flush()
+    assert "sunday" in (tmp_path / "relayd.2026-11-22").read_text()
+    assert "sunday" not in today(tmp_path).read_text()
+
+
+def test_a_webhook_is_not_available_yet() -> None:
+    with pytest.raises(OptionError, match="not available in this version"):
+        section_of(TracerOptions).build({"type": "webhook"})
+    with pytest.raises(OptionError, match="expected one of"):
+        section_of(TracerOptions).build({"type": "syslog"})
