@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:", re.ASCII)
 _MBOX = re.compile(rb">?From [^\r\n]*\n")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\((?:[^()\\]|\\.)*\)')
 _RECIPIENT_FIELDS = (b"to", b"cc", b"bcc")
 _REMOVED = (b"bcc", b"resent-bcc")
 
@@ -100,10 +101,11 @@ def header_recipients(draft: Draft) -> list[str]:
     for value in draft.values(*names):
         if not value or re.fullmatch(r'[^:"<>@]*:\s*;', value):  # "undisclosed-recipients:;"
             continue
-        for _, address in getaddresses([value]):
-            if not address:
-                raise BadMessage(f"cannot read the addresses of: {value}")
-            found[address] = None
+        addresses = [address for _, address in getaddresses([value])]
+        plain = _QUOTED.sub("", value)  # not every Python's getaddresses is strict about what it cannot read
+        if not all(addresses) or plain.count("<") != plain.count(">"):
+            raise BadMessage(f"cannot read the addresses of: {value}")
+        found.update(dict.fromkeys(addresses))
     return list(found)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from relayd.options import format_size
 
+_UNSAID = "no reason given"
+
 Message = Mapping[str, Any]
 
 ID_STEP = 128
@@ -38,9 +40,7 @@ def message_lines(message: Message) -> list[str]:
     ]
     hold = message.get("hold")
     if isinstance(hold, Mapping):
-        lines.append(
-            f"  held     since {hold.get('since')} by {hold.get('by')}: {hold.get('reason') or 'no reason given'}"
-        )
+        lines.append(f"  held     since {hold.get('since')} by {hold.get('by')}: {hold.get('reason') or _UNSAID}")
     for field in ("env_id", "message_id", "account", "client", "blob_hash"):
         if message.get(field):
             lines.append(f"  {field.replace('_', '-'):<8} {message[field]}")
@@ -92,13 +92,9 @@ def reason(message: Message) -> str:
 
 def pause_line(status: Any) -> str:
     """Who paused the queue, when and why, as far as the daemon says."""
-    details = status.get("pause") if isinstance(status, Mapping) else None
-    if not isinstance(details, Mapping):
+    if not isinstance(status, Mapping) or not status.get("since"):
         return "The queue is paused."
-    return (
-        f"The queue is paused since {details.get('since')} by {details.get('by')}: "
-        f"{details.get('reason') or 'no reason given'}"
-    )
+    return f"The queue is paused since {status['since']} by {status.get('by')}: {status.get('reason') or _UNSAID}"
 
 
 def audit_rows(data: Mapping[str, Any]) -> list[list[str]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from relayd import __version__
-from relayd.cli.failure import Failure
+from relayd.cli.failure import SOFTWARE, USAGE, Failure
 
 if TYPE_CHECKING:
     import click
@@ -90,12 +91,12 @@ def _run(command: click.Command, arguments: list[str], name: str) -> int:
             answer = command.main(arguments, prog_name=name, standalone_mode=False)
         except click.UsageError as error:
             error.show()
-            return 64
+            return USAGE
         except click.Abort:
             return 130
         except click.ClickException as error:
             error.show()
-            return 70
+            return SOFTWARE
         return answer if isinstance(answer, int) else 0
 
     return _guarded(run, name)
@@ -115,3 +116,6 @@ def _guarded(run: Callable[[], int], name: str) -> int:
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         sys.stderr.close()
         return 0
+    except Exception:  # a bug: said in full, and with the exit code that says so
+        traceback.print_exc()
+        return SOFTWARE

@@ -42,7 +42,7 @@ def selection_options(command: F) -> F:
         click.argument("ids", nargs=-1, type=int, metavar="[ID]..."),
         click.option("--from", "sender", metavar="TEXT", help="Part of the return path."),
         click.option("--to", "recipient", metavar="TEXT", help="Part of a recipient's address."),
-        click.option("--domain", metavar="DOMAIN", help="Domain of a recipient."),
+        click.option("--domain", metavar="TEXT", help="Part of a recipient's domain."),
         click.option("--text", metavar="TEXT", help="Part of the return path or of a recipient's address."),
         click.option("--before", metavar="TIME", help="Next attempt before this RFC 3339 time."),
         click.option("--after", metavar="TIME", help="Next attempt after this RFC 3339 time."),
@@ -56,14 +56,19 @@ def selection_options(command: F) -> F:
 
 def selected(given: dict[str, Any]) -> Selection:
     """The Selection from the keyword arguments that `selection_options` adds."""
-    names = {"sender": "from", "recipient": "to", "text": "text", "before": "before", "after": "after"}
+    names = {
+        "sender": "from",
+        "recipient": "to",
+        "domain": "domain",
+        "text": "text",
+        "before": "before",
+        "after": "after",
+    }
     filters = [(name, str(given[key])) for key, name in names.items() if given[key]]
-    if given["domain"]:
-        if given["recipient"]:
-            raise Failure(USAGE, "give --to or --domain, not both")
-        filters.append(("to", "@" + given["domain"].lower()))
     if given["held"]:
         filters.append(("held", "1"))
     # The daemon compares with lower-cased addresses.
-    lowered = tuple((name, value.lower() if name in ("from", "to", "text") else value) for name, value in filters)
+    lowered = tuple(
+        (name, value.lower() if name in ("from", "to", "domain", "text") else value) for name, value in filters
+    )
     return Selection(tuple(given["ids"]), lowered, given["everything"])

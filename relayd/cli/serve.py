@@ -23,8 +23,6 @@ def serve() -> int:
     SIGHUP reads the configuration again. Without a configuration relayd listens on loopback only and keeps its data in
     ./relayd-data.
     """
-    from relayd.daemon import Daemon
-
     config = where().load()
     if config.path is None:
         secret = create_admin(data_directory(config))
@@ -34,6 +32,8 @@ def serve() -> int:
                 file=sys.stderr,
             )
             config = where().load()
+    from relayd.daemon import Daemon
+
     for warning in config.warnings:
         print(f"relayd: warning: {warning.render(config.path)}", file=sys.stderr)
     return run_loop(config.section(ServerOptions).loop, lambda: Daemon(config).run())

@@ -168,7 +168,11 @@ def dot_stuffed(content: bytes) -> bytes:
 def open_submission(where: Where, server: str | None = None) -> Submission:
     """A greeted session with the first place that answers; see `open_connection`."""
     submission = Submission(*open_connection(where, server))
-    submission.greet()
+    try:
+        submission.greet()
+    except BaseException:
+        submission.close()
+        raise
     return submission
 
 

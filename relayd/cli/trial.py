@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import socket
 import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -25,8 +24,10 @@ from relayd.cli.show import printable
 from relayd.cli.sink import Arrival, Sink
 from relayd.config.configuration import Config
 from relayd.config.load import load
-from relayd.events import server as server_events
 from relayd.events.event import Event, Level
+
+if TYPE_CHECKING:
+    from relayd.daemon import Daemon
 
 _FAMILIES = ("smtp.", "queue.", "delivery.", "dsn.")
 _SEND_TIMEOUT = 30.0
@@ -69,7 +70,6 @@ class Trial:
     smtp_port: int = field(default_factory=lambda: free_port(2525))
     http_port: int = field(default_factory=lambda: free_port(8080))
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
-    started: asyncio.Event = field(default_factory=asyncio.Event)
     arrivals: int = 0
     first_at: dict[int, float] = field(default_factory=dict)
 
@@ -105,7 +105,7 @@ class Trial:
         daemon = Daemon(config, console=self.on_event)
         try:
             async with asyncio.TaskGroup() as group:
-                companion = group.create_task(self._accompany(config))
+                companion = group.create_task(self._accompany(config, daemon))
                 code = await daemon.run()
                 companion.cancel()
         finally:
@@ -115,9 +115,9 @@ class Trial:
             return TRY_AGAIN
         return code
 
-    async def _accompany(self, config: Config) -> None:
+    async def _accompany(self, config: Config, daemon: Daemon) -> None:
         """Tell how to send once the daemon is ready; with --send, send and end."""
-        await self.started.wait()
+        await daemon.ready.wait()
         if not self.send_one:
             self.tell_how(config)
             return
@@ -125,7 +125,7 @@ class Trial:
             await asyncio.wait_for(self._send(config), _SEND_TIMEOUT)
         except (TimeoutError, Failure, OSError) as error:
             print(f"relayd try: {error or 'timed out'}", file=sys.stderr)
-        os.kill(os.getpid(), signal.SIGTERM)  # the daemon's own way to stop
+        daemon.stop("the message was sent")
 
     async def _send(self, config: Config) -> None:
         """Send one message from a process of its own, as a user would, and wait until it arrived."""
@@ -153,8 +153,6 @@ class Trial:
 
     def on_event(self, event: Event) -> None:
         """Print an event that is about a message."""
-        if event.kind is server_events.STARTUP:
-            self.started.set()
         if self.quiet or event.kind.level < Level.DEBUG or not event.kind.id.startswith(_FAMILIES):
             if event.kind.level >= Level.WARN:
                 self.say(describe(event))
@@ -172,7 +170,7 @@ class Trial:
         self.say(f"\n=> arrived at the sink: {len(arrival.content)} octets")
         self.say(f"   from <{arrival.return_path}> to {', '.join(f'<{each}>' for each in arrival.recipients)}")
         for line in header.split("\r\n"):
-            self.say(f"   | {printable(line)}")
+            self.say(f"   | {printable(line.expandtabs(4))}")
         self.say("")
         self.arrived.set()
 

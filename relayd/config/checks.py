@@ -8,7 +8,8 @@ from pathlib import Path
 
 from relayd.config.configuration import Config, Problem
 from relayd.config.listeners import check_listeners
-from relayd.directory.options import AccountOptions, FallbackAdminOptions
+from relayd.control.options import FallbackAdminOptions
+from relayd.directory.options import AccountOptions
 from relayd.listener.options import ListenerOptions
 from relayd.mail.options import ServerOptions
 from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions

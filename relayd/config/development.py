@@ -8,7 +8,7 @@ from pathlib import Path
 
 from relayd.config.configuration import Config
 from relayd.config.places import data_directory
-from relayd.directory.options import FallbackAdminOptions
+from relayd.control.options import FallbackAdminOptions
 
 ADMIN = "admin"
 

@@ -41,7 +41,7 @@ def load(
     loading = _Loading(path, environ, declared(classes), key_lines(text))
     loading.take(tree)
     if loading.problems:
-        raise ConfigError(path, loading.problems)
+        raise ConfigError(path, sorted(loading.problems, key=lambda problem: problem.line or 0))
     config = with_data_dir(loading.config(), environ)
     if path is None:
         config = with_development_admin(config)
@@ -108,12 +108,11 @@ class _Loading:
     problems: list[Problem] = field(default_factory=list)
     written: dict[str, Raw] = field(default_factory=dict)
     values: dict[tuple[str, str | None], dict[str, Raw]] = field(default_factory=dict)
-    places: dict[str, KeyPath] = field(default_factory=dict)
+    emptied: set[str] = field(default_factory=set)
 
     def take(self, tree: Mapping[str, Any]) -> None:
         """Sort every leaf of `tree` into its section, or note what is wrong with it."""
         for path, value in flatten(tree):
-            self.places[dotted(path)] = path
             matched = self._match(path)
             if matched is not None:
                 section, record, option = matched
@@ -158,6 +157,9 @@ class _Loading:
             if section.is_record and path[:-1] == prefix:
                 self.values.setdefault((section.prefix, path[-1]), {})
                 return
+            if section.is_record and path == prefix:
+                self.emptied.add(section.prefix)
+                return
             inside = [section.prefix] if section.is_record else [f"{section.prefix}.{o.key}" for o in section.options]
             if any(key.startswith(dotted(path) + ".") for key in inside):
                 return
@@ -190,7 +192,8 @@ class _Loading:
             found: Mapping[str | None, Mapping[str, Raw]] = {
                 record: values for (prefix, record), values in self.values.items() if prefix == section.prefix
             }
-            wanted = found or DEFAULT_RECORDS.get(section.prefix, {})
+            presets = {} if section.prefix in self.emptied else DEFAULT_RECORDS.get(section.prefix, {})
+            wanted = found or presets
             records[section.type] = {
                 str(record): self._build(section, str(record), values) for record, values in wanted.items()
             }

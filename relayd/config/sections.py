@@ -14,6 +14,7 @@ from relayd.mail import options as mail
 from relayd.options import Raw, Section, section_of
 from relayd.queue import options as queue
 from relayd.reception import options as reception
+from relayd.resolver import options as resolver
 from relayd.routing import options as routing
 from relayd.telemetry import options as telemetry
 
@@ -25,6 +26,7 @@ MODULES: tuple[ModuleType, ...] = (
     reception,
     queue,
     routing,
+    resolver,
     delivery,
     telemetry,
 )

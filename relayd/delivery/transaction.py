@@ -233,6 +233,8 @@ class TransactionProtocol(asyncio.Protocol):
             replies = self._parser.feed(data)
         except ProtocolError as error:
             self._answers.garbage = True
+            if self._step is not _Step.FINAL:
+                self._answers.dot_sent = False  # written, but to somebody who does not understand
             self._lose(str(error))
             return
         for reply in replies:

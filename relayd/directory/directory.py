@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from relayd.directory.account import Account
 from relayd.directory.options import AccountOptions
-from relayd.directory.password import hash_secret, is_hash, matches
+from relayd.directory.password import is_hash, matches
 
 THREADS = 2
 """Secrets checked at once."""
@@ -139,6 +139,3 @@ def warnings(accounts: Mapping[str, AccountOptions]) -> list[str]:
         if not options.secret:
             found.append(f"account.{name}.secret is empty: nobody can sign in with it")
     return found
-
-
-__all__ = ["Directory", "TooBusy", "hash_secret", "warnings"]

@@ -36,15 +36,4 @@ class AccountOptions:
     )
 
 
-@section("authentication.fallback-admin", "The administrator that always works. Taken from the file alone.")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FallbackAdminOptions:
-    """`authentication.fallback-admin.*`; both are given, or neither."""
-
-    user: str | None = option(TEXT, None, "Name to sign in with at the control socket.", example="admin")
-    secret: str | None = option(
-        TEXT, None, "Password, written as that of an account.", secret=True, example="%{env:ADMIN_SECRET}%"
-    )
-
-
-SECTIONS = (AccountOptions, FallbackAdminOptions)
+SECTIONS = (AccountOptions,)

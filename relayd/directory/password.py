@@ -10,7 +10,7 @@ import ctypes
 import hmac
 
 from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error, InvalidHashError
+from argon2.exceptions import Argon2Error, VerifyMismatchError
 
 MAX_SECRET = 1024
 """Octets; longer secrets are refused unread."""
@@ -45,10 +45,10 @@ def matches(secret: str, stored: str) -> bool:
     if stored.startswith(_ARGON2):
         try:
             return _hasher.verify(stored, octets)
-        except InvalidHashError as error:
-            raise UnknownHash("not a valid argon2 hash") from error
-        except Argon2Error:
+        except VerifyMismatchError:
             return False
+        except Argon2Error as error:
+            raise UnknownHash("not a valid argon2 hash") from error
     if stored.startswith(_CRYPT):
         return hmac.compare_digest(_crypt(octets, stored), stored.encode())
     return hmac.compare_digest(octets, stored.encode("utf-8", "surrogateescape"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from dataclasses import dataclass, field
 
@@ -47,4 +48,10 @@ class Client:
     @property
     def address_text(self) -> str:
         """The address, or "unix" for a Unix socket."""
-        return str(self.address) if self.address is not None else "unix"
+        return address_text(self.address) if self.address is not None else "unix"
+
+
+@functools.lru_cache(1024)
+def address_text(address: Address) -> str:
+    """An address as text; remembered, for it is asked for with every message and slow to write."""
+    return str(address)

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 
 from relayd.mail.header import HeaderBlock, fold
 from relayd.mail.trace import ReceivedInfo, message_id, received_field, rfc5322_date
+from relayd.reception.client import address_text
 from relayd.reception.pattern import Addresses
 from relayd.reception.rewriting import HeaderRule, Template
 from relayd.reception.transaction import Transaction
 
-_FIELDS = re.compile(rb"^(bcc|resent-bcc|date|message-id|dkim-signature)[ \t]*:", re.I | re.M)
 _FIRST_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
 _MESSAGE_ID = re.compile(rb"<[^<>\r\n]{1,996}>")
-_BLIND = {b"bcc", b"resent-bcc"}
+_BLIND = (b"\nbcc", b"\nresent-bcc")
+_BLANKS = (b" ", b"\t")
 
 _QUOTED = r'"(?:[^"\\]|\\.)*+"'
 _ATOMS = r"[^\s\"(),:;<>@\\\[\]]++"
@@ -42,33 +43,50 @@ class Head:
 
 def compose_head(tx: Transaction, header: bytes, now: float) -> Head:
     """The head of a message whose content begins with the header block `header`; now: Unix time."""
-    present: dict[bytes, int] = {}
-    for found in _FIELDS.finditer(header):
-        present.setdefault(found[1].lower(), found.end())
-    identity = _identity(header, present[b"message-id"]) if b"message-id" in present else ""
     added = [received_field(_received(tx, now))]
     if tx.redirected:
         added.append(fold("X-Original-To", ", ".join(tx.redirected)))
+    has_text_on_top = tx.trusted and bool(header) and not _FIRST_FIELD.match(header)
+    if has_text_on_top:
+        header = b""  # the content is all body: what we put on top must not run into it
+    lowered = b"\n" + header.lower()
+    place = _value_of(lowered, b"\nmessage-id")
+    identity = _identity(header, place) if place >= 0 else ""
     if tx.trusted:
-        if b"date" not in present:
+        if _value_of(lowered, b"\ndate") < 0:
             added.append(b"Date: " + rfc5322_date(now).encode() + b"\r\n")
-        if b"message-id" not in present:
+        if place < 0:
             identity = message_id(tx.id, tx.policy.hostname)
             added.append(b"Message-ID: " + identity.encode() + b"\r\n")
-        if header and not _FIRST_FIELD.match(header):
-            added.append(b"\r\n")  # the content begins with text: what is on top must not run into it
-            return Head(b"".join(added), 0, identity, False)
-    edited = _edited(tx, header, not _BLIND.isdisjoint(present))
+    edited = _edited(tx, header, lowered)
     if edited is not None:
         added.append(edited)
-    return Head(b"".join(added), len(header) if edited is not None else 0, identity, b"dkim-signature" in present)
+    if has_text_on_top:
+        added.append(b"\r\n")
+    signed = _value_of(lowered, b"\ndkim-signature") >= 0
+    return Head(b"".join(added), len(header) if edited is not None else 0, identity, signed)
 
 
-def _edited(tx: Transaction, header: bytes, has_blind: bool) -> bytes | None:
+def _value_of(lowered: bytes, name: bytes) -> int:
+    """Where the value of the first field `name` (with "\\n" in front) begins in the header that `lowered` is, in lower
+    case and with "\\n" in front; -1 when there is none.  Plain searches: several times faster than a pattern.
+    """
+    place = lowered.find(name)
+    while place >= 0:
+        end = place + len(name)
+        while lowered[end : end + 1] in _BLANKS:
+            end += 1
+        if lowered[end : end + 1] == b":":
+            return end  # behind the colon, one less for the "\n" in front
+        place = lowered.find(name, end)
+    return -1
+
+
+def _edited(tx: Transaction, header: bytes, lowered: bytes) -> bytes | None:
     """The header block after all edits; None when there are none."""
     policy = tx.policy
     rules = policy.rewrite.header_rules(tx.client, tx.sender, tx.given) if policy.rewrite.headers else []
-    remove_blind = has_blind and tx.trusted
+    remove_blind = tx.trusted and any(_value_of(lowered, name) >= 0 for name in _BLIND)
     if not rules and not remove_blind:
         return None
     block = HeaderBlock.parse(header)
@@ -146,7 +164,7 @@ def _received(tx: Transaction, now: float) -> ReceivedInfo:
         now=now,
         helo=client.helo,
         client_name=client.name,
-        client_address="" if client.address is None else str(client.address),
+        client_address="" if client.address is None else address_text(client.address),
         lmtp=client.protocol == "lmtp",
         esmtp=client.esmtp,
         smtputf8=tx.smtputf8,

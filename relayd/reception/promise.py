@@ -29,6 +29,7 @@ MAX_RECEIVED_OURS = 10
 NO_SPACE = Reply(452, "4.3.1", "Insufficient system storage")
 TROUBLE = Reply(451, "4.3.0", "Local error in processing, try again later")
 HEADER_TOO_LARGE = Reply(554, "5.6.0", "The header of the message is too large")
+NO_RECIPIENTS = Reply(554, "5.5.1", "No valid recipients")
 LOOP = Reply(554, "5.4.6", "Mail loop: the message has passed too many hosts")
 LINE_TOO_LONG = Reply(554, "5.6.0", "A line of the message is too long")
 
@@ -60,22 +61,23 @@ class Promises:
 
     async def promise(self, tx: Transaction) -> Reply:
         """Queue the message: 250 only when it is durable; every failure of ours is a 4xx and promises nothing."""
-        span = tx.client.span
         try:
             message, leased_until = await self._make(tx)
             await self.queue.enqueue(message)
         except Exception as error:  # unknown failure is temporary
             return failure(tx, error)
-        self._tell(tx, message)
-        if message.leased:
-            try:
+        try:
+            self._tell(tx, message)
+            if message.leased:
                 self._hand_over(message, leased_until)
-            except Exception as error:  # the message is promised: it is due again by itself
-                smtp.HANDLER_ERROR(span, reason=f"not handed over: {type(error).__name__}: {error}")
+        except Exception as error:  # the message is promised: it is due again by itself
+            smtp.HANDLER_ERROR(tx.client.span, reason=f"not handed over: {type(error).__name__}: {error}")
         return Reply(250, "2.0.0", f"queued as {tx.id}")
 
     async def _make(self, tx: Transaction) -> tuple[NewMessage, float]:
         """The message as it is queued, and until when it is leased; Refused, HeaderTooLarge."""
+        if not tx.recipients:
+            raise Refused(NO_RECIPIENTS)
         content = await tx.body.complete()
         self._check(tx)
         if tx.trusted and tx.body.scanner.longest_line > MAX_TEXT_LINE:
@@ -143,7 +145,7 @@ class Promises:
             envid=tx.envid,
             account=client.account,
             listener=client.listener,
-            client=client.address_text,
+            client=client.address_text if client.uid is None else f"unix uid {client.uid}",
             message_id=message_id,
             held=tx.held,
             counts=counts,

@@ -18,7 +18,7 @@ from relayd.reception.body import BodyBuffer
 from relayd.reception.client import Client
 from relayd.reception.known import Probes
 from relayd.reception.policy import Policy, unmapped
-from relayd.reception.promise import Intake, Promises, failure
+from relayd.reception.promise import NO_RECIPIENTS, Intake, Promises, failure
 from relayd.reception.recipients import Recipients
 from relayd.reception.transaction import Transaction
 from relayd.smtp.command import MailCommand, RcptCommand
@@ -211,7 +211,7 @@ class Reception:
         """Before DATA or the first BDAT; a Reply refuses it."""
         if not tx.given:
             smtp.RCPT_TO_MISSING(tx.client.span)
-            return Reply(554, "5.5.1", "No valid recipients")
+            return NO_RECIPIENTS
         return None
 
     async def write(self, tx: Transaction, chunks: list[bytes]) -> None:

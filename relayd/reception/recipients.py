@@ -6,6 +6,7 @@ recipient exists.  The right to relay is decided on the address that the client 
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -182,7 +183,12 @@ def find(policy: Policy, client: Client, given: str) -> Candidate | Reply:
 def is_own_literal(domain: str, client: Client) -> bool:
     """Whether an address literal names the address at which the client reached us."""
     address = unmapped(literal_address(domain))
-    return address is not None and str(address) == client.local_address
+    if address is None:
+        return False
+    try:
+        return address == unmapped(ipaddress.ip_address(client.local_address))
+    except ValueError:  # on a Unix socket, and where PROXY did not say it
+        return False
 
 
 def _aliased(policy: Policy, address: str) -> tuple[str, ...]:

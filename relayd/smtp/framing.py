@@ -105,7 +105,7 @@ class DataDecoder(_Content):
             held = next((len(each) for each in _HELD if buffer.endswith(each)), 0)
             content = buffer[:-held] if held else buffer
             self._tail = buffer[-held:] if held else b""
-        if place >= 0:
+        if place >= 0 and place != end:  # the first dot at the start of a line is mostly the final one
             content = content.replace(b"\r\n.", b"\r\n")
         if self._virtual and content:
             content, self._virtual = content[2:], 0

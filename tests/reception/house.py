@@ -11,6 +11,7 @@ from relayd.blobs.spool import Blobs
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions
 from relayd.events.event import Event, EventStream, Span
+from relayd.mail.options import ServerOptions
 from relayd.mail.reply import Reply
 from relayd.mail.snowflake import Snowflakes
 from relayd.options import Raw, section_of
@@ -30,7 +31,6 @@ from relayd.reception.options import (
     RedirectOptions,
     RewriteOptions,
 )
-from relayd.mail.options import ServerOptions
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
 from relayd.reception.transaction import Transaction

@@ -13,7 +13,10 @@ from relayd.reception.access import AccessTable
 from relayd.smtp.command import MailCommand
 from tests.reception.house import House, options, outcome
 
-RELAY = {"rcpt": {"relay-domains": ["here.example"]}, "known": {"all": {"domains": ["here.example"], "check": "any"}}}
+RELAY: dict[str, Any] = {
+    "rcpt": {"relay-domains": ["here.example"]},
+    "known": {"all": {"domains": ["here.example"], "check": "any"}},
+}
 
 
 def house(tmp_path: Path, **rules: dict[str, Any]) -> House:

@@ -138,10 +138,12 @@ async def test_the_caches_are_bounded_and_bad_names_push_out_no_good_one(tmp_pat
 class SlowProber:
     def __init__(self) -> None:
         self.asked = 0
-        self.answer: asyncio.Event = asyncio.Event()
+        self.started = asyncio.Event()
+        self.answer = asyncio.Event()
 
     async def probe(self, address: str) -> Reply | None:
         self.asked += 1
+        self.started.set()
         await self.answer.wait()
         return GOOD
 
@@ -152,8 +154,7 @@ async def test_sessions_that_ask_at_once_share_a_probe_and_the_number_of_probes_
     rig.reception.probes._prober = prober
     first = asyncio.create_task(rig.reception.probes.ask("b@here.example"))
     second = asyncio.create_task(rig.reception.probes.ask("b@here.example"))
-    while not prober.asked:
-        await asyncio.sleep(0)
+    await prober.started.wait()
     assert await rig.reception.probes.ask("c@here.example") == (Verdict.UNKNOWN, None)
     first.cancel()
     prober.answer.set()
@@ -180,10 +181,10 @@ async def test_a_prober_that_fails_is_an_unknown_answer(tmp_path: Path) -> None:
 
 async def test_close_ends_the_probes_under_way(tmp_path: Path) -> None:
     rig = house(tmp_path)
-    rig.reception.probes._prober = SlowProber()
+    prober = SlowProber()
+    rig.reception.probes._prober = prober
     asking = asyncio.create_task(rig.reception.probes.ask("b@here.example"))
-    while not rig.reception.probes._running:
-        await asyncio.sleep(0)
+    await prober.started.wait()
     await rig.reception.close()
     assert await asking == (Verdict.UNKNOWN, None)
 

@@ -135,7 +135,8 @@ class Peer:
             self._sessions.discard(task)
             writer.close()
             with contextlib.suppress(ConnectionError, ssl.SSLError, asyncio.CancelledError, TimeoutError):
-                await writer.wait_closed()
+                async with asyncio.timeout(0.5):  # a handshake that failed leaves some transports unfinished
+                    await writer.wait_closed()
 
 
 class _Dropped(ConnectionError):

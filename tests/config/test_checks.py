@@ -1,0 +1,105 @@
+"""What does not fit between sections: errors where the daemon could not work, warnings where it was hardly meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from relayd.config.configuration import ConfigError
+from relayd.config.load import load
+
+POSTMASTER = 'server.postmaster = "ops@example.org"\n'
+
+
+def found(text: str, path: Path) -> tuple[list[str], list[str]]:
+    """Errors and warnings."""
+    path.write_text(POSTMASTER + text, encoding="utf-8")
+    try:
+        config = load(path, environ={})
+    except ConfigError as error:
+        return [f"{each.key}: {each.text}" for each in error.problems if each.fatal], []
+    return [], [f"{each.key}: {each.text}" for each in config.warnings]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('queue.outbound.next-hop = "smart"', 'queue.outbound.next-hop: there is no route "smart"'),
+        ('queue.outbound.domain."a.example" = "x"', 'queue.outbound.domain.a.example: there is no route "x"'),
+        ('[queue.route.mx]\naddress = "h"', 'queue.route.mx: "mx" means direct delivery'),
+        ('[queue.route.a]\naddress = "h"\nprotocol = "lmtp"\nport = 25', "queue.route.a.port: LMTP must not"),
+        ('[queue.route.a]\naddress = "h"\nauth.username = "u"', "queue.route.a.auth.secret: is missing"),
+        (
+            '[queue.route.a]\naddress = "h"\nauth.username = "u"\nauth.secret = "s"\ntls.mode = "opportunistic"',
+            'queue.route.a.tls.mode: expected "verified"',
+        ),
+        ('queue.outbound.tls.ca-files = ["/nowhere/ca.pem"]', "queue.outbound.tls.ca-files: expected a file"),
+        ('[certificate.a]\ncert = "/nowhere/c"\nprivate-key = "/nowhere/k"', "certificate.a.cert: expected a file"),
+        (
+            '[server.listener.a]\nbind = ["127.0.0.1:25"]\n[server.listener.b]\nbind = ["127.0.0.1:25"]',
+            "server.listener.b.bind: 127.0.0.1:25 is taken by listener a already",
+        ),
+        (
+            f'[server.listener.a]\nbind = ["unix:/{"x" * 107}"]',
+            "server.listener.a.bind: expected a path of at most 107",
+        ),
+        (f'server.data-dir = "/{"x" * 100}"', "server.data-dir: is too long"),
+        ("queue.schedule.retry = []", "queue.schedule.retry: expected at least one delay"),
+        ('queue.schedule.retry = ["0"]', "queue.schedule.retry: expected delays longer than 0"),
+        ('[session.rcpt.known.a]\ncheck = "list"', "session.rcpt.known.a.list: expected addresses"),
+        ('[session.rcpt.known.a]\ncheck = "file"', "session.rcpt.known.a.file: expected a path"),
+        ('[session.rcpt.known.a]\ncheck = "file"\nfile = "/nowhere/f"', "session.rcpt.known.a.file: expected a file"),
+        ('[access.a]\naction = "redirect"', "access.a.to: expected addresses"),
+        ('[access.a]\naction = "defer"\ncode = 550', "access.a.code: expected 400 to 499"),
+        ('authentication.fallback-admin.user = "admin"', "authentication.fallback-admin.secret: is missing"),
+    ],
+)
+def test_errors(text: str, expected: str, tmp_path: Path) -> None:
+    errors, _ = found(text, tmp_path / "relayd.toml")
+    assert [each for each in errors if each.startswith(expected)], errors
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[session.rcpt]\nrelay-networks = ["::/0"]', "session.rcpt.relay-networks: ::/0 makes an open relay"),
+        (
+            '[server.listener.a]\nbind = ["127.0.0.1:25"]\nrelay-networks = ["0.0.0.0/0"]',
+            "server.listener.a.relay-networks: 0.0.0.0/0 makes an open relay",
+        ),
+        (
+            'session.rcpt.relay-domains = ["a.example"]\n'
+            '[session.rcpt.known.a]\ndomains = ["a.example"]\ncheck = "any"',
+            "session.rcpt.known.a.check: every recipient of a.example is taken",
+        ),
+        (
+            '[session.rcpt.known.a]\ndomains = ["a.example"]',
+            "session.rcpt.known.a.domains: a.example is no relay domain",
+        ),
+        ('[access.a]\nlistener = ["x"]', 'access.a.listener: there is no listener "x"'),
+        ('queue.schedule.notify = ["6d"]', "queue.schedule.notify: a delay notice"),
+        ('[server.listener.h]\nbind = ["127.0.0.1:1"]\nprotocol = "http"', "server.listener: no listener takes mail"),
+        (
+            '[server.listener.s]\nbind = ["0.0.0.0:587"]\nrole = "submission"',
+            "server.listener.s.role: no certificate is configured",
+        ),
+        (
+            '[server.listener.s]\nbind = ["0.0.0.0:25"]\nproxy-protocol = ["0.0.0.0/0"]',
+            "server.listener.s.proxy-protocol: lets everybody pretend",
+        ),
+    ],
+)
+def test_warnings(text: str, expected: str, tmp_path: Path) -> None:
+    errors, warnings = found(text, tmp_path / "relayd.toml")
+    assert errors == []
+    assert [each for each in warnings if each.startswith(expected)], warnings
+
+
+def test_a_relay_domain_pattern_covers_the_domains_below_it(tmp_path: Path) -> None:
+    text = 'session.rcpt.relay-domains = [".example.org"]\n[session.rcpt.known.a]\ndomains = ["x.example.org"]\n'
+    assert found(text, tmp_path / "relayd.toml") == ([], [])
+
+
+def test_a_good_configuration_has_nothing(tmp_path: Path) -> None:
+    assert found("", tmp_path / "relayd.toml") == ([], [])

@@ -1,0 +1,136 @@
+"""Signing in."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from relayd.directory.directory import MAX_WAITING, REMEMBERED_FOR, Directory, TooBusy, warnings
+from relayd.directory.options import AccountOptions
+from relayd.directory.password import hash_secret, matches
+from relayd.options import section_of
+
+HASH = hash_secret("good")
+
+
+def account(**values: Any) -> AccountOptions:
+    built: AccountOptions = section_of(AccountOptions).build(
+        {key.replace("_", "-"): value for key, value in values.items()}
+    )
+    return built
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Checks:
+    """Counts what is really checked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.stored: list[str] = []
+
+        def counted(secret: str, stored: str) -> bool:
+            self.stored.append(stored)
+            return matches(secret, stored)
+
+        monkeypatch.setattr("relayd.directory.directory.matches", counted)
+
+
+async def test_an_account_signs_in_with_its_secret() -> None:
+    directory = Directory({"app": account(secret=HASH, emails=["a@b.example"], roles=["user"])}, Clock())
+    found = await directory.authenticate("app", "good")
+    assert found is not None
+    assert (found.name, found.emails, found.roles, found.may_send) == ("app", ("a@b.example",), ("user",), True)
+    assert await directory.authenticate("app", "bad") is None
+    assert await directory.authenticate("App", "good") is None
+    assert await directory.authenticate("", "") is None
+    directory.close()
+
+
+async def test_a_good_sign_in_is_remembered_for_minutes_and_a_bad_one_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    directory = Directory({"app": account(secret=HASH)}, clock)
+    checks = Checks(monkeypatch)
+    for _ in range(3):
+        assert await directory.authenticate("app", "good")
+        assert await directory.authenticate("app", "bad") is None
+    assert len(checks.stored) == 1 + 3
+    clock.now += REMEMBERED_FOR
+    assert await directory.authenticate("app", "good")
+    assert len(checks.stored) == 5
+    directory.close()
+
+
+async def test_a_changed_secret_counts_at_once() -> None:
+    directory = Directory({"app": account(secret="good")}, Clock())
+    assert await directory.authenticate("app", "good")
+    directory.reconfigure({"app": account(secret="better")})
+    assert await directory.authenticate("app", "good") is None
+    assert await directory.authenticate("app", "better")
+    directory.close()
+
+
+@pytest.mark.parametrize("login", ["app", "plain", "nobody"])
+async def test_every_sign_in_computes_one_hash_whether_the_login_exists_or_not(
+    monkeypatch: pytest.MonkeyPatch, login: str
+) -> None:
+    directory = Directory({"app": account(secret=HASH), "plain": account(secret="text")}, Clock())
+    checks = Checks(monkeypatch)
+    assert await directory.authenticate(login, "bad") is None
+    assert [stored for stored in checks.stored if stored.startswith("$")] == [HASH]
+    directory.close()
+
+
+async def test_accounts_that_may_not_sign_in_or_send() -> None:
+    directory = Directory(
+        {
+            "key": account(secret="s", type="apiKey"),
+            "mute": account(secret="s", disabled_permissions=["email-send"]),
+            "gone": account(secret="s", disabled_permissions=["authenticate"]),
+            "empty": account(secret=""),
+        },
+        Clock(),
+    )
+    for name in ("key", "mute"):
+        found = await directory.authenticate(name, "s")
+        assert found is not None
+        assert not found.may_send
+    assert await directory.authenticate("gone", "s") is None
+    assert await directory.authenticate("empty", "") is None
+    directory.close()
+
+
+async def test_too_many_sign_ins_at_once_are_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = Directory({"app": account(secret=HASH)}, Clock())
+    tasks = [asyncio.create_task(directory.authenticate("app", str(number))) for number in range(MAX_WAITING)]
+    await asyncio.sleep(0)  # each of them runs up to the threads
+    assert directory._waiting == MAX_WAITING
+    with pytest.raises(TooBusy):
+        await directory.authenticate("app", "good")
+    for task in tasks[8:]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert directory._waiting == 0
+    directory.close()
+
+
+async def test_no_repr_shows_a_secret() -> None:
+    directory = Directory({"app": account(secret="topsecret")}, Clock())
+    await directory.authenticate("app", "topsecret")
+    assert "topsecret" not in repr(directory._entries)
+    assert "topsecret" not in repr(directory._good)
+    assert "topsecret" not in repr(directory.get("app"))
+    assert directory.get("nobody") is None
+    directory.close()
+
+
+def test_what_is_probably_not_meant_is_said() -> None:
+    assert warnings({"a": account(secret="x", emails=["a@b.example"]), "k": account(secret="x", type="apiKey")}) == []
+    found = warnings({"a": account(secret="")})
+    assert [text.partition(" is ")[0] for text in found] == ["account.a.emails", "account.a.secret"]
