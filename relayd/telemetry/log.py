@@ -197,9 +197,7 @@ class LogFiles:
     def _run(self) -> None:
         while True:
             self._wake.wait()
-            stopping = self._stopping.is_set()
-            if not stopping:
-                self._stopping.wait(_GATHER)  # a burst becomes one batch
+            stopping = self._stopping.wait(_GATHER)  # a burst becomes one batch
             self._wake.clear()
             self._awake = False
             if self._reopen:
