@@ -49,7 +49,7 @@ SUBMIT = "submit"
 
 
 class Loaded:
-    """A configuration as the parts take it.  Raises OptionError, UnknownRoute, BadServer: nothing has been touched then."""
+    """A configuration as the parts take it.  Raises OptionError, UnknownRoute, BadServer; nothing is touched then."""
 
     def __init__(self, config: Config) -> None:
         self.config = config

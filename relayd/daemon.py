@@ -36,7 +36,7 @@ from relayd.events.event import EventStream, Span, Subscriber
 from relayd.listener.options import ListenerOptions
 from relayd.mail.snowflake import Snowflakes
 from relayd.options import OptionError
-from relayd.queue.backup import BackupError, backup
+from relayd.queue.backup import Backup, backup
 from relayd.queue.filter import Filter
 from relayd.queue.lock import DirectoryInUse
 from relayd.resolver.exchange import BadServer
@@ -241,12 +241,8 @@ class Daemon:
         config_events.RELOADED(self.span, path=path)
         return None
 
-    async def _backup(self, directory: Path) -> dict[str, Any]:
-        try:
-            written = await backup(self.engine.opened, directory, self.stream.clock, self.span)
-        except BackupError as error:
-            raise Refused(str(error)) from None
-        return {"directory": str(written.directory), "size": written.size, "bodies": written.bodies}
+    async def _backup(self, directory: Path) -> Backup:
+        return await backup(self.engine.opened, directory, self.stream.clock, self.span)
 
     async def _bounce(self, filter: Filter, by: str, reason: str) -> int:
         compose = partial(self.engine.bounces.compose, now=self.stream.clock())

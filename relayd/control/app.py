@@ -17,8 +17,8 @@ from aiohttp import web
 
 from relayd.control.access import Authenticate, Gate
 from relayd.control.api.health import Health, Ready
-from relayd.control.api.maintenance import Backup, Maintenance, Reload
-from relayd.control.api.queue import ActionsOnMessages, Bounce, QueueOfMessages, QueueOperations
+from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
+from relayd.control.api.queue import Bounce, QueueActions, QueueOfMessages, QueueOperations, Steering
 from relayd.control.background import Background
 from relayd.control.options import HttpOptions
 from relayd.control.requests import guard, trace
@@ -38,16 +38,16 @@ _BACKLOG = 128
 class Parts:
     """What the control socket shows and steers; the daemon hands it in.
 
-    queue, actions: the queue and what is done to it.  bounce: gives up messages.  metrics: of the daemon.  ready: what keeps mail from being taken.
+    queue, actions, bounce: see `Steering`.  metrics: of the daemon.  ready: what keeps mail from being taken.
     backup, reload: carried out by the daemon.  authenticate: checks a login.  ids: issues request ids (span ids).
     """
 
     queue: QueueOfMessages
-    actions: ActionsOnMessages
+    actions: QueueActions
     bounce: Bounce
     metrics: Metrics
     ready: Ready
-    backup: Backup
+    backup: WriteBackup
     reload: Reload
     authenticate: Authenticate
     ids: Callable[[], int]
@@ -65,12 +65,10 @@ class ControlApp:
             client_max_size=self._options.max_body,
         )
         self._background = Background()
+        steering = Steering(queue=parts.queue, actions=parts.actions, bounce=parts.bounce)
         clock, timeout = span.stream.clock, options.body_timeout
         Health(parts.queue, parts.metrics, parts.ready, clock).add_to(self._app)
-        add(
-            self._app,
-            QueueOperations(parts.queue, parts.actions, parts.bounce, self._background, clock, timeout).routes(),
-        )
+        add(self._app, QueueOperations(steering, self._background, clock, timeout).routes())
         add(self._app, Maintenance(parts.backup, parts.reload, timeout).routes())
         self._runner: web.AppRunner | None = None
         self._sweeping: asyncio.Task[None] | None = None

@@ -31,7 +31,7 @@ class FallbackAdminOptions:
     secret: str | None = option(
         TEXT,
         None,
-        "Password: a hash ($argon2id$, $y$, $6$, $5$, $2b$), or %{env:NAME}% or %{file:PATH}% that hold a hash or text.",
+        "Password: a hash ($argon2id$, $y$, $6$, $5$, $2b$), or %{env:NAME}% or %{file:PATH}% that hold one.",
         secret=True,
         example="%{env:RELAYD_ADMIN_SECRET}%",
     )

@@ -197,8 +197,9 @@ class LogFiles:
     def _run(self) -> None:
         while True:
             self._wake.wait()
-            stopping = self._stopping.wait(_GATHER)  # a burst becomes one batch
+            self._stopping.wait(_GATHER)  # a burst becomes one batch
             self._wake.clear()
+            stopping = self._stopping.is_set()  # after the clear: a stop that comes later wakes again
             self._awake = False
             if self._reopen:
                 self._reopen = False

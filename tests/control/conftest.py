@@ -3,46 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from relayd.control.app import ControlApp
+from relayd.control.api.maintenance import Refused
+from relayd.control.app import ControlApp, Parts
 from relayd.control.options import HttpOptions
 from relayd.events.event import Event, EventStream, Span
 from relayd.mail.snowflake import Snowflakes
+from relayd.queue.backup import backup
+from relayd.queue.filter import Filter
 from relayd.telemetry.metrics import Metrics
+from tests.queue.conftest import Rig
 
 
 @dataclass(frozen=True)
 class Account:
     name: str
     roles: tuple[str, ...]
-
-
-@dataclass
-class Counts:
-    messages: int = 3
-    bytes: int = 300
-    recipients: int = 4
-    deferred: int = 1
-    held: int = 0
-    corrupt: int = 0
-
-
-@dataclass
-class Audit:
-    difference: int = 0
-
-
-class StandInQueue:
-    async def counts(self) -> Counts:
-        return Counts()
-
-    async def audit(self) -> Audit:
-        return Audit()
 
 
 ACCOUNTS = {"admin": ("s3:cret", ("admin",)), "user": ("plain", ("user",))}
@@ -53,10 +34,10 @@ class Control:
     app: ControlApp
     events: list[Event]
     problems: list[str]
+    refusals: list[str]
     path: Path
-    metrics: Metrics
+    rig: Rig
     port: int = 0
-    answers: dict[str, object] = field(default_factory=dict)
 
     def named(self, id: str) -> list[Event]:
         return [event for event in self.events if event.kind.id == id]
@@ -75,24 +56,47 @@ def options() -> HttpOptions:
 
 
 @pytest.fixture
-async def control(tmp_path: Path, options: HttpOptions) -> AsyncIterator[Control]:
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    """An open queue."""
+    rig = Rig(tmp_path / "data")
+    await rig.open()
+    yield rig
+    await rig.o.close()
+
+
+@pytest.fixture
+async def control(tmp_path: Path, options: HttpOptions, rig: Rig) -> AsyncIterator[Control]:
     events: list[Event] = []
     metrics = Metrics()
-    stream = EventStream(lambda: 1_790_000_000.0, [events.append, metrics])
+    stream = EventStream(rig.clock, [events.append, metrics])
+    span = Span(stream)
     problems: list[str] = []
     flakes = Snowflakes()
-    app = ControlApp(
-        queue=StandInQueue(),
+    refusals: list[str] = []
+
+    async def reload() -> list[str]:
+        if refusals:
+            raise Refused(refusals[0])
+        return ["queue.min-free is low"]
+
+    async def bounce(filter: Filter, by: str, reason: str) -> int:
+        return await rig.o.actions.bounce(filter, by, reason, lambda message, outcomes: None)
+
+    parts = Parts(
+        queue=rig.o.queue,
+        actions=rig.o.actions,
+        bounce=bounce,
         metrics=metrics,
         ready=lambda: problems,
+        backup=lambda directory: backup(rig.o, directory, stream.clock, span),
+        reload=reload,
         authenticate=authenticate,
-        span=Span(stream),
         ids=lambda: flakes.issue(stream.clock()),
-        options=options,
     )
+    app = ControlApp(parts, span, options)
     path = tmp_path / "control.sock"
     await app.start([("127.0.0.1", 0)], path)
-    yield Control(app, events, problems, path, metrics, app.addresses[0][1])
+    yield Control(app, events, problems, refusals, path, rig, app.addresses[0][1])
     await app.stop()
 
 

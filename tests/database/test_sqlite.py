@@ -288,7 +288,7 @@ async def test_the_wal_is_emptied_when_nothing_is_to_do(tmp_path: Path) -> None:
     opened = await _open(tmp_path / "db", Policy(idle=0.01))
     await opened.database.write(_insert(1))
     async with asyncio.timeout(10):
-        while (tmp_path / "db-wal").stat().st_size:  # noqa: ASYNC110 - the writer's thread tells nobody
+        while (tmp_path / "db-wal").stat().st_size:
             await asyncio.sleep(0.005)
     assert await opened.all() == [1]
     await opened.database.close()

@@ -199,7 +199,7 @@ class Stage:
     async def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
         """Let the loop run until the condition holds."""
         async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110 - conditions of all kinds
+            while not condition():
                 await asyncio.sleep(0.002)
 
     async def idle(self) -> None:

@@ -15,7 +15,7 @@ from tests.rig.peer import ALL, DROP, PLAIN, Peer, Script, running
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - conditions of the peer have no event to wait for
+        while not condition():
             await asyncio.sleep(0.005)
 
 

@@ -105,7 +105,7 @@ class Live:
     async def until(self, condition: Any) -> None:
         """Let the loop turn until `condition()` holds."""
         async with asyncio.timeout(WAIT):
-            while not condition():  # noqa: ASYNC110
+            while not condition():
                 await asyncio.sleep(0.001)
 
     def move(self, seconds: float) -> None:

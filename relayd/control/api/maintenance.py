@@ -6,7 +6,7 @@ is refused are answers of form A with the reason: nothing was changed.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from relayd.control.answers import Problem, other
 from relayd.control.requests import read_json
 from relayd.control.routes import SPAN, Route
 from relayd.events import manage
+from relayd.queue.backup import Backup, BackupError
 
-Backup = Callable[[Path], Awaitable[Mapping[str, Any]]]
-"""Copies the running relay into a directory; answers size and count.  Raises OSError or Refused."""
+WriteBackup = Callable[[Path], Awaitable[Backup]]
+"""Copies the running relay into a directory.  Raises BackupError."""
 
 Reload = Callable[[], Awaitable[Sequence[str]]]
 """Takes the configuration anew; answers warnings.  Raises Refused: what was in force stays."""
@@ -39,7 +40,7 @@ class BackupRequest(msgspec.Struct):
 class Maintenance:
     """The handlers.  timeout: seconds for the body of a request."""
 
-    def __init__(self, backup: Backup, reload: Reload, timeout: float) -> None:
+    def __init__(self, backup: WriteBackup, reload: Reload, timeout: float) -> None:
         self._backup = backup
         self._reload = reload
         self._timeout = timeout
@@ -58,12 +59,12 @@ class Maintenance:
             raise Problem(400, "Invalid parameters", "directory: expected an absolute path")
         try:
             written = await self._backup(directory)
-        except (OSError, Refused) as error:
+        except BackupError as error:
             raise other("The backup could not be written", str(error)) from None
         manage.ACTION(
             request[SPAN], account_name=caller.name, type_="backup", details=str(directory), total=1, reason=""
         )
-        return dict(written)
+        return {"directory": str(written.directory), "size": written.size, "bodies": written.bodies}
 
     async def reload(self, request: web.Request, caller: Caller) -> Any:
         """28: the configuration anew.  errors is empty: with any, nothing is applied and the answer is of form A."""

@@ -7,7 +7,7 @@ could not be made at once goes on in the background.  Every change is an event t
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -62,31 +62,32 @@ class QueueOfMessages(Protocol):
     async def resume(self, by: str) -> None: ...
 
 
-class ActionsOnMessages(Protocol):
-    """What they have done to messages (`relayd.queue.actions.Actions`)."""
+class QueueActions(Protocol):
+    """What they ask to change (`relayd.queue.actions.Actions`); each answers how many messages it changed."""
 
     async def reschedule(self, filter: Filter, at: float, *, domain: str | None = None) -> int: ...
-    async def remove(self, filter: Filter, by: str, reason: str) -> int: ...
+    async def remove(self, filter: Filter, by: str, reason: str = "") -> int: ...
     async def cancel(self, id: int, recipient: str, by: str) -> int | None: ...
     async def hold(self, filter: Filter, by: str, reason: str) -> int: ...
     async def release(self, filter: Filter, by: str) -> int: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steering:
+    """The queue and what may be done to it.  bounce: by the daemon, which composes the reports."""
+
+    queue: QueueOfMessages
+    actions: QueueActions
+    bounce: Bounce
+
+
 class QueueOperations:
     """The handlers.  clock: Unix time in seconds.  timeout: seconds for the body of a request."""
 
-    def __init__(
-        self,
-        queue: QueueOfMessages,
-        actions: ActionsOnMessages,
-        bounce: Bounce,
-        background: Background,
-        clock: Callable[[], float],
-        timeout: float,
-    ) -> None:
-        self._queue = queue
-        self._actions = actions
-        self._bounce = bounce
+    def __init__(self, steering: Steering, background: Background, clock: Callable[[], float], timeout: float) -> None:
+        self._queue = steering.queue
+        self._actions = steering.actions
+        self._bounce = steering.bounce
         self._background = background
         self._clock = clock
         self._timeout = timeout
@@ -208,8 +209,9 @@ class QueueOperations:
         """43: the next attempt at `at`, or now; with `filter` of the domains that hold it."""
         message = await self._message(request)
         query = Query(request, strict=True)
-        filter = Filter(ids=[message.id])
-        work = partial(self._actions.reschedule, filter, self._at(query), domain=query.text("filter"))
+        domain = query.text("filter")
+        filter = Filter(ids=[message.id], domain=domain)
+        work = partial(self._actions.reschedule, filter, self._at(query), domain=domain)
         return await self._change(request, caller, "reschedule", filter, work) > 0
 
     async def cancel(self, request: web.Request, caller: Caller) -> bool:
