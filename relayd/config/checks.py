@@ -12,7 +12,7 @@ from relayd.control.options import FallbackAdminOptions
 from relayd.directory.options import AccountOptions
 from relayd.listener.options import ListenerOptions
 from relayd.mail.options import ServerOptions
-from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions
+from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions, RedirectOptions
 from relayd.routing.options import DomainOptions, OutboundOptions, RouteOptions, ScheduleOptions
 
 
@@ -25,6 +25,7 @@ def check(config: Config) -> list[Problem]:
         *_check_relaying(config),
         *_check_known_recipients(config),
         *_check_access(config),
+        *_check_redirect(config),
         *_check_routes(config),
         *_check_schedule(config),
     ]
@@ -47,6 +48,8 @@ def _check_accounts(config: Config) -> Iterator[Problem]:
         if not account.emails and account.type_ == "individual":
             text = "is not set: the account can send with an empty return path only"
             yield Problem(f"account.{name}.emails", text, fatal=False)
+        if not account.secret:
+            yield Problem(f"account.{name}.secret", "is empty: nobody can sign in with it", fatal=False)
 
 
 def _check_relaying(config: Config) -> Iterator[Problem]:
@@ -86,6 +89,12 @@ def _covers(pattern: str, domain: str) -> bool:
     """Whether a pattern of relay-domains includes a domain or every domain of another pattern."""
     pattern, domain = pattern.removeprefix("*"), domain.removeprefix("*")
     return domain == pattern or (pattern.startswith(".") and domain.endswith(pattern))
+
+
+def _check_redirect(config: Config) -> Iterator[Problem]:
+    targets = config.section(RedirectOptions).redirect_all
+    if targets:
+        yield Problem("queue.redirect-all", f"is set: all mail goes to {', '.join(targets)}", fatal=False)
 
 
 def _check_access(config: Config) -> Iterator[Problem]:
