@@ -99,6 +99,7 @@ async def test_what_is_not_due_costs_nothing(rig: Rig) -> None:
 _START = """
 import asyncio, sys, time
 from pathlib import Path
+from relayd.queue.filter import Filter
 from tests.queue.conftest import Rig
 
 def peak():
@@ -112,7 +113,7 @@ async def main():
     await rig.open()
     jobs = await rig.lease()
     elapsed = time.perf_counter() - start
-    await rig.o.queue.list(__import__("relayd.queue.filter").queue.filter.Filter(text="nobody"))
+    await rig.o.queue.list(Filter(text="nobody"))
     await rig.holds()
     await rig.o.close()
     print(elapsed, peak(), len(jobs))
@@ -130,7 +131,12 @@ async def test_start_up_with_a_long_queue_is_quick_and_small(tmp_path: Path) -> 
     )
     await rig.o.close()
     done = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", _START, str(rig.directory)], capture_output=True, text=True, check=True
+        subprocess.run,
+        [sys.executable, "-c", _START, str(rig.directory)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
     )
     elapsed, megabytes, jobs = done.stdout.split()
     assert float(elapsed) < 10
