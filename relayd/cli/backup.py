@@ -25,5 +25,6 @@ def backup(directory: Path) -> None:
         raise Failure(CANNOT_CREATE, f"{target} is there and not an empty directory")
     with working(f"Copying to {target}"):
         data = open_control(where()).ask("POST", "/backup", body={"directory": str(target)})
-    details = ", ".join(f"{name} {value}" for name, value in data.items()) if isinstance(data, dict) else ""
+    written = data if isinstance(data, dict) else {}
+    details = ", ".join(f"{name} {value}" for name, value in written.items() if name != "directory")
     click.echo(f"Copied to {target}" + (f": {details}" if details else ""))

@@ -37,7 +37,7 @@ def mailq(as_json: bool) -> None:
     if count == 0:
         click.echo("Mail queue is empty")
     else:
-        click.echo(f"-- {total // 1024} Kbytes in {count} Request{'s' * (count != 1)}.")
+        click.echo(f"-- {-(-total // 1024)} Kbytes in {count} Request{'s' * (count != 1)}.")
 
 
 def entry(message: Mapping[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
@@ -25,11 +26,8 @@ from relayd.cli.where import config_option, where
 def send(
     envelope: str | None,
     name: str | None,
-    recipients: tuple[str, ...],
-    subject: str | None,
-    body: str | None,
     server: str | None,
-    more: tuple[str, ...],
+    **given: Any,
 ) -> None:
     """Hand in a message.
 
@@ -37,8 +35,9 @@ def send(
     its To, Cc and Bcc. From, Date and Message-ID are added when missing, Bcc is removed. Exits 75 when the daemon
     does not answer.
     """
+    subject, body = given["subject"], given["body"]
     composed = subject is not None or body is not None
-    to = list(dict.fromkeys((*recipients, *more)))
+    to = list(dict.fromkeys((*given["recipients"], *given["more"])))
     if composed and not to:
         raise Failure(USAGE, "a composed message needs recipients: --to ADDRESS")
     text = sys.stdin.buffer.read() if not composed or body == "-" else b""

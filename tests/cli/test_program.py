@@ -89,12 +89,12 @@ def test_what_must_start_fast_imports_little(code: str, heavy: list[str]) -> Non
 
 
 def test_backup(control: FakeControl, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    control.answers["POST /api/backup"] = {"data": {"messages": 3}}
+    control.answers["POST /api/backup"] = {"data": {"directory": "x", "bodies": 3}}
     url = ["--url", f"unix:{control.path}"]
     target = tmp_path / "copy"
     assert main(["backup", str(target), *url]) == 0
     assert control.asked[0].body == {"directory": str(target)}
-    assert capsys.readouterr().out == f"Copied to {target}: messages 3\n"
+    assert capsys.readouterr().out == f"Copied to {target}: bodies 3\n"
     target.mkdir()
     (target / "file").touch()
     assert main(["backup", str(target), *url]) == 73

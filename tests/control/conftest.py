@@ -12,6 +12,7 @@ import pytest
 from relayd.control.api.maintenance import Refused
 from relayd.control.app import ControlApp, Parts
 from relayd.control.options import HttpOptions
+from relayd.directory.directory import TooBusy
 from relayd.events.event import Event, EventStream, Span
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.backup import backup
@@ -46,6 +47,8 @@ class Control:
 
 async def authenticate(login: str, secret: str) -> Account | None:
     known = ACCOUNTS.get(login)
+    if login == "busy":
+        raise TooBusy
     if login == "broken":
         raise RuntimeError("the directory is down: password=hunter2")
     return Account(login, known[1]) if known is not None and known[0] == secret else None

@@ -79,7 +79,7 @@ def test_inherited_sockets_are_the_listeners(tmp_path: Path) -> None:
             environment={"LISTEN_FDS": "1", "LISTEN_FDNAMES": "smtp"},
         )
         daemon.smtp_port = port
-        shell = ("sh", "-c", f'LISTEN_PID=$$ exec "$@" 3<&{listening.fileno()}', "sh")
+        shell = ("bash", "-c", f'LISTEN_PID=$$ exec "$@" 3<&{listening.fileno()}', "sh")
         daemon.start(prefix=shell, pass_fds=(listening.fileno(),))
         send(daemon)
         sink.wait_for(1)
