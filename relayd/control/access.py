@@ -19,7 +19,8 @@ from typing import Protocol
 
 from aiohttp import web
 
-from relayd.control.answers import FORBIDDEN, UNAUTHORIZED, Problem
+from relayd.control.answers import FORBIDDEN, TOO_MANY, UNAUTHORIZED, Problem
+from relayd.directory.directory import TooBusy
 
 ADMIN = "admin"
 
@@ -37,7 +38,7 @@ class Principal(Protocol):
 
 
 Authenticate = Callable[[str, str], Awaitable[Principal | None]]
-"""The principal of a login and secret, None when they are not good; raises nothing but for its own failures."""
+"""The principal of a login and secret, None when they are not good; TooBusy when too many wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +61,18 @@ class Gate:
         self._uid = os.geteuid() if uid is None else uid
 
     async def caller(self, request: web.Request) -> Caller:
-        """Who asks; raises Problem 401 without good credentials, 403 with those of no administrator."""
+        """Who asks; raises Problem 401 without good credentials, 403 with those of no administrator,
+        429 when too many sign-ins wait."""
         peer = peer_uid(request)
         if peer is not None and peer in (0, self._uid):
             return Caller("root" if peer == 0 else "local", None)
         given = basic(request.headers.get("Authorization", ""))
         if given is None:
             raise Problem(*UNAUTHORIZED)
-        principal = await self._authenticate(*given)
+        try:
+            principal = await self._authenticate(*given)
+        except TooBusy:
+            raise Problem(*TOO_MANY) from None
         if principal is None:
             raise Problem(*UNAUTHORIZED)
         if ADMIN not in principal.roles:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from relayd.control.access import ADMIN
-from relayd.control.answers import TOO_MANY, Problem
 from relayd.control.options import FallbackAdminOptions
 from relayd.directory.account import Account
-from relayd.directory.directory import Directory, TooBusy
+from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions
 
 
@@ -33,13 +32,10 @@ class SigningIn:
         self._fallback.reconfigure({self._fallback_user: options} if named else {})
 
     async def __call__(self, login: str, secret: str) -> Account | None:
-        """The account, or None; Problem 429 when too many sign-ins wait."""
-        try:
-            if self._fallback_user and login == self._fallback_user:
-                return await self._fallback.authenticate(login, secret)
-            return await self._directory.authenticate(login, secret)
-        except TooBusy:
-            raise Problem(*TOO_MANY) from None
+        """The account, or None; TooBusy when too many sign-ins wait."""
+        if self._fallback_user and login == self._fallback_user:
+            return await self._fallback.authenticate(login, secret)
+        return await self._directory.authenticate(login, secret)
 
     def close(self) -> None:
         """Let the threads go; the directory is closed by its owner."""

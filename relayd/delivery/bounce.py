@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from relayd.blobs.spool import BlobError
 from relayd.delivery.due import notice_due
 from relayd.delivery.parts import BodySide, RouterSide
 from relayd.events import delivery as events
@@ -27,6 +28,7 @@ from relayd.events.event import Span
 from relayd.mail.dsn import Action, DsnRequest, ReportedRecipient, compose_dsn
 from relayd.mail.envelope import Notify
 from relayd.mail.snowflake import Snowflakes
+from relayd.queue.failure import BodyMissing, QueueUnavailable
 from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, Origin, Outcome, Recipient, Result
 from relayd.routing.next_hop import NextHop
 from relayd.routing.next_hop import Protocol as Spoken
@@ -104,19 +106,23 @@ class Bounces:
         reported = reported_recipients(job.message, outcomes, now, final=final)
         if not reported:
             return []
-        header, content = await self._original(job, reported)
+        header, content = await self._original(job.message, job.body, reported)
         report = self._write(job.message, reported, now, header, content)
         return [] if report is None else [report]
 
-    def compose(
-        self, message: Message, outcomes: Sequence[Outcome], header: bytes = b"", *, now: float
-    ) -> NewMessage | None:
+    async def compose(self, message: Message, outcomes: Sequence[Outcome], *, now: float) -> NewMessage | None:
         """The report of outcomes that an operator decided, for `queue.actions`; None when nobody is to be told.
 
-        message: with at least the recipients of the outcomes.  header: of the message, b"" when it is not at hand.
+        message: with at least the recipients of the outcomes.  A header that cannot be read is left out.
         """
         reported = reported_recipients(message, outcomes, now, final=False)
-        return self._write(message, reported, now, header, None) if reported else None
+        if not reported:
+            return None
+        try:
+            header, content = await self._original(message, None, reported)
+        except (BodyMissing, BlobError, QueueUnavailable):
+            header, content = b"", None
+        return self._write(message, reported, now, header, content)
 
     def _write(
         self, message: Message, reported: Sequence[ReportedRecipient], now: float, header: bytes, content: bytes | None
@@ -190,9 +196,10 @@ class Bounces:
                 return known
         return (message.return_path,)
 
-    async def _original(self, job: Job, reported: Sequence[ReportedRecipient]) -> tuple[bytes, bytes | None]:
-        """The header of the message, and all of it where it is to be returned."""
-        message = job.message
+    async def _original(
+        self, message: Message, body: Body | None, reported: Sequence[ReportedRecipient]
+    ) -> tuple[bytes, bytes | None]:
+        """The header of the message, and all of it where it is to be returned.  body: when it is in memory."""
         whole = (
             message.ret == "FULL"
             and message.trusted
@@ -200,7 +207,6 @@ class Bounces:
             and any(each.action is Action.FAILED for each in reported)
         )
         wanted = message.size if whole else HEADER_LIMIT
-        body = job.body
         if body is not None and isinstance(body.content, bytes):
             octets = body.head + body.content[body.offset : body.offset + wanted]
         else:

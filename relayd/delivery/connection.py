@@ -200,16 +200,16 @@ class _Setup:
     def take_transport(self) -> asyncio.Transport:
         """The transport; from now on it is not aiosmtplib's."""
         transport = self._client.transport
-        if not isinstance(transport, asyncio.Transport) and not hasattr(transport, "set_protocol"):
+        if transport is None:
             raise ConnectionFailed("closed by the peer", trouble=Trouble.LOST)
-        return transport  # type: ignore[return-value]  # uvloop's is no subclass
+        return transport  # type: ignore[return-value]  # a stream transport, uvloop's too
 
     def close(self, sock: socket.socket) -> None:
         """Give up."""
         transport = self._client.transport
         self._client.close()
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.abort()
+        if transport is not None:
+            transport.abort()  # type: ignore[attr-defined]  # uvloop's is no WriteTransport
         if not self._connected:
             sock.close()
 

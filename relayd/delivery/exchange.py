@@ -41,7 +41,8 @@ class Answers:
 
     mail, rcpts: in order sent.  data: a refusal of DATA, or one in the middle of the message.  final: to the end of
     the message: one, or with LMTP one per accepted recipient.  lost: why the connection broke, "" when it did not.
-    garbage: it broke because the peer does not speak SMTP.  dot_sent: the end of the message was written.
+    garbage: it broke because the peer does not speak SMTP.  dot_sent: the end of the message was written, to a peer
+    that may have understood it.
     silent: nothing at all came back.
     """
 
@@ -68,6 +69,12 @@ class Nothing:
 
 
 NOTHING = Nothing()
+
+
+def in_one_write(content: Content) -> bytes | None:
+    """All octets, when they are in memory and few enough for one write."""
+    data = content.data
+    return data if data is not None and len(data) <= ONE_WRITE else None
 
 
 def stuffed(data: bytes) -> bytes:

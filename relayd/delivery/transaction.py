@@ -18,7 +18,8 @@ import asyncio
 from collections.abc import Callable
 from enum import Enum
 
-from relayd.delivery.exchange import NOTHING, ONE_WRITE, Answers, Content, Transaction, stuffed
+from relayd.delivery.deadline import Deadline
+from relayd.delivery.exchange import NOTHING, Answers, Content, Transaction, in_one_write, stuffed
 from relayd.delivery.options import TimeoutOptions
 from relayd.mail.reply import Reply
 from relayd.smtp.framing import DotStuffer
@@ -68,9 +69,7 @@ class TransactionProtocol(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._paused = False
-        self._deadline = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._deadline = Deadline(self._loop, self._on_deadline)
         self._reset_needed = False
         self._probing = False
         self._gone = self._loop.create_future()
@@ -84,49 +83,21 @@ class TransactionProtocol(asyncio.Protocol):
         """Run one transaction and return what was answered.  Never raises for what the peer does."""
         self._transaction = transaction
         self._probing = False
-        content = transaction.content
-        small = content.data is not None and len(content.data) <= ONE_WRITE
-        lines = self._begin()
-        if self._pipelining:
-            lines += [transaction.mail, *transaction.rcpts]
-            if self._chunking and small:
-                assert content.data is not None
-                lines += [b"BDAT %d LAST\r\n" % len(content.data), content.data]
-                self._answers.dot_sent = True
-            elif not self._chunking:
-                lines.append(b"DATA\r\n")
-        elif self._step is _Step.MAIL:
-            lines.append(transaction.mail)
-        self._write(b"".join(lines), self._timeouts.mail)
-        try:
-            await self._wait()
-            if self._step is _Step.BODY and not self._answers.lost:
-                await self._stream(content)
-        except BaseException:  # cancelled, or the body could not be read: the peer must not take half of it
-            self.abort()
-            raise
-        return self._finish()
+        small = in_one_write(transaction.content) if self._chunking else None
+        last: list[bytes] = [] if self._chunking else [b"DATA\r\n"]
+        if small is not None:
+            last = [b"BDAT %d LAST\r\n" % len(small), small]
+        return await self._run([transaction.mail, *transaction.rcpts, *last], small is not None)
 
     async def probe(self, mail: bytes, rcpt: bytes) -> Answers:
         """MAIL, RCPT and RSET: would this recipient be taken?"""
         self._transaction = Transaction(mail=mail, rcpts=[rcpt], content=NOTHING)
         self._probing = True
-        lines = self._begin()
-        if self._pipelining:
-            lines += [mail, rcpt, b"RSET\r\n"]
-        elif self._step is _Step.MAIL:
-            lines.append(mail)
-        self._write(b"".join(lines), self._timeouts.mail)
-        try:
-            await self._wait()
-        except BaseException:
-            self.abort()
-            raise
-        return self._finish()
+        return await self._run([mail, rcpt, b"RSET\r\n"], False)
 
     def park(self, seconds: float) -> None:
         """Nothing to do for now: close politely when that lasts `seconds`."""
-        self._move_deadline(seconds)
+        self._deadline.move(seconds)
 
     def quit(self) -> None:
         """Say QUIT and close; does not wait."""
@@ -146,6 +117,25 @@ class TransactionProtocol(asyncio.Protocol):
         await asyncio.shield(self._gone)
 
     # Running a transaction
+
+    async def _run(self, lines: list[bytes], whole: bool) -> Answers:
+        """Send all `lines` at once, or without PIPELINING the first; `whole`: the end of the message is among them."""
+        before = self._begin()
+        if not self._answers.lost:
+            if self._pipelining:
+                self._answers.dot_sent = whole
+                before += lines
+            elif self._step is _Step.MAIL:
+                before.append(lines[0])
+            self._write(b"".join(before), self._timeouts.mail)
+        try:
+            await self._wait()
+            if self._step is _Step.BODY and not self._answers.lost and self._transaction is not None:
+                await self._stream(self._transaction.content)
+        except BaseException:  # cancelled, or the body could not be read: the peer must not take half of it
+            self.abort()
+            raise
+        return self._finish()
 
     def _begin(self) -> list[bytes]:
         self._answers = Answers()
@@ -185,7 +175,7 @@ class TransactionProtocol(asyncio.Protocol):
     def _write(self, data: bytes, seconds: float) -> None:
         if data and not self._transport.is_closing():
             self._transport.write(data)
-            self._move_deadline(seconds)
+            self._deadline.move(seconds)
 
     async def _stream(self, content: Content) -> None:
         """Write a message that is too large for one write; ends early when the peer answers or goes away."""
@@ -209,7 +199,7 @@ class TransactionProtocol(asyncio.Protocol):
         if stuffer is not None:
             self._write(stuffer.finish(), self._timeouts.dot)
         else:
-            self._move_deadline(self._timeouts.dot)
+            self._deadline.move(self._timeouts.dot)
         await self._wait()
 
     async def _until_writable(self) -> None:
@@ -246,16 +236,10 @@ class TransactionProtocol(asyncio.Protocol):
             if self._answers.lost:
                 return
 
-    def eof_received(self) -> bool:
-        """The peer closes; False closes our side too."""
-        return False
-
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._lose(f"{exc}" if exc is not None and str(exc) else "closed by the peer")
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadline.clear()
         if not self._gone.done():
             self._gone.set_result(None)
         if self.on_gone is not None:
@@ -319,7 +303,7 @@ class TransactionProtocol(asyncio.Protocol):
 
     def _after_mail(self, reply: Reply) -> None:
         if self._pipelining:
-            self._move_deadline(self._timeouts.rcpt)
+            self._deadline.move(self._timeouts.rcpt)
         elif reply.is_positive and self._transaction is not None:
             self._write(self._transaction.rcpts[0], self._timeouts.rcpt)
         else:
@@ -330,7 +314,7 @@ class TransactionProtocol(asyncio.Protocol):
         assert transaction is not None
         if answered < len(transaction.rcpts):
             if self._pipelining:
-                self._move_deadline(self._timeouts.rcpt)
+                self._deadline.move(self._timeouts.rcpt)
             else:
                 self._write(transaction.rcpts[answered], self._timeouts.rcpt)
             return
@@ -342,10 +326,10 @@ class TransactionProtocol(asyncio.Protocol):
         elif self._answers.dot_sent:
             self._step = _Step.FINAL
             self._reset_needed = self._accepted == 0 and mail is not None and mail.is_positive
-            self._move_deadline(self._timeouts.dot)
+            self._deadline.move(self._timeouts.dot)
         elif self._pipelining and not self._chunking:
             self._step = _Step.DATA
-            self._move_deadline(self._timeouts.data)
+            self._deadline.move(self._timeouts.data)
         elif self._accepted == 0:
             self._reset_needed = mail is not None and mail.is_positive
             self._wake()
@@ -356,13 +340,12 @@ class TransactionProtocol(asyncio.Protocol):
             self._write(b"DATA\r\n", self._timeouts.data)
 
     def _begin_chunk(self, content: Content) -> None:
-        if content.data is None or len(content.data) > ONE_WRITE:
+        small = in_one_write(content)
+        if small is None:
             self._step = _Step.BODY
             self._wake()
-            return
-        self._step = _Step.FINAL
-        self._answers.dot_sent = True
-        self._write(b"BDAT %d LAST\r\n" % len(content.data) + content.data, self._timeouts.dot)
+        else:
+            self._send_whole(b"BDAT %d LAST\r\n" % len(small) + small)
 
     def _after_data(self, reply: Reply) -> None:
         transaction = self._transaction
@@ -370,10 +353,8 @@ class TransactionProtocol(asyncio.Protocol):
         if reply.code != 354:
             if self._accepted:
                 self._answers.data = reply
-                self._reset_needed = True
-            else:
-                mail = self._answers.mail
-                self._reset_needed = mail is not None and mail.is_positive
+            mail = self._answers.mail
+            self._reset_needed = mail is not None and mail.is_positive
             if reply.code < 400:
                 self._answers.garbage = True
                 self._lose(f"said {reply} to DATA")
@@ -381,13 +362,16 @@ class TransactionProtocol(asyncio.Protocol):
         elif self._accepted == 0:  # pipelined: the peer wants a message for nobody (RFC 2920 §3.1)
             self._step = _Step.FINAL
             self._write(b".\r\n", self._timeouts.dot)
-        elif transaction.content.data is not None and len(transaction.content.data) <= ONE_WRITE:
-            self._step = _Step.FINAL
-            self._answers.dot_sent = True
-            self._write(stuffed(transaction.content.data), self._timeouts.dot)
+        elif (small := in_one_write(transaction.content)) is not None:
+            self._send_whole(stuffed(small))
         else:
             self._step = _Step.BODY
             self._wake()
+
+    def _send_whole(self, message: bytes) -> None:
+        self._step = _Step.FINAL
+        self._answers.dot_sent = True
+        self._write(message, self._timeouts.dot)
 
     def _interrupt(self) -> None:
         """The peer answered in the middle of the message: there is no way back to commands."""
@@ -405,25 +389,10 @@ class TransactionProtocol(asyncio.Protocol):
         self.resume_writing()
         self._wake()
 
-    # The timer
-
-    def _move_deadline(self, seconds: float) -> None:
-        self._deadline = deadline = self._loop.time() + seconds
-        if self._timer is not None:
-            if deadline >= self._timer_at:
-                return
-            self._timer.cancel()
-        self._timer_at = deadline
-        self._timer = self._loop.call_at(deadline, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        left = self._deadline - self._loop.time()
-        if left > 0.001:
-            self._move_deadline(left)
-        elif self._step is _Step.IDLE:
+    def _on_deadline(self) -> None:
+        if self._step is _Step.IDLE:
             self.quit()
-        else:
-            if self._step is not _Step.QUIT:
-                self._lose(f"no answer to {self._step.name} in time")
-            self._transport.abort()
+            return
+        if self._step is not _Step.QUIT:
+            self._lose(f"no answer to {self._step.name} in time")
+        self._transport.abort()

@@ -146,6 +146,7 @@ class Listeners:
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # closed transports let go of their sockets in the loop's next turn
         if self._sweep_handle is not None:
             self._sweep_handle.cancel()
 

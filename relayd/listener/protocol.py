@@ -74,7 +74,7 @@ class SessionProtocol(SMTP):
         self._reading_paused = False
         self._write_paused = False
         self._lingering = False
-        self._eof = False
+        self.at_eof = False
         self._over: SessionOver | None = None
         self._unsent: list[bytes] = []
         self._unsent_size = 0
@@ -104,7 +104,7 @@ class SessionProtocol(SMTP):
 
     def eof_received(self) -> bool:
         """The peer sends no more; what it sent is still answered (over TLS the transport cannot stay half open)."""
-        self._eof = True
+        self.at_eof = True
         self._wake()
         return self.transport is not None and self.transport.can_write_eof()
 
@@ -197,7 +197,7 @@ class SessionProtocol(SMTP):
         self.flush()
         while self._write_paused:
             await self._wait()
-        if self._eof:
+        if self.at_eof:
             raise self._over or SessionOver("closed by the client")
         if self._reading_paused and self.transport is not None:
             self._reading_paused = False
@@ -273,20 +273,20 @@ class SessionProtocol(SMTP):
         transport = self.transport
         if transport is None:
             return
-        if linger and not self._eof and transport.can_write_eof():
-            self._lingering = True
-            self._over = None
-            self._ends_at = self._monotonic() + linger
-            transport.write_eof()
-            try:
-                while not self._eof:
+        try:
+            if linger and not self.at_eof and transport.can_write_eof():
+                self._lingering = True
+                self._over = None
+                self._ends_at = self._monotonic() + linger
+                transport.write_eof()
+                while not self.at_eof:
                     await self._wait()
-            except SessionOver:
-                pass
-        if self.transport is not None:
-            self.transport.close()
-            if self.transport.get_write_buffer_size():
-                self.loop.call_later(10, self.transport.abort)  # a peer that never reads must not keep the socket
+        except SessionOver:
+            pass  # the time is up, or the connection lost
+        finally:
+            transport.close()
+            if transport.get_write_buffer_size():
+                self.loop.call_later(10, transport.abort)  # a peer that never reads must not keep the socket
 
     def __getattr__(self, name: str) -> Any:
         """Attributes that aiosmtpd's constructor would have set and that a handler may read."""

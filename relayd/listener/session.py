@@ -29,6 +29,9 @@ from relayd.smtp.proxy import ProxyHeader
 LINGER = 3.0
 """Seconds to wait for the peer to close after we said goodbye to it."""
 
+READ_SIZE = 1 << 16
+"""asyncio would allocate 256 KiB for each read, which malloc gets from and gives back to the kernel every time."""
+
 TOO_LONG = Reply(500, "5.5.2", "Command line too long")
 NOT_CRLF = Reply(500, "5.5.2", "Command lines must end in <CR><LF>")
 EARLY = Reply(554, "5.5.0", "Client spoke before the greeting")
@@ -81,8 +84,8 @@ class RelaySMTP(SessionProtocol):
         self._counted = setting.counts.enter(setting.options.max_connections)
         if setting.options.tls_implicit and isinstance(transport, asyncio.Transport):
             transport.pause_reading()  # what comes belongs to the handshake
-        if hasattr(transport, "max_size"):  # asyncio would allocate 256 KiB for each read; uvloop's has no such size
-            transport.max_size = 1 << 16
+        if hasattr(transport, "max_size"):
+            transport.max_size = READ_SIZE
         super().connection_made(transport)
         setting.sessions.add(self)
 
@@ -98,7 +101,7 @@ class RelaySMTP(SessionProtocol):
         except SessionOver as over:
             if over.reply is not None:
                 self.write(over.reply.encode())
-                linger = LINGER
+                linger = 0.0 if self.draining else LINGER
             elif over.reason:
                 smtp.ERROR(span, reason=over.reason)
         except Exception as error:
@@ -212,7 +215,7 @@ class RelaySMTP(SessionProtocol):
             return False
         poll = select.poll()
         poll.register(handle.fileno(), select.POLLIN)
-        return bool(poll.poll(0)) and not self._eof
+        return bool(poll.poll(0)) and not self.at_eof
 
     # Commands.
 

@@ -8,7 +8,7 @@ the number of messages it changed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -22,7 +22,7 @@ from relayd.queue.filter import Filter, where
 from relayd.queue.message import Job, Message, NewMessage, Outcome, Result
 from relayd.queue.store import Queue
 
-Compose = Callable[[Message, Sequence[Outcome]], NewMessage | None]
+Compose = Callable[[Message, Sequence[Outcome]], Awaitable[NewMessage | None]]
 """Writes the report of a bounce, or None when nobody is to be told; the outcomes are of pending recipients."""
 
 CANCELED = "Code: 0, Enhanced code: 0.0.0, Message: Delivery canceled."
@@ -125,7 +125,7 @@ class Actions:
                 Outcome(number=to.number, address=to.address, result=Result.BOUNCED, reply=reply, status=_text(reply))
                 for to in concerned.recipients
             ]
-            report = compose(concerned, outcomes)
+            report = await compose(concerned, outcomes)
             job = Job(message=concerned, destination="", until=0.0)
             if await self._queue.end(job, outcomes, [] if report is None else [report]):
                 return True

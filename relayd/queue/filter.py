@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-_NEXT = "(SELECT min(next_attempt) FROM recipients r WHERE r.message_id = messages.id AND r.state IN (0, 2))"
+_ADDRESS = "r.address LIKE ? ESCAPE '!'"
 
 
 class Kind(Enum):
@@ -53,25 +53,25 @@ class Filter:
             parameters.extend(values)
 
         if self.text:
-            needle = self.text.lower()
-            add(f"(instr(lower(return_path), ?) OR {_recipient('instr(lower(r.address), ?)')})", needle, needle)
+            needle = _anywhere(self.text)
+            add(f"(return_path LIKE ? ESCAPE '!' OR {self._has(_ADDRESS)})", needle, needle)
         else:
             if self.sender:
-                add("instr(lower(return_path), ?)", self.sender.lower())
+                add("return_path LIKE ? ESCAPE '!'", _anywhere(self.sender))
             if self.recipient:
-                add(_recipient("instr(lower(r.address), ?)"), self.recipient.lower())
+                add(self._has(_ADDRESS), _anywhere(self.recipient))
         if self.domain:
-            add(_recipient("instr(lower(substr(r.address, instr(r.address, '@') + 1)), ?)"), self.domain.lower())
+            add(self._has("substr(r.address, instr(r.address, '@') + 1) LIKE ? ESCAPE '!'"), _anywhere(self.domain))
         if self.destination is not None:
-            add(_recipient("r.destination = ?"), self.destination)
+            add(self._has("r.destination = ?"), self.destination)
         self._add_ranges(add)
         return found, parameters
 
     def _add_ranges(self, add: Any) -> None:
         if self.before is not None:
-            add(f"{_NEXT} < ?", self.before)
+            add(self._has("r.state IN (0, 2) AND r.next_attempt < ?"), self.before)
         if self.after is not None:
-            add(f"{_NEXT} > ?", self.after)
+            add("NOT " + self._has("r.state IN (0, 2) AND r.next_attempt <= ?"), self.after)
         if self.first_id is not None:
             add("id >= ?", self.first_id)
         if self.last_id is not None:
@@ -84,13 +84,22 @@ class Filter:
         elif self.kind is Kind.CORRUPT:
             add("corrupt = 1")
         elif self.kind is Kind.DEFERRED:
-            add(_recipient("r.state = 2"))
+            add(self._has("r.state = 2"))
         elif self.kind is Kind.READY:
             add("held_since IS NULL AND corrupt = 0")
 
+    def _has(self, condition: str) -> str:
+        """A recipient of the message meets `condition`."""
+        if self.ids is not None:  # few messages: look at each one's recipients
+            return f"EXISTS (SELECT 1 FROM recipients r WHERE r.message_id = messages.id AND {condition})"
+        return f"(id IN (SELECT r.message_id FROM recipients r WHERE {condition}))"  # one pass over all
 
-def _recipient(condition: str) -> str:
-    return f"EXISTS (SELECT 1 FROM recipients r WHERE r.message_id = messages.id AND {condition})"
+
+def _anywhere(text: str) -> str:
+    """The LIKE pattern (which knows no case in ASCII) of what holds `text`."""
+    for special in "!%_":
+        text = text.replace(special, "!" + special)
+    return f"%{text}%"
 
 
 def where(filter: Filter) -> tuple[str, list[Any]]:

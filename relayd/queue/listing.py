@@ -19,23 +19,18 @@ def page(
 ) -> tuple[list[int], int]:
     """Ids in ascending order and how many there are in all; see Queue.list."""
     clause, parameters = where(filter)
-    ids: list[int] = []
-    if limit is None or limit > 0:
-        ids = [
-            id
-            for (id,) in connection.execute(
-                f"SELECT id FROM messages{clause} ORDER BY id LIMIT ? OFFSET ?",
-                (*parameters, -1 if limit is None else limit, offset),
-            )
-        ]
-    if limit is None and offset == 0:
-        return ids, min(len(ids), max_total) if max_total else len(ids)
-    if max_total:
-        counted = f"SELECT count(*) FROM (SELECT 1 FROM messages{clause} LIMIT ?)"
-        parameters = [*parameters, max_total]
-    else:
-        counted = f"SELECT count(*) FROM messages{clause}"
-    return ids, int(connection.execute(counted, parameters).fetchone()[0])
+    if not clause:
+        (total,) = connection.execute("SELECT count(*) FROM messages").fetchone()
+        rows_of = connection.execute(
+            "SELECT id FROM messages ORDER BY id LIMIT ? OFFSET ?", (-1 if limit is None else limit, offset)
+        )
+        return [id for (id,) in rows_of], min(total, max_total) if max_total else total
+    # Conditions on recipients cost one pass over them: ask once for both the page and the number.
+    end = -1 if limit is None else offset + limit
+    most = max(end, max_total) if max_total and end >= 0 else -1
+    found = connection.execute(f"SELECT id FROM messages{clause} ORDER BY id LIMIT ?", (*parameters, most)).fetchall()
+    ids = [id for (id,) in (found[offset:] if end < 0 else found[offset:end])]
+    return ids, min(len(found), max_total) if max_total else len(found)
 
 
 def many(connection: Connection, ids: Sequence[int]) -> list[Message]:
@@ -55,18 +50,6 @@ def many(connection: Connection, ids: Sequence[int]) -> list[Message]:
         ):
             found[row[0]] = rows.message_from(row, tuple(recipients.get(row[0], ())))
     return [found[id] for id in ids if id in found]
-
-
-def next_after(connection: Connection, filter: Filter, id: int, limit: int) -> list[int]:
-    """The first `limit` ids over `id` that match, ascending: how an action walks over many messages."""
-    conditions, parameters = filter.conditions()
-    clause = " AND ".join(["id > ?", *conditions])
-    return [
-        found
-        for (found,) in connection.execute(
-            f"SELECT id FROM messages WHERE {clause} ORDER BY id LIMIT ?", (id, *parameters, limit)
-        )
-    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

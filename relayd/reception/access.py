@@ -15,6 +15,7 @@ from typing import Protocol
 from relayd.mail.reply import Reply
 from relayd.options import Network, OptionError
 from relayd.reception.client import Client
+from relayd.reception.local_names import addresses
 from relayd.reception.options import AccessOptions
 from relayd.reception.pattern import Addresses, Names
 
@@ -100,16 +101,16 @@ class Rule:
 
 
 class AccessTable:
-    """The rules of each stage, in their order."""
+    """The rules of each stage, in their order.  origin: qualifies bare names that redirect sends to."""
 
-    def __init__(self, records: Mapping[str, AccessOptions]) -> None:
+    def __init__(self, records: Mapping[str, AccessOptions], origin: str) -> None:
         stages: dict[Stage, list[Rule]] = {stage: [] for stage in Stage}
         for id, options in sorted(records.items(), key=lambda item: (item[1].order, item[0])):
             conditions = Conditions(options)
             stage = conditions.stage
             if options.action in ("hold", "redirect"):
                 stage = max(stage, Stage.MAIL)
-            stages[stage].append(_rule(id, options, conditions))
+            stages[stage].append(_rule(id, options, conditions, origin))
         self.connect = tuple(stages[Stage.CONNECT])
         self.ehlo = tuple(stages[Stage.EHLO])
         self.mail = tuple(stages[Stage.MAIL])
@@ -124,7 +125,7 @@ def first_match(rules: tuple[Rule, ...], client: Client, sender: str = "", recip
     return None
 
 
-def _rule(id: str, options: AccessOptions, conditions: Conditions) -> Rule:
+def _rule(id: str, options: AccessOptions, conditions: Conditions, origin: str) -> Rule:
     severity = 4 if options.action == "defer" else 5
     code = options.code or (450 if severity == 4 else 550)
     if options.action in ("reject", "defer") and code // 100 != severity:
@@ -137,6 +138,6 @@ def _rule(id: str, options: AccessOptions, conditions: Conditions) -> Rule:
         action=options.action,
         conditions=conditions,
         reply=Reply(code, f"{severity}.7.1", text),
-        to=options.to,
+        to=addresses(options.to, origin, f"access.{id}.to"),
         reason=options.text or f"access rule {id}",
     )

@@ -105,7 +105,12 @@ class BodyBuffer:
             return await self.complete()
         spool = self._blobs.create(self._id)
         target = _Target(spool)
-        if not await self._in_thread(_shorten_file, content, target):
+        try:
+            is_shorter = await self._in_thread(_shorten_file, content, target)
+        except BaseException:
+            self._drop(spool)
+            raise
+        if not is_shorter:
             spool.discard()
             return content
         self.forget()
@@ -130,8 +135,10 @@ class BodyBuffer:
         self._chunks.clear()
         self._pending = 0
         spool, self._spool = self._spool, None
-        if spool is None:
-            return
+        if spool is not None:
+            self._drop(spool)
+
+    def _drop(self, spool: SpoolFile) -> None:
         if self._writing is not None and not self._writing.done():
             self._writing.add_done_callback(lambda _: spool.discard())
         else:

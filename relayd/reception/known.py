@@ -140,7 +140,7 @@ class _Answers:
     """A bounded cache of answers of one kind: the least recently used goes first."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        self.size = size
         self._entries: OrderedDict[str, tuple[float, Reply]] = OrderedDict()
 
     def get(self, address: str) -> tuple[float, Reply] | None:
@@ -153,7 +153,7 @@ class _Answers:
     def put(self, address: str, now: float, reply: Reply) -> None:
         self._entries[address] = (now, reply)
         self._entries.move_to_end(address)
-        if len(self._entries) > self._size:
+        while len(self._entries) > self.size:
             self._entries.popitem(last=False)
 
     def drop(self, address: str) -> None:
@@ -177,6 +177,11 @@ class Probes:
         self._good = _Answers(options.cache)
         self._bad = _Answers(options.cache)
         self._running: dict[str, asyncio.Task[Reply | None]] = {}
+
+    def reconfigure(self, options: ProbeOptions) -> None:
+        """Go on by other options; what is remembered stays."""
+        self.options = options
+        self._good.size = self._bad.size = options.cache
 
     async def ask(self, address: str) -> tuple[Verdict, Reply | None]:
         """The verdict, and the next hop's reply where there is one.

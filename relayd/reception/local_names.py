@@ -30,7 +30,7 @@ class LocalNames:
             name, targets = _parse_alias(line, self.origin)
             self._aliases[name] = targets
         if postmaster:
-            self._aliases["postmaster"] = (_address(qualify(postmaster, self.origin), "server.postmaster"),)
+            self._aliases["postmaster"] = addresses((postmaster,), self.origin, "server.postmaster")
         elif "postmaster" not in self._aliases and "root" in self._aliases:
             self._aliases["postmaster"] = self._aliases["root"]
         self._targets = {name: self._flatten(name) for name in self._aliases}
@@ -77,7 +77,12 @@ def _parse_alias(line: str, origin: str) -> tuple[str, tuple[str, ...]]:
     targets = [each.strip() for each in rest.split(",") if each.strip()]
     if not colon or not name or "@" in name or not targets:
         raise OptionError(f'server.aliases: expected "name: address, address", not "{line}"')
-    return name, tuple(_address(qualify(each, origin), f"server.aliases: {name}") for each in targets)
+    return name, addresses(targets, origin, f"server.aliases: {name}")
+
+
+def addresses(values: Iterable[str], origin: str, key: str) -> tuple[str, ...]:
+    """Addresses of the configuration, bare names qualified with `origin`; OptionError naming `key`."""
+    return tuple(_address(qualify(value.strip(), origin), key) for value in values)
 
 
 def _address(text: str, key: str) -> str:

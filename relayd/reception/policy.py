@@ -10,12 +10,12 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from relayd.mail.address import AddressError, a_label, parse_address, qualify
-from relayd.options import Network, OptionError
+from relayd.mail.address import AddressError, a_label
+from relayd.options import Network
 from relayd.reception.access import AccessTable
 from relayd.reception.client import Address, Client
 from relayd.reception.known import KnownTable
-from relayd.reception.local_names import LocalNames
+from relayd.reception.local_names import LocalNames, addresses
 from relayd.reception.options import ReceptionOptions
 from relayd.reception.pattern import Names
 from relayd.reception.rewriting import RewriteTable
@@ -53,11 +53,9 @@ class Policy:
         )
         self.origin = self.local_names.origin
         self.known = KnownTable(options.known)
-        self.access = AccessTable(options.access)
+        self.access = AccessTable(options.access, self.origin)
         self.rewrite = RewriteTable(options.rewrite)
         self.redirect_all = addresses(options.redirect.redirect_all, self.origin, "queue.redirect-all")
-        for id, rule in options.access.items():
-            addresses(rule.to, self.origin, f"access.{id}.to")
         self._relay = Names(options.rcpt.relay_domains)
         self._places: dict[str, Place] = {}
         self._own_uids = frozenset({0, os.geteuid()})
@@ -112,17 +110,6 @@ def unmapped(address: Address | None) -> Address | None:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
-
-
-def addresses(values: Iterable[str], origin: str, key: str) -> tuple[str, ...]:
-    """Addresses of the configuration, bare names qualified; OptionError naming `key`."""
-    checked = []
-    for value in values:
-        try:
-            checked.append(parse_address(qualify(value.strip(), origin), smtputf8=True))
-        except AddressError as error:
-            raise OptionError(f'{key}: "{value}" is no address: {error.text}') from error
-    return tuple(checked)
 
 
 def warnings(options: ReceptionOptions) -> list[str]:

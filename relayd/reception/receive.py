@@ -65,7 +65,7 @@ class Reception:
     def reconfigure(self, policy: Policy) -> None:
         """From the next command on decide by `policy`; transactions under way end as they began."""
         self.policy = policy
-        self.probes.options = policy.options.probe
+        self.probes.reconfigure(policy.options.probe)
 
     async def close(self) -> None:
         """End what runs beside the sessions."""
@@ -278,7 +278,7 @@ def _session_rule(rule: Rule | None, client: Client) -> Reply | None:
 def _is_host(name: str) -> bool:
     """A domain name or address literal; "_" is let pass, so many machines have it in their names."""
     try:
-        check_domain(name.replace("_", "-") if name[:1] not in ("_", "[") else name.replace("_", "x"), False)
+        check_domain(name if name[:1] == "[" else name.replace("_", "x"), False)
     except AddressError:
         return False
     return True

@@ -33,7 +33,7 @@ Defer = Callable[[Callable[[], None]], object]
 """Runs a call in the event loop's thread: `loop.call_soon_threadsafe`."""
 
 _GATHER = 0.05
-_CHUNK = 32
+_CHUNK = 64
 _BATCH = 1024
 _JOIN = 5.0
 

@@ -109,13 +109,37 @@ def _pairs(data: dict[str, Any]) -> list[str]:
 _heads: dict[EventKind, str] = {}
 
 
+_last_span: tuple[dict[str, Any], str] = ({}, "")
+"""Keys and their text of the span rendered last: the events of a session come together."""
+
+
+def _span_text(keys: dict[str, Any]) -> str:
+    global _last_span
+    known, text = _last_span
+    if known != keys:
+        text = ", ".join(_pairs(keys))
+        _last_span = (keys, text)
+    return text
+
+
 def render_text(event: Event) -> str:
     """The text line of `event`, without a line end."""
     kind = event.kind
     head = _heads.get(kind)
     if head is None:
         head = _heads[kind] = f" {kind.level.name} {kind.text} ({kind.id}) "
-    return rfc3339(event.at) + head + ", ".join(_pairs(logged_data(event)))
+    names, keys = kind.fields, event.span.keys.copy() if event.span is not None else {}
+    own = {}
+    for name, value in event.fields.items():
+        shown = names.get(name, name)
+        if shown not in keys:
+            own[shown] = value
+        elif keys[shown] != value:  # it takes the span's place
+            return rfc3339(event.at) + head + ", ".join(_pairs(logged_data(event)))
+    parts = _pairs(own)
+    if keys:
+        parts.insert(0, _span_text(keys))
+    return rfc3339(event.at) + head + ", ".join(parts)
 
 
 def logged_data(event: Event) -> dict[str, Any]:

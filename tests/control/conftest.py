@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,12 @@ import pytest
 from relayd.control.api.maintenance import Refused
 from relayd.control.app import ControlApp, Parts
 from relayd.control.options import HttpOptions
+from relayd.directory.directory import TooBusy
 from relayd.events.event import Event, EventStream, Span
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.backup import backup
 from relayd.queue.filter import Filter
+from relayd.queue.message import Message, Outcome
 from relayd.telemetry.metrics import Metrics
 from tests.queue.conftest import Rig
 
@@ -45,6 +47,8 @@ class Control:
 
 async def authenticate(login: str, secret: str) -> Account | None:
     known = ACCOUNTS.get(login)
+    if login == "busy":
+        raise TooBusy
     if login == "broken":
         raise RuntimeError("the directory is down: password=hunter2")
     return Account(login, known[1]) if known is not None and known[0] == secret else None
@@ -79,8 +83,11 @@ async def control(tmp_path: Path, options: HttpOptions, rig: Rig) -> AsyncIterat
             raise Refused(refusals[0])
         return ["queue.min-free is low"]
 
+    async def untold(message: Message, outcomes: Sequence[Outcome]) -> None:
+        return None
+
     async def bounce(filter: Filter, by: str, reason: str) -> int:
-        return await rig.o.actions.bounce(filter, by, reason, lambda message, outcomes: None)
+        return await rig.o.actions.bounce(filter, by, reason, untold)
 
     parts = Parts(
         queue=rig.o.queue,

@@ -97,6 +97,14 @@ async def test_unknown_path_and_wrong_method_are_404_with_credentials(admin: aio
             assert await answer.json(content_type=None) == NOT_FOUND
 
 
+async def test_too_many_sign_ins_at_once_are_told_to_come_back(control: Control) -> None:
+    headers = {"Authorization": aiohttp.encode_basic_auth("busy", "x")}
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{control.port}", headers=headers) as session:
+        async with session.get("/api/nonsense") as answer:
+            assert answer.status == 429
+            assert answer.content_type == "application/problem+json"
+
+
 async def test_an_account_without_the_role_is_403(control: Control) -> None:
     headers = {"Authorization": aiohttp.encode_basic_auth("user", "plain")}
     async with aiohttp.ClientSession(f"http://127.0.0.1:{control.port}", headers=headers) as session:
@@ -156,6 +164,27 @@ class TestDawdlers:
         except ConnectionResetError:
             pass
         writer.close()
+
+    async def test_a_body_that_never_comes_is_408_or_cut_off(self, control: Control) -> None:
+        reader, writer = await asyncio.open_unix_connection(str(control.path))
+        writer.write(b"POST /api/queue/hold HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 408 ")
+
+    async def test_a_crowd_of_idle_connections_is_closed(self, control: Control) -> None:
+        sweep = control.app._sweep
+        assert control.app._runner is not None
+        server = control.app._runner.server
+        assert server is not None
+        sweep._options = HttpOptions(max_connections=1, idle_timeout=3600)
+        opened = [await asyncio.open_connection("127.0.0.1", control.port) for _ in range(3)]
+        async with asyncio.timeout(5):
+            while len(server.connections) < 3:
+                await asyncio.sleep(0)
+        assert sweep.once(server) == 3
+        for _, writer in opened:
+            writer.close()
 
 
 async def test_a_left_over_socket_is_replaced_and_removed_at_stop(control: Control, tmp_path: Path) -> None:

@@ -6,10 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from relayd.control.answers import Problem
 from relayd.control.options import FallbackAdminOptions
 from relayd.control.signing_in import SigningIn
-from relayd.directory import directory as directory_module
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions
 from relayd.directory.password import hash_secret
@@ -52,10 +50,3 @@ async def test_accounts_of_the_directory(signing_in: SigningIn) -> None:
     assert bob is not None
     assert ("admin" in ann.roles, "admin" in bob.roles) == (True, False)
     assert await signing_in("nobody", "plain") is None
-
-
-async def test_too_many_at_once_are_told_to_come_back(signing_in: SigningIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory_module, "MAX_WAITING", 0)
-    with pytest.raises(Problem) as raised:
-        await signing_in("ann", "plain")
-    assert raised.value.status == 429

@@ -309,13 +309,19 @@ async def test_internationalised_mail_is_reported_by_rfc_6533(tmp_path: Path) ->
         assert "message/global-delivery-status" in text
 
 
-async def test_an_operators_bounce_is_composed_without_the_body(tmp_path: Path) -> None:
+async def test_an_operators_bounce_returns_the_header(tmp_path: Path) -> None:
     async with stage(tmp_path, run=False) as it:
         new = it.new("b@dest.example")
         (job,) = jobs_of(new, 0.0)
         outcomes = outcomes_of(job, Result.BOUNCED, Reply(550, "5.7.1", "Removed by the operator"))
-        made = it.bounces.compose(job.message, outcomes, now=it.clock.now)
+        without = await it.bounces.compose(job.message, outcomes, now=it.clock.now)  # its body is not to be found
+        assert without is not None
+        await it.queue.enqueue(new)
+        made = await it.bounces.compose(job.message, outcomes, now=it.clock.now)
         assert made is not None
         assert made.counts == {"generated": 1}
         assert isinstance(made.body.content, bytes)
+        assert isinstance(without.body.content, bytes)
         assert b"Removed by the operator" in made.body.content
+        assert b"Subject: hello" in made.body.content
+        assert b"Subject: hello" not in without.body.content

@@ -165,7 +165,7 @@ async def test_bounce_returns_what_nobody_works_on_with_its_report(rig: Rig) -> 
     (job,) = await rig.lease(saturated=("b.example", "c.example"))
     composed: list[tuple[Message, Sequence[Outcome]]] = []
 
-    def compose(message: Message, outcomes: Sequence[Outcome]) -> NewMessage | None:
+    async def compose(message: Message, outcomes: Sequence[Outcome]) -> NewMessage | None:
         composed.append((message, outcomes))
         if not message.return_path:
             return None

@@ -1,4 +1,7 @@
-"""A hundred thousand deferred messages cost disk and an index, not memory or time."""
+"""A hundred thousand deferred messages cost disk and an index, not memory or time.
+
+Measured in CPU time of this process, its threads included: what others do on the machine does not count.
+"""
 
 from __future__ import annotations
 
@@ -58,45 +61,50 @@ async def test_pages_of_a_long_queue_are_quick(rig: Rig) -> None:
     ):
         best = 10.0
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.process_time()
             ids, _ = await rig.o.queue.list(filter, 0, limit, 100)
             await rig.o.queue.get_many(ids)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.process_time() - start)
         assert best < 0.1, (filter, best)
-    start = time.perf_counter()
+    start = time.process_time()
     ids, total = await rig.o.queue.list(Filter(), 90_000, 50)
     await rig.o.queue.get_many(ids)
     assert total == MANY
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1
 
 
 async def test_one_message_behind_a_hundred_thousand_of_another_sender_is_next(rig: Rig) -> None:
     await _fill(rig, due=START - 4000, destinations=1, senders=1)
     await rig.o.queue.enqueue(rig.new("one@d0.example", sender="quiet@x"))
-    start = time.perf_counter()
+    start = time.process_time()
     jobs = await rig.lease(limit=100, per_destination=20)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert "quiet@x" in [job.message.sender_key for job in jobs]
-    start = time.perf_counter()
+    start = time.process_time()
     assert await rig.lease(saturated=("d0.example",)) == []  # stepped over, not scanned
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1
 
 
 async def test_what_is_not_due_costs_nothing(rig: Rig) -> None:
     await _fill(rig, due=START + 100, destinations=50_000, senders=1000)
     await rig.o.queue.enqueue(rig.new())
-    start = time.perf_counter()
+    start = time.process_time()
     (job,) = await rig.lease()
     assert await rig.o.queue.next_due(()) == START + 100
     await rig.o.queue.settle(job, outcomes(job, Result.DEFERRED, next_attempt=START + 50))
-    assert time.perf_counter() - start < 0.2
+    assert time.process_time() - start < 0.2
     assert await rig.holds() == MANY + 1
 
 
 _START = """
-import asyncio, resource, sys, time
+import asyncio, sys, time
 from pathlib import Path
 from tests.queue.conftest import Rig
+
+def peak():
+    # ru_maxrss would be that of the process which started this one
+    status = open("/proc/self/status").read()
+    return int(status.split("VmHWM:")[1].split()[0]) // 1024
 
 async def main():
     rig = Rig(Path(sys.argv[1]))
@@ -107,7 +115,7 @@ async def main():
     await rig.o.queue.list(__import__("relayd.queue.filter").queue.filter.Filter(text="nobody"))
     await rig.holds()
     await rig.o.close()
-    print(elapsed, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, len(jobs))
+    print(elapsed, peak(), len(jobs))
 
 asyncio.run(main())
 """

@@ -107,7 +107,7 @@ async def test_hold_keeps_the_message_from_going_out(tmp_path: Path) -> None:
 
 
 async def test_redirect_of_one_recipient_leaves_the_others(tmp_path: Path) -> None:
-    rig = house(tmp_path, move={"recipient": ["sales@here.example"], "action": "redirect", "to": ["boss@far.example"]})
+    rig = house(tmp_path, move={"recipient": ["sales@here.example"], "action": "redirect", "to": ["boss@Far.example"]})
     message = await rig.deliver(await rig.stranger(), b"Subject: x\r\n\r\n", "sales@here.example", "info@here.example")
     assert [each.address for each in message.recipients] == ["boss@far.example", "info@here.example"]
     assert message.counts == {"accepted": 2, "replaced": 1, "expanded": 1}
@@ -131,4 +131,4 @@ async def test_redirect_of_a_sender_moves_all_recipients_but_lends_no_right_to_r
 )
 def test_a_rule_that_contradicts_itself_is_refused(rule: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match=r"access\.x"):
-        AccessTable(options(access={"x": rule}).access)
+        AccessTable(options(access={"x": rule}).access, "org.example")

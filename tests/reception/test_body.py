@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
 
+from relayd.blobs.spool import BlobFull, SpoolFile
 from relayd.mail.reply import Reply
 from relayd.queue.failure import QueueFull
 from relayd.reception.body import MEMORY_LIMIT, SPOOL_BATCH
@@ -90,6 +93,44 @@ async def test_abort_removes_the_file_and_may_come_at_any_time(tmp_path: Path) -
     assert len(rig.incoming_files()) == 1
     rig.reception.abort(tx)
     rig.reception.abort(tx)
+    assert rig.incoming_files() == []
+
+
+async def test_a_session_that_ends_while_a_write_is_under_way_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = House(tmp_path)
+    tx = await begin(rig)
+    started, go_on = threading.Event(), threading.Event()
+    write = SpoolFile.write
+
+    def slow(spool: SpoolFile, chunk: bytes) -> None:
+        started.set()
+        assert go_on.wait(30)
+        write(spool, chunk)
+
+    monkeypatch.setattr(SpoolFile, "write", slow)
+    writing = asyncio.create_task(rig.reception.write(tx, [BIG]))
+    await asyncio.to_thread(started.wait, 30)
+    writing.cancel()
+    await asyncio.wait({writing})
+    rig.reception.abort(tx)
+    assert len(rig.incoming_files()) == 1  # not taken away from under the thread
+    under_way = tx.body._writing
+    assert under_way is not None
+    go_on.set()
+    await under_way
+    await asyncio.sleep(0)
+    assert rig.incoming_files() == []
+
+
+async def test_re_encoding_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(source: object, target: object) -> bool:
+        raise BlobFull("disk")
+
+    monkeypatch.setattr("relayd.reception.body.shorten_lines", broken)
+    rig = House(tmp_path)
+    assert outcome(await rig.send(await begin(rig), BIG + b"y" * 5_000 + b"\r\n")) == (452, "4.3.1")
     assert rig.incoming_files() == []
 
 

@@ -12,6 +12,7 @@ import pytest
 from relayd.mail.reply import Reply
 from relayd.options import OptionError
 from relayd.reception.known import FILE_CHECK_INTERVAL, KnownTable, Verdict
+from relayd.reception.policy import Policy
 from tests.reception.house import House, options, outcome
 
 DOMAIN = {"relay-domains": ["here.example", "there.example"]}
@@ -133,6 +134,9 @@ async def test_the_caches_are_bounded_and_bad_names_push_out_no_good_one(tmp_pat
     assert len(rig.prober.asked) == asked
     await offer(rig, "0@here.example")
     assert len(rig.prober.asked) == asked + 1
+    rig.reception.reconfigure(Policy(options(rcpt=DOMAIN, probe={"cache": 1})))
+    await offer(rig, "1@here.example")
+    assert (len(rig.reception.probes._good), len(rig.reception.probes._bad)) == (1, 1)
 
 
 class SlowProber:

@@ -67,7 +67,7 @@ class Dialogue:
         return await self.line() == ""
 
     async def close(self) -> None:
-        self.writer.close()
+        self.writer.transport.abort()
         with contextlib.suppress(OSError, ssl.SSLError, TimeoutError):
             await asyncio.wait_for(self.writer.wait_closed(), WAIT)
 
@@ -89,14 +89,21 @@ class Live:
         self.listeners = listeners
         self.events = events
         self.clock = clock
+        self.dialogues: list[Dialogue] = []
 
-    async def dial(self, id: str = "test", place: int = 0, tls: ssl.SSLContext | None = None) -> Dialogue:
+    async def dial(
+        self, id: str = "test", place: int = 0, tls: ssl.SSLContext | None = None, name: str = "mx.example.org"
+    ) -> Dialogue:
         """Connect to a listener's `place`th address."""
         bind = self.listeners.addresses(id)[place]
-        name = "mx.example.org" if tls is not None else None
         if bind.path:
-            return Dialogue(*await asyncio.open_unix_connection(bind.path))
-        return Dialogue(*await asyncio.open_connection(bind.host, bind.port, ssl=tls, server_hostname=name))
+            streams = await asyncio.open_unix_connection(bind.path)
+        elif tls is None:
+            streams = await asyncio.open_connection(bind.host, bind.port)
+        else:
+            streams = await asyncio.open_connection(bind.host, bind.port, ssl=tls, server_hostname=name)
+        self.dialogues.append(Dialogue(*streams))
+        return self.dialogues[-1]
 
     def ids(self) -> list[str]:
         """Ids of the events so far."""
@@ -131,10 +138,13 @@ async def live(reception: Any, options: ListenerOptions | None = None, **configu
         Machinery(reception=reception, stream=stream, snowflakes=Snowflakes(1), monotonic=clock),
     )
     await listeners.start()
+    server = Live(listeners, events, clock)
     try:
-        yield Live(listeners, events, clock)
+        yield server
     finally:
         await listeners.drain(0)
+        for dialogue in server.dialogues:
+            await dialogue.close()
 
 
 def trusting() -> ssl.SSLContext:

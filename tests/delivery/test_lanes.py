@@ -1,0 +1,111 @@
+"""What is let into memory, and which job starts next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from relayd.delivery.lanes import Lane, Lanes
+from relayd.queue.message import Body, Job
+from relayd.routing.options import ConcurrencyOptions
+from tests.delivery.test_due import job, recipient
+
+OPTIONS = ConcurrencyOptions(total=10, per_destination=4, waiting=20, waiting_per_destination=8)
+
+
+def work(destination: str = "a.example", sender: str = "mass", octets: int = 0) -> Job:
+    made = job(recipient(destination=destination))
+    body = Body(head=b"", content=b"x" * octets, size=octets) if octets else None
+    return replace(made, destination=destination, message=replace(made.message, sender_key=sender), body=body)
+
+
+def fill(lanes: Lanes, count: int, destination: str = "a.example", sender: str = "mass") -> None:
+    for _ in range(count):
+        lanes.enter(work(destination, sender))
+
+
+def started(lanes: Lanes) -> list[str]:
+    """Start all that may start; the senders in that order."""
+    found = []
+    while (next := lanes.start_next()) is not None:
+        found.append(next[1].message.sender_key)
+    return found
+
+
+def test_a_sender_may_have_half_of_a_lane_and_newcomers_are_let_in() -> None:
+    lanes = Lanes(OPTIONS)
+    assert lanes.admits("a.example", "mass")
+    fill(lanes, 4)
+    assert not lanes.admits("a.example", "mass")
+    assert lanes.lane("a.example").overflow
+    assert lanes.admits("a.example", "other")
+    assert lanes.admits("b.example", "mass")
+
+
+def test_while_more_is_on_disk_new_mail_goes_there_too() -> None:
+    """Else what came later would be delivered first, and what is on disk never."""
+    lanes = Lanes(OPTIONS)
+    fill(lanes, 4)
+    assert not lanes.admits("a.example", "mass")
+    started(lanes)
+    assert not lanes.admits("a.example", "mass")
+    lanes.lane("a.example").overflow = False
+    assert lanes.admits("a.example", "mass")
+
+
+def test_all_lanes_together_are_bounded_newcomers_a_little_later() -> None:
+    lanes = Lanes(OPTIONS)
+    for number in range(5):
+        fill(lanes, 4, f"{number}.example")
+    assert lanes.room == 0
+    assert not lanes.admits("0.example", "mass")
+    assert lanes.admits("new.example", "mass")
+    fill(lanes, 5, "new.example")
+    assert not lanes.admits("newer.example", "mass")
+
+
+def test_a_suspended_destination_neither_lets_in_nor_starts() -> None:
+    lanes = Lanes(OPTIONS)
+    fill(lanes, 2)
+    lanes.suspended = frozenset({"a.example"})
+    assert not lanes.admits("a.example", "other")
+    assert lanes.start_at_once(work()) is None
+    assert lanes.start_next() is None
+    assert len(lanes.drain("a.example")) == 2
+    assert lanes.waiting == 0
+
+
+def test_lanes_and_senders_take_turns() -> None:
+    lanes = Lanes(OPTIONS)
+    fill(lanes, 6, "a.example", "mass")
+    fill(lanes, 1, "a.example", "one")
+    fill(lanes, 2, "b.example", "two")
+    assert started(lanes)[:4] == ["two", "mass", "two", "one"]
+
+
+def test_slots_come_back() -> None:
+    lanes = Lanes(OPTIONS)
+    begun = [lanes.start_at_once(work()) for _ in range(4)]
+    running = [lane for lane in begun if isinstance(lane, Lane)]
+    assert 1 <= len(running) < 4  # no more than its part of the shared slots
+    fill(lanes, 1)
+    assert lanes.start_next() is None
+    lanes.end(running[0])
+    assert lanes.start_next() is not None
+    assert lanes.running == len(running)
+
+
+def test_bodies_are_let_go_past_the_bound() -> None:
+    lanes = Lanes(replace(OPTIONS, waiting_octets=100))
+    lanes.enter(work(octets=60))
+    lanes.enter(work(octets=60))
+    first, second = lanes.drain()
+    assert first.body is not None
+    assert second.body is None
+    assert lanes.octets == 0
+
+
+def test_idle_lanes_are_swept() -> None:
+    lanes = Lanes(OPTIONS)
+    for number in range(5000):
+        lanes.lane(f"{number}.example")
+    assert len(lanes.stats([f"{number}.example" for number in range(5000)])) < 4096
