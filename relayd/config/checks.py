@@ -12,7 +12,12 @@ from relayd.control.options import FallbackAdminOptions
 from relayd.directory.options import AccountOptions
 from relayd.listener.options import ListenerOptions
 from relayd.mail.options import ServerOptions
+<<<<<<< HEAD
 from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions, RedirectOptions
+=======
+from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions
+from relayd.resolver.options import ResolverOptions
+>>>>>>> cli
 from relayd.routing.options import DomainOptions, OutboundOptions, RouteOptions, ScheduleOptions
 
 
@@ -27,6 +32,7 @@ def check(config: Config) -> list[Problem]:
         *_check_access(config),
         *_check_redirect(config),
         *_check_routes(config),
+        *_check_resolver(config),
         *_check_schedule(config),
     ]
 
@@ -142,6 +148,16 @@ def _check_route(name: str, route: RouteOptions) -> Iterator[Problem]:
         yield Problem(f"{key}.{missing}", "is missing: auth takes both auth.username and auth.secret")
     if route.username is not None and route.tls_mode not in (None, "verified"):
         yield Problem(f"{key}.tls.mode", 'expected "verified": a password is only sent to a host that proved its name')
+
+
+def _check_resolver(config: Config) -> Iterator[Problem]:
+    for server in config.section(ResolverOptions).custom:
+        from relayd.resolver.exchange import BadServer, parse_server  # brings dnspython: not for every command
+
+        try:
+            parse_server(server)
+        except BadServer as error:
+            yield Problem("resolver.custom", str(error))
 
 
 def _check_schedule(config: Config) -> Iterator[Problem]:

@@ -45,6 +45,7 @@ def found(text: str, path: Path) -> tuple[list[str], list[str]]:
             "server.listener.a.bind: expected a path of at most 107",
         ),
         (f'server.data-dir = "/{"x" * 100}"', "server.data-dir: is too long"),
+        ('resolver.custom = ["http://x"]', "resolver.custom: expected"),
         ("queue.schedule.retry = []", "queue.schedule.retry: expected at least one delay"),
         ('queue.schedule.retry = ["0"]', "queue.schedule.retry: expected delays longer than 0"),
         ('[session.rcpt.known.a]\ncheck = "list"', "session.rcpt.known.a.list: expected addresses"),
