@@ -12,12 +12,8 @@ from relayd.control.options import FallbackAdminOptions
 from relayd.directory.options import AccountOptions
 from relayd.listener.options import ListenerOptions
 from relayd.mail.options import ServerOptions
-<<<<<<< HEAD
 from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions, RedirectOptions
-=======
-from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions
 from relayd.resolver.options import ResolverOptions
->>>>>>> cli
 from relayd.routing.options import DomainOptions, OutboundOptions, RouteOptions, ScheduleOptions
 
 
