@@ -72,6 +72,7 @@ class Writer(Thread):
         self._connection: sqlite3.Connection | None = None
         self._broken: str | None = None
         self._dirty = False
+        self._squeezed = False
 
     def open(self) -> sqlite3.Connection:
         """Open the connection (before `start`, for the caller's migrations).  Raises sqlite3.Error."""
@@ -192,6 +193,7 @@ class Writer(Thread):
             return
         if isinstance(translation, DatabaseFull):
             # The frames did not all fit, so the one that commits was not written: the rows are as before.
+            self._squeezed = True
             try:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -226,6 +228,10 @@ class Writer(Thread):
             if truncate:
                 self._dirty = False
                 handle.checkpoint(connection, truncate=True)
+            elif self._squeezed:
+                # Room came back, perhaps only the reserve: have the WAL written from its start again, before it
+                # grows into what is left.
+                self._squeezed = not handle.checkpoint(connection, truncate=False)
             elif not self._watch.is_due(connection):
                 return
             else:

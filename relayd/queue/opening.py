@@ -24,6 +24,7 @@ from relayd.queue.upkeep import Recovery, Upkeep, recover
 
 DATABASE = "queue.db"
 SPOOL = "spool"
+_WAL = 8 << 20  # the reserve must hold it twice: it is copied into the database when room is short
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,7 @@ async def open_queue(
             MIGRATIONS,
             around.span,
             on_broken=around.on_broken,
-            policy=Policy(audit=_finding),
+            policy=Policy(wal_limit=min(_WAL, options.reserve // 2) or _WAL, audit=_finding),
             connect=around.connect,
         )
         blobs = await asyncio.to_thread(Blobs, directory / SPOOL, around.clock)
