@@ -57,7 +57,7 @@ async def test_addresses_in_error_are_refused() -> None:
             if "\r" in address or "\n" in address or case["category"] != "ISEMAIL_ERR":
                 continue
             if case["diagnosis"] == "ISEMAIL_ERR_NODOMAIN":
-                continue  # trusted sessions may give bare names; that strangers may not is in dialogues/mail_grammar.txt
+                continue  # trusted sessions may give bare names; strangers: dialogues/mail_grammar.txt
             reply = await answer(server, f"RCPT TO:<{address}>")
             if reply[:1] != "5":
                 wrong.append((address, case["diagnosis"], reply))
