@@ -38,10 +38,10 @@ class Load:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._number = 0
-        self._workers = [threading.Thread(target=self._work, daemon=True) for _ in range(self.threads)]
 
     def start(self) -> None:
         """Begin sending."""
+        self._workers = [threading.Thread(target=self._work, daemon=True) for _ in range(self.threads)]
         for each in self._workers:
             each.start()
 
@@ -57,10 +57,10 @@ class Load:
             if each.is_alive():
                 raise TimeoutError("a client did not end")
 
-    @property
-    def is_done(self) -> bool:
-        """Whether all has been sent."""
-        return not any(each.is_alive() for each in self._workers)
+    def go_on(self, more: int) -> None:
+        """Send `more` messages after all was sent."""
+        self._number, self.most = self.most, self.most + more
+        self.start()
 
     def content(self, token: str) -> bytes:
         """The message of a token as it is sent."""
