@@ -57,6 +57,11 @@ class Load:
             if each.is_alive():
                 raise TimeoutError("a client did not end")
 
+    @property
+    def is_done(self) -> bool:
+        """Whether all has been sent."""
+        return not any(each.is_alive() for each in self._workers)
+
     def go_on(self, more: int) -> None:
         """Send `more` messages after all was sent."""
         self._number, self.most = self.most, self.most + more
@@ -86,7 +91,10 @@ class Load:
         while not self._stop.is_set():
             try:
                 with smtplib.SMTP("127.0.0.1", self.port, "client.test", timeout=self.waited) as client:
-                    client.ehlo()
+                    code, _ = client.ehlo()
+                    if code != 250:
+                        self.answers[code] += 1
+                        continue
                     for _ in range(20):
                         number = self._next()
                         if number is None or self._stop.is_set():
@@ -96,9 +104,8 @@ class Load:
                 self._stop.wait(0.01)
 
     def _send(self, client: smtplib.SMTP, token: str) -> None:
-        commands = [lambda: client.mail("a@sender.test"), *(lambda to=to: client.rcpt(to) for to in self.to())]
-        for command in commands:
-            code, _ = command()
+        for command in ("MAIL FROM:<a@sender.test>", *(f"RCPT TO:<{to}>" for to in self.to())):
+            code, _ = client.docmd(command)
             if code != 250:
                 self.answers[code] += 1
                 client.rset()
@@ -108,6 +115,7 @@ class Load:
             code, text = client.data(self.content(token))
         except smtplib.SMTPDataError as error:  # DATA itself was refused
             self.answers[error.smtp_code] += 1
+            client.rset()
             return
         if code == 250:
             self.promised[token] = text.decode().rpartition(" ")[2]

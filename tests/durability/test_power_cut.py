@@ -16,12 +16,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from tests.durability.load import Load, token_of
+from tests.durability.order import promises, unsynced
 from tests.durability.reopened import drain
 from tests.durability.variant import VARIANTS
 from tests.rig.daemon import Daemon
@@ -34,7 +34,6 @@ DAEMON_POINTS = 10
 MESSAGES = 75
 VARIANT_POINTS = 50
 VARIANT_MESSAGES = 30
-QUEUED_AS = re.compile(rb"^250 2\.0\.0 queued as (\d+)\r\n", re.MULTILINE)
 RECEIVED_ID = re.compile(rb"\bid (\d{15,20})\b")
 TAKEN, DEFERRED = "r0@receiver.test", "r1@receiver.test"
 
@@ -86,11 +85,7 @@ def record(directory: Path, messages: int, program: tuple[str, ...] = ("-m", "re
         taken = {_queue_id(each.content): token_of(each.content) for each in sink.deliveries}
     assert len(load.promised) == 2 * messages
     operations = read(log)
-    promised: dict[int, Operation] = {}
-    for each in operations:
-        if each.name == "send":
-            for match in QUEUED_AS.finditer(each.data):
-                promised.setdefault(int(match[1]), each)
+    promised = promises(operations)
     assert len(promised) == 2 * messages
     tokens = taken | {int(id): token for token, id in load.promised.items()}
     return Recording(operations, root, load, promised, tokens, _answers(operations))
@@ -149,48 +144,10 @@ def scratch() -> Iterator[Path]:
 # The order of the calls
 
 
-def unsynced(recording: Recording) -> list[str]:
-    """What was promised before all of it was synced."""
-    operations = recording.operations
-    wals = [each for each in operations if each.name == "write" and each.path.endswith("-wal")]
-    # a frame is written as its header and its page
-    commits = [page for header, page in pairwise(wals) if _is_commit(header)]
-    syncs = [each for each in operations if each.name == "sync" and each.end is not None]
-    findings: list[str] = []
-    for queue_id, reply in recording.promised.items():
-        row = queue_id.to_bytes(8, "big")
-        wrote = next((each for each in wals if row in each.data), None)
-        assert wrote is not None, f"{queue_id} is in no write of the database"
-        commit = next(each for each in commits if each.start >= wrote.start)
-        if not _synced(syncs, wrote.path, commit, reply):
-            findings.append(f"{queue_id}: the database was not synced before the 250")
-        body = [each for each in operations if f"/{queue_id}" in each.path and each.name == "write"]
-        if body:
-            rename = next(each for each in operations if each.name == "rename" and each.target.endswith(f"/{queue_id}"))
-            if not _synced(syncs, body[-1].path, body[-1], reply):
-                findings.append(f"{queue_id}: its file was not synced before the 250")
-            if not _synced(syncs, str(Path(rename.target).parent), rename, reply):
-                findings.append(f"{queue_id}: its directory was not synced before the 250")
-    return findings
-
-
-def _is_commit(write: Operation) -> bool:
-    """Whether it is the header of the WAL frame that ends a transaction: it tells the size of the database."""
-    return len(write.data) == 24 and write.offset != 0 and write.data[4:8] != bytes(4)
-
-
-def _synced(syncs: list[Operation], path: str, change: Operation, reply: Operation) -> bool:
-    return any(
-        each.path == path and change.end is not None and each.start > change.end
-        and each.end is not None and each.end < reply.start
-        for each in syncs
-    )  # fmt: skip
-
-
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_everything_is_synced_before_the_first_octet_of_the_250(recording: Recording) -> None:
-    assert unsynced(recording) == []
+    assert unsynced(recording.operations) == []
     renamed = [each for each in recording.operations if each.name == "rename" and "/incoming/" in each.path]
     assert len(renamed) >= MESSAGES // 2, "no body was a file"
 
@@ -267,7 +224,9 @@ def test_the_daemon_starts_and_delivers_after_a_power_cut(recording: Recording, 
                 daemon.data_of("PATCH", "/api/queue/messages")
                 daemon.wait_empty()
                 assert daemon.audit()["difference"] == 0
-            arrived = {(_queue_id(each.content), to): each.content for each in sink.deliveries for to in each.recipients}
+            arrived = {
+                (_queue_id(each.content), to): each.content for each in sink.deliveries for to in each.recipients
+            }
         for queue_id, recipient in owed(recording, cut, disk.last):
             content = recording.load.content(recording.tokens[queue_id])
             assert arrived[queue_id, recipient].endswith(b"\r\n" + content), f"point {point}, cut {cut}"
@@ -281,7 +240,7 @@ async def test_a_missing_sync_is_noticed(name: str, tmp_path: Path, scratch: Pat
     require_program("strace")
     recording = record(tmp_path, VARIANT_MESSAGES, ("-m", "tests.durability.variant", name))
     if name != "no-data-directory-sync":  # that one is missing at the start, before any promise
-        assert unsynced(recording) != []
+        assert unsynced(recording.operations) != []
     disk = Disk(recording.operations, recording.root)
     chance = random.Random(20261123)
     noticed = []

@@ -22,18 +22,21 @@ CALLS = (
 SECTOR = 512
 
 
+OPTIONS = ("-f", "-qq", "-y", "-xx", "-s", "400000")
+
+
 def strace_prefix(log: Path) -> tuple[str, ...]:
     """What to put in front of a command to have it recorded in `log`."""
-    return ("strace", "-f", "-qq", "-y", "-xx", "-s", "400000", "--seccomp-bpf", "-e", f"trace={CALLS}", "-o", str(log))
+    return ("strace", *OPTIONS, "--seccomp-bpf", "-e", f"trace={CALLS}", "-o", str(log))
 
 
 @dataclass(slots=True)
 class Operation:
     """One system call.  start, end: its places in the order of events; a call that never returned has end None.
 
-    name: "write", "truncate", "sync", "create", "rename", "unlink", "mkdir", "link", "send" or "receive".  path: the
-    file (the socket for "send" and "receive").  target: new name of rename and link.  data, offset: of write and send;
-    offset None appends.
+    name: "write", "truncate", "sync", "failed" (a sync that was answered with an error), "create", "rename", "unlink",
+    "mkdir", "link", "send" or "receive".  path: the file (the socket for "send" and "receive").  target: new name of
+    rename and link.  data, offset: of write and send; offset None appends.
     """
 
     name: str
@@ -66,7 +69,7 @@ def _path(text: str) -> str:
 
 
 def read(log: Path) -> list[Operation]:
-    """The operations of a log, in the order in which they began; failed calls are left out."""
+    """The operations of a log, in the order in which they began; of failed calls only the syncs."""
     pending: dict[str, tuple[int, str]] = {}
     found: list[Operation] = []
     with log.open(encoding="ascii", errors="replace") as lines:
@@ -95,10 +98,12 @@ def _operations(text: str, start: int, end: int | None) -> Iterator[Operation]:
         return
     name, rest = match[1], match[2]
     arguments, _, result = rest.rpartition(" = ")
-    if result.startswith("-1"):
-        return
     descriptor = _FD.match(arguments)
     path = _path(descriptor[2]) if descriptor else ""
+    if result.startswith("-1"):
+        if name in ("fsync", "fdatasync"):
+            yield Operation("failed", start, end, path)
+        return
     strings = [_unhex(found) for found in _STRING.findall(arguments)]
     if name in ("pwrite64", "write", "writev", "sendto", "sendmsg"):
         data = b"".join(strings)
