@@ -100,7 +100,7 @@ def test_a_required_and_verified_route_takes_a_good_certificate_and_refuses_a_ba
 def test_smtp_source_through_relayd_to_smtp_sink(relay: StartRelay) -> None:
     sink_program, source = require_program("smtp-sink"), require_program("smtp-source")
     port = free_port()
-    receiver = subprocess.Popen([sink_program, "-u", "nobody", "-M", "200", f"127.0.0.1:{port}", "100"])
+    receiver = subprocess.Popen([sink_program, "-u", "nobody", f"127.0.0.1:{port}", "100"])
     try:
         wait_for_port(port)
         daemon = relay(port)
@@ -109,11 +109,11 @@ def test_smtp_source_through_relayd_to_smtp_sink(relay: StartRelay) -> None:
              f"127.0.0.1:{daemon.smtp_port}"],
             check=True, timeout=60,
         )  # fmt: skip
-        assert receiver.wait(60) == 0
         daemon.wait_empty()
         assert daemon.audit()["delivered"] == 200
     finally:
         receiver.kill()
+        receiver.wait()
 
 
 def test_swaks_signs_in_over_starttls_and_submits(relay: StartRelay, tmp_path: Path) -> None:
