@@ -138,7 +138,7 @@ class Sink:
         self.deliveries.append(delivery)
         return reply
 
-    def wait_for_one(self, wanted: Callable[[Delivery], bool], timeout: float = 30.0) -> Delivery:
+    def wait_for_one(self, wanted: Callable[[Delivery], bool], timeout: float = 10.0) -> Delivery:
         """The first delivery that is `wanted`; TimeoutError after `timeout` seconds."""
         until = time.monotonic() + timeout
         while True:
