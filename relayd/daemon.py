@@ -125,6 +125,9 @@ class Daemon:
             await engine.open(lambda reason: self.stop(reason, EX_OSERR))
         except DirectoryInUse as error:
             return self._failed(str(error), EX_TEMPFAIL)
+        except OptionError as error:  # a plug-in that cannot be loaded: known only now that it is
+            await engine.opened.close()
+            return self._failed(str(error), EX_CONFIG)
         except NewerSchema as error:
             return self._failed(str(error), EX_CONFIG)
         except (DatabaseError, BlobError, OSError) as error:

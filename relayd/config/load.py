@@ -59,6 +59,11 @@ def with_data_dir(config: Config, environ: Mapping[str, str]) -> Config:
     return config.with_section(dataclasses.replace(server, data_dir=os.path.abspath(str(given or server.data_dir))))
 
 
+def key_line(path: Path | None, key: str) -> int | None:
+    """The line of `path` where `key` is written, None where it is not."""
+    return next((line for at, line in key_lines(_read(path)[0]).items() if dotted(at) == key), None)
+
+
 def _read(path: Path | None) -> tuple[str, dict[str, Any]]:
     if path is None:
         return "", {}
