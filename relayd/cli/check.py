@@ -10,7 +10,7 @@ import click
 from relayd.cli.failure import BAD_CONFIG, UNAVAILABLE
 from relayd.cli.show import json_option, print_json, print_table
 from relayd.cli.where import config_option, where
-from relayd.config.configuration import Config, ConfigError, Problem
+from relayd.config.configuration import Config, ConfigError
 from relayd.listener.options import PluginOptions
 from relayd.options import OptionError
 
@@ -55,14 +55,13 @@ def _try_plugins(config: Config) -> None:
     names = config.section(PluginOptions).plugins
     if not names:
         return
-    from relayd.config.load import key_line
+    from relayd.config.load import located
     from relayd.listener.plugins import load_plugins
 
     try:
         load_plugins(names)
     except OptionError as error:
-        key, _, text = str(error).partition(": ")
-        raise ConfigError(config.path, [Problem(key, text, key_line(config.path, key))]) from error
+        raise located(config.path, error) from error
 
 
 def _look(config: Config, target: str | None) -> list[dict[str, str]]:

@@ -59,9 +59,11 @@ def with_data_dir(config: Config, environ: Mapping[str, str]) -> Config:
     return config.with_section(dataclasses.replace(server, data_dir=os.path.abspath(str(given or server.data_dir))))
 
 
-def key_line(path: Path | None, key: str) -> int | None:
-    """The line of `path` where `key` is written, None where it is not."""
-    return next((line for at, line in key_lines(_read(path)[0]).items() if dotted(at) == key), None)
+def located(path: Path | None, error: OptionError) -> ConfigError:
+    """What a part of the daemon refused ("KEY: TEXT") as an error of the file, with the line of the key."""
+    key, _, text = str(error).partition(": ")
+    line = next((line for at, line in key_lines(_read(path)[0]).items() if dotted(at) == key), None)
+    return ConfigError(path, [Problem(key, text, line)])
 
 
 def _read(path: Path | None) -> tuple[str, dict[str, Any]]:

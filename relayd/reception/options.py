@@ -123,7 +123,7 @@ class DataOptions:
     """`session.data.*`"""
 
     bare_newlines: str = option(
-        choice("reject", "normalise"), "reject", "What becomes of a CR or LF that stands alone: 554, or made CRLF."
+        choice("reject", "normalise"), "reject", "What becomes of a CR or LF that stands alone: 550, or made CRLF."
     )
     bare_newlines_networks: tuple[Network, ...] = option(
         NETWORKS, [], "Networks whose bare newlines are made CRLF whatever bare-newlines says.", example=["192.0.2.9"]
