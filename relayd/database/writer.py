@@ -72,6 +72,7 @@ class Writer(Thread):
         self._connection: sqlite3.Connection | None = None
         self._broken: str | None = None
         self._dirty = False
+        self._full = False
 
     def open(self) -> sqlite3.Connection:
         """Open the connection (before `start`, for the caller's migrations).  Raises sqlite3.Error."""
@@ -122,7 +123,7 @@ class Writer(Thread):
             self._fail_all(group, error)
         self._reports.answered(group)
         if self._connection is not None:
-            self._tidy(truncate=False)
+            self._tidy(truncate=self._full)
 
     def _commit(self, group: list[Request]) -> None:
         """Run the group in one transaction.  Raises sqlite3.Error when the transaction as a whole failed."""
@@ -195,6 +196,8 @@ class Writer(Thread):
             try:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+                # The WAL may be what fills the disk: it is emptied now, or when somebody has made room.
+                self._full = True
                 return
             except sqlite3.Error:
                 pass  # then it is opened anew
@@ -225,7 +228,8 @@ class Writer(Thread):
         try:
             if truncate:
                 self._dirty = False
-                handle.checkpoint(connection, truncate=True)
+                if handle.checkpoint(connection, truncate=True):
+                    self._full = False
             elif not self._watch.is_due(connection):
                 return
             else:
