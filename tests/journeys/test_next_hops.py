@@ -91,7 +91,9 @@ def taken(peer: Peer, recipient: str) -> Taken:
 def report_about(house: House, recipient: str) -> bytes:
     def found() -> Taken | None:
         wanted = f";{recipient}".encode()
-        return next((each for each in house.reports.taken if b"Action: " in each.content and wanted in each.content), None)
+        return next(
+            (each for each in house.reports.taken if b"Action: " in each.content and wanted in each.content), None
+        )
 
     return bytes(wait_until(found, f"a report about {recipient}").content)
 
