@@ -20,7 +20,7 @@ from relayd import __version__
 from relayd.assembly import Engine, Loaded, control_binds
 from relayd.blobs.spool import BlobError
 from relayd.config.configuration import Config, ConfigError
-from relayd.config.load import load
+from relayd.config.load import load, located
 from relayd.config.places import control_socket
 from relayd.control.api.maintenance import Refused
 from relayd.control.app import ControlApp, Parts
@@ -125,6 +125,9 @@ class Daemon:
             await engine.open(lambda reason: self.stop(reason, EX_OSERR))
         except DirectoryInUse as error:
             return self._failed(str(error), EX_TEMPFAIL)
+        except OptionError as error:  # a plug-in that cannot be loaded: known only now that it is
+            await engine.opened.close()
+            return self._failed(str(located(self.config.path, error)), EX_CONFIG)
         except NewerSchema as error:
             return self._failed(str(error), EX_CONFIG)
         except (DatabaseError, BlobError, OSError) as error:
@@ -218,7 +221,8 @@ class Daemon:
             loaded = Loaded(config)
             await self.engine.reload(loaded)
             self._signing_in.reconfigure(config.section(FallbackAdminOptions))
-        except (ConfigError, OptionError, UnknownRoute, BadServer) as error:
+        except (ConfigError, OptionError, UnknownRoute, BadServer) as refused:
+            error = located(self.config.path, refused) if isinstance(refused, OptionError) else refused
             config_events.PARSE_ERROR(self.span, path=path, reason=str(error))
             return str(error)
         for key in self.config.changed_keys(config):

@@ -3,11 +3,13 @@ name.  Called after every value has been found good for itself."""
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
-from pathlib import Path
+from importlib.util import find_spec
 
 from relayd.config.configuration import Config, Problem
-from relayd.config.listeners import check_listeners
+from relayd.config.decisions import check_decisions
+from relayd.config.listeners import check_listeners, is_missing
 from relayd.control.options import FallbackAdminOptions
 from relayd.directory.options import AccountOptions
 from relayd.listener.options import ListenerOptions
@@ -27,6 +29,7 @@ def check(config: Config) -> list[Problem]:
         *_check_known_recipients(config),
         *_check_access(config),
         *_check_redirect(config),
+        *check_decisions(config),
         *_check_routes(config),
         *_check_resolver(config),
         *_check_schedule(config),
@@ -38,6 +41,8 @@ def _check_server(config: Config) -> Iterator[Problem]:
     if server.postmaster is None:
         text = "is not set: mail to postmaster, double bounces and alerts have no place to go"
         yield Problem("server.postmaster", text, fatal=False)
+    if server.loop == "uvloop" and find_spec("uvloop") is None:
+        yield Problem("server.loop", 'uvloop is not installed (extra "speed"); expected "auto" or "asyncio"')
 
 
 def _check_accounts(config: Config) -> Iterator[Problem]:
@@ -79,7 +84,7 @@ def _check_known_recipients(config: Config) -> Iterator[Problem]:
         if known.check == "file":
             if known.file is None:
                 yield Problem(f"{key}.file", 'expected a path: check = "file" and none is given')
-            elif not Path(known.file).exists():
+            elif is_missing(known.file):
                 yield Problem(f"{key}.file", f"expected a file: {known.file} is not there")
         for domain in known.domains:
             if not any(_covers(pattern, domain) for pattern in relay_domains):
@@ -103,13 +108,8 @@ def _check_access(config: Config) -> Iterator[Problem]:
     listeners = config.records(ListenerOptions)
     for name, rule in config.records(AccessOptions).items():
         key = f"access.{name}"
-        if rule.action == "redirect" and not rule.to:
-            yield Problem(f"{key}.to", 'expected addresses: action = "redirect" and none is given')
-        first = {"reject": 5, "defer": 4}.get(rule.action)
-        if rule.code and first is not None and rule.code // 100 != first:
-            yield Problem(f"{key}.code", f'expected {first}00 to {first}99 with action = "{rule.action}"')
         for listener in rule.listener:
-            if listener not in listeners:
+            if listener not in listeners and listener != "submit" and "*" not in listener:
                 yield Problem(f"{key}.listener", f'there is no listener "{listener}"', fatal=False)
 
 
@@ -129,8 +129,15 @@ def _check_routes(config: Config) -> Iterator[Problem]:
         yield from _check_route(name, options_)
     for key, paths in files.items():
         for path in paths:
-            if not Path(path).exists():
+            if is_missing(path):
                 yield Problem(key, f"expected a file: {path} is not there")
+                continue
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+            except ssl.SSLError as error:
+                yield Problem(key, f"expected certificates: {path}: {error.reason or error}")
+            except OSError:
+                continue  # the daemon's user may read what the one who asks may not
 
 
 def _check_route(name: str, route: RouteOptions) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from relayd.blobs.spool import Blobs
+from relayd.blobs.spool import Blobs, sync_directory
 from relayd.database import handle
 from relayd.database.interface import Connection
 from relayd.database.sqlite import SqliteDatabase, open_sqlite
@@ -70,7 +70,7 @@ async def open_queue(
 
     Raises DirectoryInUse, NewerSchema (nothing was touched), DatabaseError, BlobError, OSError.
     """
-    await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True, mode=0o700)
+    await asyncio.to_thread(_make_durable, directory)
     lock = DirectoryLock(directory)
     database: SqliteDatabase | None = None
     try:
@@ -113,6 +113,22 @@ async def open_queue(
         blobs=blobs,
         lock=lock,
     )
+
+
+def _make_durable(directory: Path) -> None:
+    """Make the data directory, and its name and those above it durable: what is synced below them hangs on them.
+
+    It may have been made a moment ago, by the log or by us.  Raises OSError.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    device = directory.stat().st_dev
+    for parent in directory.absolute().parents:
+        if parent.stat().st_dev != device:
+            return  # a mount point was there before us
+        try:
+            sync_directory(parent)
+        except PermissionError:
+            return  # what we may not read (/var/lib/private) was made by the service manager
 
 
 def _finding(connection: Connection) -> str | None:

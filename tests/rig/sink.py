@@ -6,6 +6,7 @@ Quick and obliging by default; `answer` may make it refuse, defer, drop or wait,
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -19,12 +20,17 @@ DROP = "DROP"
 
 @dataclass
 class Delivery:
-    """One message as it came in; `at` is when its final dot was seen (monotonic seconds)."""
+    """One message as it came in.
+
+    at: when its final dot was seen; answered: when the reply to it was written, infinity when it was not yet
+    (monotonic seconds).
+    """
 
     return_path: str
     recipients: list[str]
     content: bytes = b""
     at: float = 0.0
+    answered: float = math.inf
     parameters: str = ""
     helo: str = ""
 
@@ -123,6 +129,7 @@ class Sink:
                 if reply == DROP:
                     return
                 writer.write(reply.encode() + b"\r\n")
+                delivery.answered = time.monotonic()
                 delivery = Delivery("", [], helo=helo)
 
     async def _data(self, reader: asyncio.StreamReader, delivery: Delivery) -> str:
