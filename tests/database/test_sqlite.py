@@ -64,7 +64,7 @@ class Faulty:
         """Run, or fail before or after running."""
         if sql == "COMMIT":
             self._faults.commits += 1
-        if sql == "PRAGMA wal_checkpoint":
+        if sql.startswith("PRAGMA wal_checkpoint"):
             self._faults.checkpoints += 1
         for number, (start, code, after) in enumerate(self._faults.plan):
             if sql.startswith(start):
