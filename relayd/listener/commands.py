@@ -7,8 +7,9 @@ reception, and answers.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from relayd.events import smtp
 from relayd.listener.credentials import authenticate, mechanisms

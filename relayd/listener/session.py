@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import select
 import socket
@@ -349,6 +350,7 @@ class RelaySMTP(SessionProtocol):
                 raise SessionOver("", refusal)
 
 
+@functools.lru_cache(1024)  # a busy client connects again and again
 def to_address(text: str) -> Address:
     """An address as the socket names it: a zone is dropped, IPv4-mapped IPv6 is IPv4."""
     address = ipaddress.ip_address(text.partition("%")[0])

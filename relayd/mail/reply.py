@@ -5,11 +5,10 @@ The only place that knows the classes 2, 4 and 5.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """A reply to give or one received.
 
     code: 200-599.  enhanced: "5.7.1", or "" for replies that carry none (greeting, EHLO, 3xx).  text: lines parted by

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extensions:
+
+class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     """What one session is offered; a parameter of anything else is answered 555 5.5.4.
 
     size: largest message in octets, 0 for no fixed limit.  auth: SASL mechanisms, empty when AUTH is not offered.
