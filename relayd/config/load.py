@@ -220,7 +220,9 @@ class _Loading:
         try:
             return section.build({key: value for key, value in values.items() if key in known})
         except (OptionError, ValueError) as error:  # what the dataclass itself checks between its fields
-            self.problems.append(self.placed(Problem(table, str(error)), table))
+            key, colon, text = str(error).partition(": ")
+            named = bool(colon) and key in known
+            self.problems.append(self.placed(Problem(f"{table}.{key}", text) if named else Problem(table, str(error))))
             return None
 
     def placed(self, problem: Problem, table: str | None = None) -> Problem:
