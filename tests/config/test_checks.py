@@ -79,13 +79,6 @@ def test_a_postmaster_that_is_no_address(tmp_path: Path) -> None:
         load(path, environ={})
 
 
-def test_what_the_options_of_a_record_say_together_has_key_and_line(tmp_path: Path) -> None:
-    path = tmp_path / "relayd.toml"
-    path.write_text('[server.listener.a]\nprotocol = "lmtp"\nbind = ["127.0.0.1:25"]\n', encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"relayd\.toml:3: server\.listener\.a\.bind: LMTP"):
-        load(path, environ={})
-
-
 def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     text = '[access.a]\naction = "redirect"\n[access.b]\ncode = 400\n[rewrite.c]\nremove = ["a b"]'
     errors, _ = found(text, tmp_path / "relayd.toml")

@@ -163,7 +163,7 @@ def test_a_missing_required_key_names_the_record(write: Write) -> None:
 
 def test_a_record_whose_fields_do_not_fit_together(write: Write) -> None:
     (problem,) = problems(write('\n[server.listener.l]\nbind = ["127.0.0.1:25"]\nprotocol = "lmtp"\n'))
-    assert problem.startswith("F:2: server.listener.l: bind: LMTP")
+    assert problem.startswith("F:3: server.listener.l.bind: LMTP")
 
 
 def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
