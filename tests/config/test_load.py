@@ -233,3 +233,16 @@ def test_records_of_certificates(write: Write, tmp_path: Path) -> None:
     trustme.CA().issue_cert("a.b").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "c.pem"))
     config = loaded(write(f'[certificate."a.b"]\ncert = "{tmp_path}/c.pem"\nprivate-key = "{tmp_path}/c.pem"\n'))
     assert list(config.records(CertificateOptions)) == ["a.b"]
+
+
+def test_a_client_needs_no_secrets_and_looks_for_no_files(write: Write) -> None:
+    text = (
+        'account.a.secret = "%{env:NO_SUCH_VARIABLE}%"\nsession.rcpt.known.a.check = "file"\n'
+        'certificate.c.cert = "/nowhere/c.pem"\ncertificate.c.private-key = "%{file:k}%"\n'
+    )
+    path = write(text)
+    assert len(problems(path)) >= 1
+    config = load(path, environ={}, for_client=True)
+    assert list(config.records(CertificateOptions)) == ["c"]
+    with pytest.raises(ConfigError):
+        load(write("server.hostnam = 1\n"), environ={}, for_client=True)
