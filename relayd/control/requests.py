@@ -22,6 +22,7 @@ from relayd.control.answers import problem as problem_answer
 from relayd.control.routes import CALLER, SPAN
 from relayd.events import auth, http, limit, manage
 from relayd.events.event import Span
+from relayd.queue.failure import QueueUnavailable
 
 T = TypeVar("T")
 
@@ -32,6 +33,7 @@ LOCAL = frozenset({"/metrics", "/metrics/prometheus"})
 """Paths that need none from this machine."""
 
 _INTERNAL = (500, "Internal Server Error", "The request could not be carried out; the log has the reason.")
+_UNAVAILABLE = (503, "Service Unavailable", "The queue cannot be written to now; the log has the reason.")
 
 
 def trace(span: Span, ids: Callable[[], int]) -> Middleware:
@@ -77,6 +79,9 @@ async def _answer(request: web.Request, handler: Handler, span: Span) -> web.Str
         if error.status in (404, 405):
             return problem_answer(Problem(*NOT_FOUND))
         return problem_answer(Problem(error.status, None, error.reason))
+    except QueueUnavailable as error:
+        http.ERROR(span, reason=f"the queue cannot write: {error}", url=request.path)
+        return problem_answer(Problem(*_UNAVAILABLE), span.id)
     except Exception as error:  # a bug, or a part that fails: the client learns the id, the log the place
         place = traceback.extract_tb(error.__traceback__)[-1]
         http.HANDLER_ERROR(span, reason=f"{error!r} in {place.name}, line {place.lineno}", url=request.path)

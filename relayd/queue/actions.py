@@ -68,7 +68,7 @@ class Actions:
 
         How many; None when there is no such message.
         """
-        found = await self._write(lambda connection: _cancel(connection, id, recipient.lower()))
+        found = await self._queue.write(lambda connection: _cancel(connection, id, recipient.lower()))
         if found is None:
             return None
         addresses, size = found
@@ -135,7 +135,7 @@ class Actions:
         """Run `change` over what matches, in small transactions; everything it answered."""
         changed: list[Row] = []
         for part in _in_parts(await self._matching(filter)):
-            changed += await self._write(partial(_change_still, replace(filter, ids=part), change))
+            changed += await self._queue.write(partial(_change_still, replace(filter, ids=part), change))
         return changed
 
     async def _matching(self, filter: Filter) -> list[tuple[int, int]]:
@@ -144,12 +144,6 @@ class Actions:
     async def _read(self, work: Callable[[Connection], rows.T]) -> rows.T:
         try:
             return await self._queue.database.read(work)
-        except DatabaseError as error:
-            raise QueueUnavailable(str(error)) from error
-
-    async def _write(self, work: Callable[[Connection], rows.T]) -> rows.T:
-        try:
-            return await self._queue.database.write(work)
         except DatabaseError as error:
             raise QueueUnavailable(str(error)) from error
 

@@ -9,11 +9,11 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from relayd.blobs.source import BodySource
 from relayd.blobs.spool import BlobError, BlobFull, Blobs
-from relayd.database.interface import Database, DatabaseBroken, DatabaseError, DatabaseFull
+from relayd.database.interface import Connection, Database, DatabaseBroken, DatabaseError, DatabaseFull
 from relayd.events import queue as events
 from relayd.events.event import Span
 from relayd.queue import bodies, enqueue, leases, lines, listing, pause, settle
@@ -26,6 +26,8 @@ from relayd.queue.pause import Pause, Suspension
 from relayd.queue.prepare import prepare
 from relayd.queue.settle import Settled
 from relayd.queue.space import Space, Totals
+
+T = TypeVar("T")
 
 _RETRY = 1.0  # seconds until an outcome that could not be recorded is tried again
 
@@ -74,7 +76,6 @@ class Queue:
         self._turn = 0
         self.unrecorded = 0
         """Outcomes that the database did not take yet; while there are any, no new attempt may start."""
-        """Outcomes that could not be recorded yet."""
         self.space: Space | None = None
         """Set by who opens the queue; without it there is room for all."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -209,8 +210,8 @@ class Queue:
                 except DatabaseBroken as error:
                     raise QueueUnavailable(str(error)) from error
                 except (DatabaseError, BlobError) as error:
-                    if isinstance(error, DatabaseFull | BlobFull) and self.space and self.space.release_reserve():
-                        continue  # what the reserve is for
+                    if self._made_room(error):
+                        continue
                 if not waiting:
                     waiting = True
                     self.unrecorded += 1
@@ -225,10 +226,29 @@ class Queue:
 
         Whether it was recorded.  Raises QueueUnavailable.
         """
-        try:
-            return bool((await self._settle(job, outcomes, generated, idle_only=True)).applied)
-        except (DatabaseError, BlobError) as error:
-            raise _unavailable(error) from error
+        while True:
+            try:
+                return bool((await self._settle(job, outcomes, generated, idle_only=True)).applied)
+            except (DatabaseError, BlobError) as error:
+                if not self._made_room(error):
+                    raise _unavailable(error) from error
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """An operator's word: on a full disk it gets the reserve, for it may be what makes room.
+
+        Raises QueueFull, QueueUnavailable: nothing was changed.
+        """
+        while True:
+            try:
+                return await self.database.write(work)
+            except DatabaseError as error:
+                if not self._made_room(error):
+                    raise _unavailable(error) from error
+
+    def _made_room(self, error: Exception) -> bool:
+        """Whether a write that failed should be tried again, for the reserve was given up for it."""
+        is_full = isinstance(error, DatabaseFull | BlobFull)
+        return is_full and self.space is not None and self.space.release_reserve()
 
     async def _settle(
         self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage], idle_only: bool = False
@@ -334,11 +354,14 @@ class Queue:
         return self._state.pause
 
     async def pause(self, by: str, reason: str) -> None:
-        """Attempt nothing until resumed, over restarts too.  Paused already: who was first stays."""
+        """Attempt nothing until resumed, over restarts too.  Paused already: who was first stays.
+
+        Raises QueueUnavailable, as `resume`, `suspend` and `unsuspend` do.
+        """
         if self._state.pause is not None:
             return
         note = Pause(since=self._clock(), by=by, reason=reason)
-        await self.database.write(lambda connection: pause.keep(connection, note))
+        await self.write(lambda connection: pause.keep(connection, note))
         self._state.pause = note
         events.PAUSED(self._span, account_name=by, reason=reason)
         self.on_change()
@@ -347,7 +370,7 @@ class Queue:
         """Attempt again."""
         if self._state.pause is None:
             return
-        await self.database.write(lambda connection: pause.drop(connection, pause.PAUSE))
+        await self.write(lambda connection: pause.drop(connection, pause.PAUSE))
         self._state.pause = None
         events.RESUMED(self._span, account_name=by)
         self.on_change()
@@ -355,14 +378,14 @@ class Queue:
     async def suspend(self, destination: str, until: float | None, by: str, reason: str) -> None:
         """Attempt nothing to `destination` before `until` (None: until `unsuspend`)."""
         note = Suspension(destination=destination, until=until, since=self._clock(), by=by, reason=reason)
-        await self.database.write(lambda connection: pause.keep(connection, note))
+        await self.write(lambda connection: pause.keep(connection, note))
         self._state.suspensions[destination] = note
         self.on_change()
 
     async def unsuspend(self, destination: str) -> None:
         """Lift a suspension."""
         if destination in self._state.suspensions:
-            await self.database.write(lambda connection: pause.drop(connection, pause.SUSPENSION + destination))
+            await self.write(lambda connection: pause.drop(connection, pause.SUSPENSION + destination))
             del self._state.suspensions[destination]
             self.on_change()
 

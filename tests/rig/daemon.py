@@ -31,7 +31,10 @@ def toml_value(value: Any) -> str:
 
 
 class Daemon:
-    """One daemon below `directory`.  `settings` are dotted keys over a small default; the ports are the bound ones."""
+    """One daemon below `directory`.  `settings` are dotted keys over a small default; the ports are the bound ones.
+
+    program: what Python runs in place of relayd.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Daemon:
         settings: Mapping[str, Any] | None = None,
         *,
         environment: Mapping[str, str] | None = None,
+        program: tuple[str, ...] = ("-m", "relayd"),
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
@@ -48,6 +52,7 @@ class Daemon:
         self.smtp_port = free_port()
         self.http_port = free_port()
         self.environment = dict(environment or {})
+        self.program = program
         self.settings: dict[str, Any] = {
             "server.hostname": "relay.test",
             "server.data-dir": str(self.data),
@@ -62,6 +67,7 @@ class Daemon:
             **(settings or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self._prefixed = False
 
     def write_config(self) -> None:
         """Write `settings` to the configuration file."""
@@ -76,9 +82,10 @@ class Daemon:
         `prefix` goes in front of the command (strace, a shell); `pass_fds` stay open in it.
         """
         self.write_config()
+        self._prefixed = bool(prefix)
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "relayd", "serve", "--config", str(self.config)],
+                [*prefix, sys.executable, *self.program, "serve", "--config", str(self.config)],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=_ROOT,
@@ -142,7 +149,9 @@ class Daemon:
         """SIGTERM and wait; the exit code."""
         assert self.process is not None
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            # strace holds such signals back while what it runs lives
+            for each in descendants(self.pid) - {self.pid} if self._prefixed else {self.pid}:
+                os.kill(each, signal.SIGTERM)
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:

@@ -6,6 +6,7 @@ Quick and obliging by default; `answer` may make it refuse, defer, drop or wait,
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -19,12 +20,17 @@ DROP = "DROP"
 
 @dataclass
 class Delivery:
-    """One message as it came in; `at` is when its final dot was seen (monotonic seconds)."""
+    """One message as it came in.
+
+    at: when its final dot was seen; answered: when the reply to it was written, infinity when it was not yet
+    (monotonic seconds).
+    """
 
     return_path: str
     recipients: list[str]
     content: bytes = b""
     at: float = 0.0
+    answered: float = math.inf
     parameters: str = ""
     helo: str = ""
 
@@ -40,6 +46,7 @@ class Sink:
     answer: Answer | None = None
     extensions: tuple[str, ...] = ("PIPELINING", "SIZE 104857600", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
     port: int = field(default_factory=free_port)
+    address: str = "127.0.0.1"
     deliveries: list[Delivery] = field(default_factory=list)
     sessions: int = 0
 
@@ -59,7 +66,7 @@ class Sink:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=1 << 20)
+        server = await asyncio.start_server(self._accept, self.address, self.port, limit=1 << 20)
         self._ready.set()
         await self._stop.wait()
         server.close()
@@ -74,7 +81,7 @@ class Sink:
         self.sessions += 1
         try:
             await self._session(reader, writer)
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
             pass
         finally:
             self._tasks.discard(task)
@@ -122,6 +129,7 @@ class Sink:
                 if reply == DROP:
                     return
                 writer.write(reply.encode() + b"\r\n")
+                delivery.answered = time.monotonic()
                 delivery = Delivery("", [], helo=helo)
 
     async def _data(self, reader: asyncio.StreamReader, delivery: Delivery) -> str:
@@ -136,6 +144,17 @@ class Sink:
         reply = self._reply(".", "", delivery, "250 2.0.0 taken")
         self.deliveries.append(delivery)
         return reply
+
+    def wait_for_one(self, wanted: Callable[[Delivery], bool], timeout: float = 10.0) -> Delivery:
+        """The first delivery that is `wanted`; TimeoutError after `timeout` seconds."""
+        until = time.monotonic() + timeout
+        while True:
+            for delivery in list(self.deliveries):
+                if wanted(delivery):
+                    return delivery
+            if time.monotonic() > until:
+                raise TimeoutError(f"not among {[(each.return_path, each.recipients) for each in self.deliveries]}")
+            time.sleep(0.01)
 
     def wait_for(self, count: int, timeout: float = 30.0) -> list[Delivery]:
         """The deliveries once there are `count`; TimeoutError after `timeout` seconds."""
