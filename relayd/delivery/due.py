@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from relayd.mail.reply import Reply
 from relayd.queue.message import Job, Outcome, Recipient, Result

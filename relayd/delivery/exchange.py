@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from relayd.mail.reply import Reply
 from relayd.smtp.framing import DotStuffer
 
@@ -26,8 +28,7 @@ class Content(Protocol):
         """All octets from the first, in blocks of about ONE_WRITE; may be asked for again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transaction:
+class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     """What is sent: complete command lines with CRLF, and the message."""
 
     mail: bytes

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from relayd.delivery.bounce import Bounces
 from relayd.delivery.due import INTERNAL, conclude, failed, next_of, postponed, retried, unreachable

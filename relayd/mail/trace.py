@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -13,8 +14,7 @@ _UNSAFE_WORD = re.compile(r"[^!#-'*-\[\]-~]")  # what is neither CTL, blank, quo
 _UNSAFE_ADDRESS = re.compile(r"[\x00-\x1f\x7f-\x9f<>]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceivedInfo:
+class ReceivedInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What a Received field tells.
 
     helo, client_name, client_address: of the client; address "" on a Unix socket, name "unknown" where DNS has none.

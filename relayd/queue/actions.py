@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+from msgspec import structs
+
 from relayd.database.interface import Connection, DatabaseError, Row
 from relayd.events import queue as events
 from relayd.events.event import Span
@@ -120,7 +122,7 @@ class Actions:
             message, numbers = await self._read(lambda connection: _idle(connection, id))
             if message is None or not numbers:
                 return False
-            concerned = replace(message, recipients=tuple(r for r in message.recipients if r.number in numbers))
+            concerned = structs.replace(message, recipients=tuple(r for r in message.recipients if r.number in numbers))
             outcomes = [
                 Outcome(number=to.number, address=to.address, result=Result.BOUNCED, reply=reply, status=_text(reply))
                 for to in concerned.recipients

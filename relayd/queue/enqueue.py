@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from relayd.database.interface import Connection
 from relayd.queue import lines, rows
 from relayd.queue.message import NewMessage
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A new message whose body, if it is a file, is durable.
 
     octets, file_from: the row of `bodies`.  node, until: the lease, when it is leased.

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from relayd.database.interface import Connection
 from relayd.queue import enqueue, leases, rows
@@ -30,8 +31,7 @@ _ENDED = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """One job's outcomes.  node: who had it leased.
 
     whole: the job held all the recipients the message had when it was leased.  idle_only: an operator's word, which
@@ -58,8 +58,7 @@ class Settlement:
         return all(outcome.result is not Result.DEFERRED for outcome in self.outcomes)
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """applied: outcomes that changed something.  finished: the message is gone, its file can be removed."""
 
     applied: int

@@ -5,15 +5,15 @@ Both are protocols, so that reception and delivery share a ring without importin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from relayd.mail.reply import Reply
 from relayd.queue.message import Job
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The times of a new message, all Unix seconds.
 
     leased_until: until when a message that is handed over in memory is leased.  due_again: when its recipients are due

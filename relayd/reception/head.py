@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from relayd.mail.header import HeaderBlock, fold
 from relayd.mail.trace import ReceivedInfo, message_id, received_field, rfc5322_date
@@ -29,8 +30,7 @@ _ATOMS = r"[^\s\"(),:;<>@\\\[\]]++"
 _ADDRESSES = re.compile(rf"(?:{_QUOTED}|{_ATOMS})@(?:\[[^\]\s]*+\]|{_ATOMS})|{_QUOTED}|{_ATOMS}|\\.|.", re.S)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """octets: what the message begins with.  replaces: so many octets of the content it stands for.
     message_id: the Message-ID with its angle brackets, "" when there is none.  signed: a DKIM-Signature is there.
     """

@@ -6,7 +6,8 @@ Values that stay xtext (ENVID, ORCPT) are checked and kept as written, so that t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from relayd.mail.address import (
     MAX_ADDRESS,
@@ -30,8 +31,7 @@ class SyntaxRefused(Exception):
         self.reply = reply
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailCommand:
+class MailCommand(msgspec.Struct, frozen=True, kw_only=True):
     """MAIL.  size: announced octets, 0 when not given.  body: "7BIT" or "8BITMIME".  ret: "FULL", "HDRS" or None.
     envid: still xtext.  auth: the AUTH parameter decoded, "" for "<>", None when not given.
     """
@@ -45,8 +45,7 @@ class MailCommand:
     auth: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RcptCommand:
+class RcptCommand(msgspec.Struct, frozen=True, kw_only=True):
     """RCPT.  notify: None when not given.  orcpt: "type;address" with the address still xtext."""
 
     address: str

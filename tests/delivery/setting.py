@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from relayd.delivery.attempt import Attempts, Road
 from relayd.delivery.connection import Dialer
@@ -138,9 +141,9 @@ def job(*addresses: str, content: bytes = CONTENT, in_memory: bool = True, **cha
 def smarthost(port: int, **changes: Any) -> NextHop:
     """A route to a peer on loopback."""
     hop = NextHop(key="route:hub", host="127.0.0.1", port=port, use_mx=False, tls=TlsMode.NONE, route="hub")
-    return replace(hop, **changes)
+    return dataclasses.replace(hop, **changes)
 
 
 def direct(port: int, domain: str = "x.example", **changes: Any) -> NextHop:
     """Direct MX delivery."""
-    return replace(NextHop(key=domain, host=domain, port=port, tls=TlsMode.NONE), **changes)
+    return dataclasses.replace(NextHop(key=domain, host=domain, port=port, tls=TlsMode.NONE), **changes)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from relayd.delivery.due import conclude, next_of, notice_due, postponed, retried, unreachable
 from relayd.mail.reply import Reply
@@ -29,7 +29,7 @@ def recipient(number: int = 0, **changes: object) -> Recipient:
         notify=None,
         orcpt=None,
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
 def job(*recipients: Recipient) -> Job:
@@ -59,7 +59,7 @@ def job(*recipients: Recipient) -> Job:
 
 def outcome(number: int = 0, result: Result = Result.DEFERRED, reply: Reply = LATER, **more: object) -> Outcome:
     made = Outcome(number=number, address=f"user{number}@dest.example", result=result, reply=reply)
-    return replace(made, **more)  # type: ignore[arg-type]
+    return replace(made, **more)
 
 
 def concluded(work: Job, *outcomes: Outcome, now: float = NOW) -> list[Outcome]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
+
+from msgspec.structs import replace
 
 from relayd.delivery.lanes import Lane, Lanes
 from relayd.queue.message import Body, Job
@@ -95,7 +97,7 @@ def test_slots_come_back() -> None:
 
 
 def test_bodies_are_let_go_past_the_bound() -> None:
-    lanes = Lanes(replace(OPTIONS, waiting_octets=100))
+    lanes = Lanes(dataclasses.replace(OPTIONS, waiting_octets=100))
     lanes.enter(work(octets=60))
     lanes.enter(work(octets=60))
     first, second = lanes.drain()

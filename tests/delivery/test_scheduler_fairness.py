@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from relayd.queue.message import Job, NewMessage
 from relayd.routing.options import ConcurrencyOptions
@@ -70,7 +71,7 @@ async def test_the_overflow_waits_on_disk_and_all_of_it_goes_out(tmp_path: Path)
 
 
 async def test_bodies_over_the_bound_are_left_on_disk(tmp_path: Path) -> None:
-    tight = replace(SMALL, waiting_octets=300)
+    tight = dataclasses.replace(SMALL, waiting_octets=300)
     async with stage(tmp_path, using=settings(concurrency=tight)) as it:
         it.attempts.close("dest.example")
         for _ in range(15):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from email.utils import parsedate_to_datetime
 
 import pytest
+from msgspec.structs import replace
 
 from relayd.mail.trace import ReceivedInfo, count_received, message_id, received_field, rfc5322_date, with_keyword
 
