@@ -73,7 +73,7 @@ def test_a_client_on_a_unix_socket_is_local() -> None:
     ],
 )
 def test_protocols_have_their_registered_names(changes: dict[str, object], keyword: str) -> None:
-    assert with_keyword(replace(INFO, **changes)) == keyword  # type: ignore[arg-type]
+    assert with_keyword(replace(INFO, **changes)) == keyword
 
 
 @pytest.mark.parametrize("attack", ["x\r\nBcc: a@b", "x) by evil (", "x;\n y", "x\0\x1b[2J", 'x" \\', "é" * 2000])
