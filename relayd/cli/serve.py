@@ -23,7 +23,7 @@ def serve() -> int:
     SIGHUP reads the configuration again. Without a configuration relayd listens on loopback only and keeps its data in
     ./relayd-data.
     """
-    config = where().load()
+    config = where().load(for_client=False)
     if config.path is None:
         secret = create_admin(data_directory(config))
         if secret is not None:
@@ -31,7 +31,7 @@ def serve() -> int:
                 f'relayd: the control socket\'s user is "{ADMIN}", its secret {secret} (not shown again)',
                 file=sys.stderr,
             )
-            config = where().load()
+            config = where().load(for_client=False)
     from relayd.daemon import Daemon
 
     for warning in config.warnings:

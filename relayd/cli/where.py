@@ -31,13 +31,16 @@ class Where:
         given = self.config or os.environ.get("RELAYD_CONFIG")
         return Path(given) if given else None
 
-    def load(self) -> Config:
-        """The configuration.  Raises Failure 78 with every error of the file."""
+    def load(self, *, for_client: bool = True) -> Config:
+        """The configuration, of which a client of the daemon needs the places only.
+
+        Raises Failure 78 with every error of the file.
+        """
         from relayd.config.configuration import ConfigError
         from relayd.config.load import load
 
         try:
-            return load(self.path)
+            return load(self.path, for_client=for_client)
         except ConfigError as error:
             raise Failure(BAD_CONFIG, str(error)) from None
 

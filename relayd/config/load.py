@@ -30,21 +30,26 @@ def load(
     *,
     environ: Mapping[str, str] | None = None,
     classes: tuple[type[Any], ...] = ALL_SECTIONS,
+    for_client: bool = False,
 ) -> Config:
     """The configuration of the TOML file `path`; None is the development default.
 
-    environ: where `%{env:NAME}%` looks, the process's own by default.  Raises ConfigError with all the errors found;
-    warnings are in the answer.  Reads the file, the secrets' files, and looks whether the certificates are there.
+    environ: where `%{env:NAME}%` looks, the process's own by default.  for_client: only to find the daemon; secrets
+    stay as they are written and nothing is looked for on the machine, for the one who asks may see less of it.
+    Raises ConfigError with all the errors found; warnings are in the answer.  Reads the file, the secrets' files, and
+    looks whether the certificates are there.
     """
     environ = os.environ if environ is None else environ
     text, tree = _read(path)
-    loading = _Loading(path, environ, declared(classes), key_lines(text))
+    loading = _Loading(path, None if for_client else environ, declared(classes), key_lines(text))
     loading.take(tree)
     if loading.problems:
         raise ConfigError(path, sorted(loading.problems, key=lambda problem: problem.line or 0))
     config = with_data_dir(loading.config(), environ)
     if path is None:
         config = with_development_admin(config)
+    if for_client:
+        return config
     found = [loading.placed(problem) for problem in check(config)]
     errors = [problem for problem in found if problem.fatal]
     if errors:
@@ -106,10 +111,10 @@ def dotted(path: Sequence[str | int]) -> str:
 
 @dataclass
 class _Loading:
-    """The state of one load: what was found for each section so far."""
+    """The state of one load: what was found for each section so far.  environ: None leaves secrets as written."""
 
     path: Path | None
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] | None
     sections: tuple[Section, ...]
     lines: dict[KeyPath, int]
     problems: list[Problem] = field(default_factory=list)
@@ -148,7 +153,7 @@ class _Loading:
     def _take_value(self, path: Parts, section: Section, record: str | None, option: Option, value: Any) -> None:
         self.written[dotted(path)] = value
         try:
-            if option.secret and isinstance(value, str):
+            if option.secret and isinstance(value, str) and self.environ is not None:
                 directory = self.path.parent if self.path is not None else Path()
                 value = expand(value, self.environ, directory)
             option.kind.parse(value)
@@ -220,7 +225,9 @@ class _Loading:
         try:
             return section.build({key: value for key, value in values.items() if key in known})
         except (OptionError, ValueError) as error:  # what the dataclass itself checks between its fields
-            self.problems.append(self.placed(Problem(table, str(error)), table))
+            key, colon, text = str(error).partition(": ")
+            named = bool(colon) and key in known
+            self.problems.append(self.placed(Problem(f"{table}.{key}", text) if named else Problem(table, str(error))))
             return None
 
     def placed(self, problem: Problem, table: str | None = None) -> Problem:

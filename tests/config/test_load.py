@@ -163,7 +163,7 @@ def test_a_missing_required_key_names_the_record(write: Write) -> None:
 
 def test_a_record_whose_fields_do_not_fit_together(write: Write) -> None:
     (problem,) = problems(write('\n[server.listener.l]\nbind = ["127.0.0.1:25"]\nprotocol = "lmtp"\n'))
-    assert problem.startswith("F:2: server.listener.l: bind: LMTP")
+    assert problem.startswith("F:3: server.listener.l.bind: LMTP")
 
 
 def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
@@ -233,3 +233,16 @@ def test_records_of_certificates(write: Write, tmp_path: Path) -> None:
     trustme.CA().issue_cert("a.b").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "c.pem"))
     config = loaded(write(f'[certificate."a.b"]\ncert = "{tmp_path}/c.pem"\nprivate-key = "{tmp_path}/c.pem"\n'))
     assert list(config.records(CertificateOptions)) == ["a.b"]
+
+
+def test_a_client_needs_no_secrets_and_looks_for_no_files(write: Write) -> None:
+    text = (
+        'account.a.secret = "%{env:NO_SUCH_VARIABLE}%"\nsession.rcpt.known.a.check = "file"\n'
+        'certificate.c.cert = "/nowhere/c.pem"\ncertificate.c.private-key = "%{file:k}%"\n'
+    )
+    path = write(text)
+    assert len(problems(path)) >= 1
+    config = load(path, environ={}, for_client=True)
+    assert list(config.records(CertificateOptions)) == ["c"]
+    with pytest.raises(ConfigError):
+        load(write("server.hostnam = 1\n"), environ={}, for_client=True)
