@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from relayd.blobs.spool import Blobs, sync_directory
+from relayd.blobs.spool import BlobError, Blobs, sync_directory
 from relayd.database import handle
-from relayd.database.interface import Connection
+from relayd.database.interface import Connection, DatabaseError
 from relayd.database.sqlite import SqliteDatabase, open_sqlite
 from relayd.database.writer import Policy
 from relayd.events.event import Span
@@ -18,13 +18,16 @@ from relayd.queue.actions import Actions
 from relayd.queue.lock import DirectoryLock
 from relayd.queue.options import LimitOptions, SpaceOptions
 from relayd.queue.schema import MIGRATIONS
-from relayd.queue.space import Space, free_bytes
+from relayd.queue.space import RESERVE, Space, free_bytes
 from relayd.queue.store import Queue, Setting
 from relayd.queue.upkeep import Recovery, Upkeep, recover
 
 DATABASE = "queue.db"
 SPOOL = "spool"
 _WAL = 8 << 20  # the reserve must hold it twice: it is copied into the database when room is short
+
+_ROOM = 1 << 20
+"""Octets that a start needs at most: SQLite's index of the WAL, the leases given back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,24 +75,21 @@ async def open_queue(
     """
     await asyncio.to_thread(_make_durable, directory)
     lock = DirectoryLock(directory)
-    database: SqliteDatabase | None = None
     try:
-        database = await open_sqlite(
-            directory / DATABASE,
-            MIGRATIONS,
-            around.span,
-            on_broken=around.on_broken,
-            policy=Policy(wal_limit=min(_WAL, options.reserve // 2) or _WAL, audit=_finding),
-            connect=around.connect,
-        )
-        blobs = await asyncio.to_thread(Blobs, directory / SPOOL, around.clock)
-        recovery = await recover(database, blobs, node, around.span)
-        setting = Setting(node=node, inline_limit=options.inline_limit, lease=options.lease)
-        queue = Queue(database, blobs, around.clock, around.span, setting)
-        await queue.open()
-    except BaseException:
-        if database is not None:
+        try:
+            database, blobs, recovery = await _recovered(directory, options, node, around)
+        except (DatabaseError, BlobError):
+            if not await asyncio.to_thread(_make_room, directory, around.measure):
+                raise
+            database, blobs, recovery = await _recovered(directory, options, node, around)
+        try:
+            setting = Setting(node=node, inline_limit=options.inline_limit, lease=options.lease)
+            queue = Queue(database, blobs, around.clock, around.span, setting)
+            await queue.open()
+        except BaseException:
             await database.close()
+            raise
+    except BaseException:
         lock.release()
         raise
     space = Space(
@@ -113,6 +113,36 @@ async def open_queue(
         blobs=blobs,
         lock=lock,
     )
+
+
+async def _recovered(
+    directory: Path, options: SpaceOptions, node: int, around: Surroundings
+) -> tuple[SqliteDatabase, Blobs, Recovery]:
+    database = await open_sqlite(
+        directory / DATABASE,
+        MIGRATIONS,
+        around.span,
+        on_broken=around.on_broken,
+        policy=Policy(wal_limit=min(_WAL, options.reserve // 2) or _WAL, audit=_finding),
+        connect=around.connect,
+    )
+    try:
+        blobs = await asyncio.to_thread(Blobs, directory / SPOOL, around.clock)
+        return database, blobs, await recover(database, blobs, node, around.span)
+    except BaseException:
+        await database.close()
+        raise
+
+
+def _make_room(directory: Path, measure: Callable[[Path], int]) -> bool:
+    """On a full disk, give the reserve up for the start; whether that was done."""
+    try:
+        if measure(directory) >= _ROOM:
+            return False
+        (directory / RESERVE).unlink()
+    except OSError:
+        return False
+    return True
 
 
 def _make_durable(directory: Path) -> None:

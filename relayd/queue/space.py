@@ -16,6 +16,9 @@ from relayd.events.event import Span
 from relayd.mail.reply import Reply
 from relayd.queue.options import LimitOptions, SpaceOptions
 
+RESERVE = "reserve"
+"""Name of the reserve file in the data directory."""
+
 _FRESH = 1.0  # seconds for which an answer of the file system is good
 _FLOOR = 8  # the hard floor's default is this part of min-free
 
@@ -56,7 +59,7 @@ class Space:
         self._clock = clock
         self._span = span
         self._measure = measure
-        self._reserve = directory / "reserve"
+        self._reserve = directory / RESERVE
         self._measured = 0
         self._until = float("-inf")
         self._is_low = False

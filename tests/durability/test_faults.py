@@ -46,12 +46,12 @@ def _until(condition: Callable[[], bool], what: str, timeout: float = 60.0) -> N
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A directory on a disk of 24 MB."""
+    """A directory on a disk of 48 MB."""
     if os.geteuid() != 0:
         pytest.skip("mounting a tmpfs needs root")
     directory = tmp_path / "small"
     directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(directory)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(directory)], check=True)
     yield directory
     subprocess.run(["umount", "-l", str(directory)], check=True)
 
@@ -63,9 +63,7 @@ def test_a_full_disk_defers_new_mail_and_keeps_the_promised(
     small_disk: Path, tmp_path: Path, sizes: tuple[int]
 ) -> None:
     with Sink() as sink:
-        settings = _settings(
-            sink, **{"server.data-dir": str(small_disk / "data"), "queue.min-free": "0", "queue.reserve": "2MB"}
-        )
+        settings = _settings(sink, **{"server.data-dir": str(small_disk / "data"), "queue.min-free": "0"})
         daemon = Daemon(tmp_path, settings)
         daemon.start()
         daemon.data_of("PATCH", "/api/queue/status/stop")
@@ -75,10 +73,15 @@ def test_a_full_disk_defers_new_mail_and_keeps_the_promised(
         assert 0 < len(load.promised) < 1000, "the disk never filled up"
         assert set(load.answers) <= TEMPORARY
         assert load.answers[452] > 0
-        daemon.kill()
-        daemon.start()
+        if sizes[0] > 100_000:
+            daemon.stop()  # the next start must also find room for the index of the WAL
+        else:
+            daemon.kill()
+        _fill(small_disk / "filler")
+        daemon.start(wait=False)
+        daemon.wait_alive()
         daemon.data_of("PATCH", "/api/queue/status/start")
-        daemon.wait_empty(120)
+        daemon.wait_empty(60)
         assert daemon.audit()["difference"] == 0
         assert daemon.stop() == 0
         check_promises(load, sink.deliveries)
