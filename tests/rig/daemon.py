@@ -149,8 +149,9 @@ class Daemon:
         """SIGTERM and wait; the exit code."""
         assert self.process is not None
         if self.process.poll() is None:
-            # strace holds such signals back while what it runs lives
-            for each in descendants(self.pid) - {self.pid} if self._prefixed else {self.pid}:
+            # strace holds such signals back while what it runs lives; a shell that did exec is the daemon itself
+            below = descendants(self.pid) - {self.pid} if self._prefixed else set()
+            for each in below or {self.pid}:
                 os.kill(each, signal.SIGTERM)
         try:
             return self.process.wait(timeout)
