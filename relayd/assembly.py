@@ -20,6 +20,7 @@ from relayd.delivery.bounce import Bounces
 from relayd.delivery.connection import Dialer
 from relayd.delivery.hosts import Hosts
 from relayd.delivery.options import BounceOptions, ReuseOptions, TimeoutOptions
+from relayd.delivery.ourselves import Ourselves
 from relayd.delivery.pool import Pool
 from relayd.delivery.prober import NextHopProber
 from relayd.delivery.scheduler import Scheduler, Settings
@@ -38,6 +39,7 @@ from relayd.reception import options as receiving
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
 from relayd.resolver.exchange import parse_server
+from relayd.resolver.hosts_file import HostsFile, LocalFirst
 from relayd.resolver.live import LiveResolver
 from relayd.resolver.options import ResolverOptions
 from relayd.routing import options as routing
@@ -174,8 +176,14 @@ class Engine:
         reuse = loaded.config.section(ReuseOptions)
         files = {id: each.tls_ca_files for id, each in loaded.config.records(routing.RouteOptions).items()}
         contexts = TlsContexts(outbound.ca_files, files)
+        binds = (bind for each in loaded.listeners.listeners.values() for bind in each.bind if not bind.path)
         hosts = Hosts(
-            self.resolver, reuse, allow_private=outbound.allow_private, is_self=self._is_self, chance=random.random
+            self.resolver,
+            reuse,
+            local=LocalFirst(self.resolver, HostsFile()),
+            allow_private=outbound.allow_private,
+            is_self=Ourselves(loaded.hostname, ((bind.host, bind.port) for bind in binds)),
+            chance=random.random,
         )
         dialer = Dialer(loaded.hostname, loaded.config.section(TimeoutOptions), contexts)
         return Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=reuse)
@@ -183,13 +191,6 @@ class Engine:
     @staticmethod
     def _soft_bounce(loaded: Loaded) -> bool:
         return loaded.config.section(BounceOptions).soft_bounce
-
-    def _is_self(self, host: str, port: int) -> bool:
-        """Whether a host of an MX set is this server: its name, or an address and port that it listens on."""
-        if host.lower() == self.loaded.hostname.lower():
-            return True
-        binds = (bind for each in self.loaded.listeners.listeners.values() for bind in each.bind)
-        return any(bind.port == port and bind.host in (host, "0.0.0.0", "::") for bind in binds if not bind.path)
 
     def _build_reception(self) -> None:
         loaded = self.loaded

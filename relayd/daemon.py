@@ -20,15 +20,13 @@ from relayd import __version__
 from relayd.assembly import Engine, Loaded, control_binds
 from relayd.blobs.spool import BlobError
 from relayd.config.configuration import Config, ConfigError
-from relayd.config.load import load
+from relayd.config.load import load, located
 from relayd.config.places import control_socket
 from relayd.control.api.maintenance import Refused
 from relayd.control.app import ControlApp, Parts
 from relayd.control.options import FallbackAdminOptions, HttpOptions
+from relayd.control.signing_in import SigningIn
 from relayd.database.interface import DatabaseError, NewerSchema
-from relayd.directory.account import Account
-from relayd.directory.directory import Directory
-from relayd.directory.options import AccountOptions
 from relayd.events import config as config_events
 from relayd.events import server as events
 from relayd.events import telemetry as telemetry_events
@@ -127,6 +125,9 @@ class Daemon:
             await engine.open(lambda reason: self.stop(reason, EX_OSERR))
         except DirectoryInUse as error:
             return self._failed(str(error), EX_TEMPFAIL)
+        except OptionError as error:  # a plug-in that cannot be loaded: known only now that it is
+            await engine.opened.close()
+            return self._failed(str(located(self.config.path, error)), EX_CONFIG)
         except NewerSchema as error:
             return self._failed(str(error), EX_CONFIG)
         except (DatabaseError, BlobError, OSError) as error:
@@ -163,7 +164,10 @@ class Daemon:
         self._own("loop watch", self._watch_loop())
         self._own("watchdog", self.supervisor.keep_alive())
         inherited = inherited_sockets()
-        self._admins = self._administrators(loaded)
+        self._signing_in = SigningIn(engine.directory, loaded.config.section(FallbackAdminOptions), time.monotonic)
+        self._metrics.watch(
+            "relayd_delivery_idle_connections", "Connections kept for the next message", lambda: engine.pool.idle
+        )
         parts = Parts(
             queue=engine.opened.queue,
             actions=engine.opened.actions,
@@ -172,7 +176,7 @@ class Daemon:
             ready=engine.problems,
             backup=self._backup,
             reload=self._reload_by_operator,
-            authenticate=self._authenticate,
+            authenticate=self._signing_in,
             ids=lambda: snowflakes.issue(self.stream.clock()),
         )
         self.control = ControlApp(parts, self.span, loaded.config.section(HttpOptions))
@@ -180,19 +184,6 @@ class Daemon:
         passed: list[Any] = [sock for id in http for sock in inherited.pop(id, ())]
         await self.control.start(passed or control_binds(loaded.config), control_socket(loaded.config))
         await engine.listeners.start(inherited)
-
-    def _administrators(self, loaded: Loaded) -> Directory:
-        """The fallback administrator, apart from the accounts: it may steer, and send nothing."""
-        admin = loaded.config.section(FallbackAdminOptions)
-        accounts = {}
-        if admin.user is not None and admin.secret is not None:
-            accounts[admin.user.lower()] = AccountOptions(secret=admin.secret, roles=("admin",))
-        return Directory(accounts, time.monotonic)
-
-    async def _authenticate(self, login: str, secret: str) -> Account | None:
-        """The fallback administrator, else an account."""
-        found = await self._admins.authenticate(login, secret)
-        return found if found is not None else await self.engine.directory.authenticate(login, secret)
 
     def _own(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -229,7 +220,9 @@ class Daemon:
             config = await asyncio.to_thread(load, self.config.path)
             loaded = Loaded(config)
             await self.engine.reload(loaded)
-        except (ConfigError, OptionError, UnknownRoute, BadServer) as error:
+            self._signing_in.reconfigure(config.section(FallbackAdminOptions))
+        except (ConfigError, OptionError, UnknownRoute, BadServer) as refused:
+            error = located(self.config.path, refused) if isinstance(refused, OptionError) else refused
             config_events.PARSE_ERROR(self.span, path=path, reason=str(error))
             return str(error)
         for key in self.config.changed_keys(config):
@@ -274,7 +267,7 @@ class Daemon:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if hasattr(self, "control"):
             await self.control.stop()
-            self._admins.close()
+            self._signing_in.close()
         events.SHUTDOWN_COMPLETE(self.span, elapsed=time.monotonic() - started)
 
 

@@ -11,6 +11,8 @@ from relayd.cli.failure import BAD_CONFIG, UNAVAILABLE
 from relayd.cli.show import json_option, print_json, print_table
 from relayd.cli.where import config_option, where
 from relayd.config.configuration import Config, ConfigError
+from relayd.listener.options import PluginOptions
+from relayd.options import OptionError
 
 
 @click.command()
@@ -34,6 +36,7 @@ def check(live: bool, target: str | None, print_default: bool, as_json: bool) ->
 
     try:
         config = load(where().path)
+        _try_plugins(config)
     except ConfigError as error:
         _print_errors(error, as_json)
         return BAD_CONFIG
@@ -45,6 +48,20 @@ def check(live: bool, target: str | None, print_default: bool, as_json: bool) ->
         _print(config, answer)
         _print_findings(findings)
     return UNAVAILABLE if any(each["state"] == "fail" for each in findings) else 0
+
+
+def _try_plugins(config: Config) -> None:
+    """Import the plug-ins, which no other command does: their code is the user's.  Raises ConfigError."""
+    names = config.section(PluginOptions).plugins
+    if not names:
+        return
+    from relayd.config.load import located
+    from relayd.listener.plugins import load_plugins
+
+    try:
+        load_plugins(names)
+    except OptionError as error:
+        raise located(config.path, error) from error
 
 
 def _look(config: Config, target: str | None) -> list[dict[str, str]]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from relayd.options import format_size
-
 _UNSAID = "no reason given"
 
 Message = Mapping[str, Any]
@@ -110,12 +108,10 @@ def audit_rows(data: Mapping[str, Any]) -> list[list[str]]:
 
 def size(octets: int) -> str:
     """Octets for people, rounded."""
-    if octets < 1024:
-        return f"{octets}B"
     for unit, factor in (("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)):
         if octets >= factor:
             return f"{octets / factor:.1f}{unit}"
-    return format_size(octets)
+    return f"{octets}B"
 
 
 def _recipients(message: Message) -> list[Mapping[str, Any]]:

@@ -17,11 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from relayd.cli.listing import size
 from relayd.config.configuration import Config
 from relayd.config.places import data_directory
 from relayd.mail.options import ServerOptions
 from relayd.options import format_size
 from relayd.queue.options import SpaceOptions
+from relayd.resolver.exchange import parse_server
+from relayd.resolver.options import ResolverOptions
 from relayd.routing.next_hop import NextHop
 from relayd.routing.options import DomainOptions, OutboundOptions, RouteOptions
 from relayd.routing.route import Router
@@ -51,15 +54,24 @@ class NoAnswer(Exception):
 
 
 class Outside:
-    """What is not on this machine: DNS and other hosts."""
+    """What is not on this machine: DNS and other hosts.  custom: `resolver.custom`, the system's when empty."""
+
+    def __init__(self, custom: tuple[str, ...] = ()) -> None:
+        self._servers = [parse_server(text) for text in custom]
 
     def resolve(self, name: str, kind: str) -> list[str]:
         """The records of a name; [] when it has none.  Raises NoAnswer."""
         import dns.exception
+        import dns.nameserver
         import dns.resolver
 
         try:
-            answer = dns.resolver.resolve(name, kind, lifetime=_TIMEOUT)
+            resolver = dns.resolver.Resolver(configure=not self._servers)
+            if self._servers:
+                resolver.nameservers = [
+                    dns.nameserver.Do53Nameserver(each.address, each.port) for each in self._servers
+                ]
+            answer = resolver.resolve(name, kind, lifetime=_TIMEOUT)
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             return []
         except (dns.exception.DNSException, OSError) as error:
@@ -92,7 +104,7 @@ def look(config: Config, target: str | None = None, outside: Outside | None = No
     """All findings, in a fixed order.  target: "HOST" or "HOST:PORT" for the test of port 25."""
     from relayd.cli.live_certificates import look_at_certificates
 
-    beyond = outside or Outside()
+    beyond = outside or Outside(config.section(ResolverOptions).custom)
     looks: list[Callable[[], Iterator[Finding]]] = [
         lambda: look_at_names(config, beyond),
         lambda: look_at_port(config, beyond, target),
@@ -151,7 +163,10 @@ def look_at_port(config: Config, outside: Outside, target: str | None) -> Iterat
     try:
         if target is None:
             records = sorted(outside.resolve(host, "MX"), key=lambda each: int(each.split()[0]))
-            host = records[0].split()[1].rstrip(".") if records else host
+            if not records:
+                yield Finding("fail", f"port {port} out", f"not tried: no MX for {host}", "see resolver")
+                return
+            host = records[0].split()[1].rstrip(".")
         said = outside.greeting(host, port)
     except NoAnswer as error:
         hint = "providers often block port 25: ask for it to be opened, or send through a smarthost (queue.route)"
@@ -221,7 +236,7 @@ def look_at_disk(directory: Path, min_free: int) -> Iterator[Finding]:
         place = place.parent
     space = os.statvfs(place)
     free = space.f_bavail * space.f_frsize
-    room = f"{format_size(free >> 20 << 20)} free in {place}"
+    room = f"{size(free)} free in {place}"
     if free < min_free:
         hint = f"below queue.min-free ({format_size(min_free)}) no mail is taken"
         yield Finding("fail", "disk", room, hint)

@@ -25,6 +25,7 @@ from relayd.cli.sink import Arrival, Sink
 from relayd.config.configuration import Config
 from relayd.config.load import load
 from relayd.events.event import Event, Level
+from relayd.telemetry.render import own_fields
 
 if TYPE_CHECKING:
     from relayd.daemon import Daemon
@@ -181,5 +182,4 @@ class Trial:
 
 def describe(event: Event) -> str:
     """An event on one line: id, text, its own fields."""
-    fields = [f"{name}={value}" for name, value in event.data(with_span=False).items() if value not in (None, "", [])]
-    return printable(f"{event.kind.id:<32} {event.kind.text}" + (f"  {', '.join(fields)}" if fields else ""))
+    return printable(f"{event.kind.id:<32} {event.kind.text}  {', '.join(own_fields(event))}".rstrip())

@@ -3,16 +3,19 @@ name.  Called after every value has been found good for itself."""
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
-from pathlib import Path
+from importlib.util import find_spec
 
 from relayd.config.configuration import Config, Problem
-from relayd.config.listeners import check_listeners
+from relayd.config.decisions import check_decisions
+from relayd.config.listeners import check_listeners, is_missing
 from relayd.control.options import FallbackAdminOptions
 from relayd.directory.options import AccountOptions
 from relayd.listener.options import ListenerOptions
 from relayd.mail.options import ServerOptions
-from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions
+from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions, RedirectOptions
+from relayd.resolver.options import ResolverOptions
 from relayd.routing.options import DomainOptions, OutboundOptions, RouteOptions, ScheduleOptions
 
 
@@ -25,7 +28,10 @@ def check(config: Config) -> list[Problem]:
         *_check_relaying(config),
         *_check_known_recipients(config),
         *_check_access(config),
+        *_check_redirect(config),
+        *check_decisions(config),
         *_check_routes(config),
+        *_check_resolver(config),
         *_check_schedule(config),
     ]
 
@@ -35,6 +41,8 @@ def _check_server(config: Config) -> Iterator[Problem]:
     if server.postmaster is None:
         text = "is not set: mail to postmaster, double bounces and alerts have no place to go"
         yield Problem("server.postmaster", text, fatal=False)
+    if server.loop == "uvloop" and find_spec("uvloop") is None:
+        yield Problem("server.loop", 'uvloop is not installed (extra "speed"); expected "auto" or "asyncio"')
 
 
 def _check_accounts(config: Config) -> Iterator[Problem]:
@@ -47,6 +55,8 @@ def _check_accounts(config: Config) -> Iterator[Problem]:
         if not account.emails and account.type_ == "individual":
             text = "is not set: the account can send with an empty return path only"
             yield Problem(f"account.{name}.emails", text, fatal=False)
+        if not account.secret:
+            yield Problem(f"account.{name}.secret", "is empty: nobody can sign in with it", fatal=False)
 
 
 def _check_relaying(config: Config) -> Iterator[Problem]:
@@ -74,7 +84,7 @@ def _check_known_recipients(config: Config) -> Iterator[Problem]:
         if known.check == "file":
             if known.file is None:
                 yield Problem(f"{key}.file", 'expected a path: check = "file" and none is given')
-            elif not Path(known.file).exists():
+            elif is_missing(known.file):
                 yield Problem(f"{key}.file", f"expected a file: {known.file} is not there")
         for domain in known.domains:
             if not any(_covers(pattern, domain) for pattern in relay_domains):
@@ -88,17 +98,18 @@ def _covers(pattern: str, domain: str) -> bool:
     return domain == pattern or (pattern.startswith(".") and domain.endswith(pattern))
 
 
+def _check_redirect(config: Config) -> Iterator[Problem]:
+    targets = config.section(RedirectOptions).redirect_all
+    if targets:
+        yield Problem("queue.redirect-all", f"is set: all mail goes to {', '.join(targets)}", fatal=False)
+
+
 def _check_access(config: Config) -> Iterator[Problem]:
     listeners = config.records(ListenerOptions)
     for name, rule in config.records(AccessOptions).items():
         key = f"access.{name}"
-        if rule.action == "redirect" and not rule.to:
-            yield Problem(f"{key}.to", 'expected addresses: action = "redirect" and none is given')
-        first = {"reject": 5, "defer": 4}.get(rule.action)
-        if rule.code and first is not None and rule.code // 100 != first:
-            yield Problem(f"{key}.code", f'expected {first}00 to {first}99 with action = "{rule.action}"')
         for listener in rule.listener:
-            if listener not in listeners:
+            if listener not in listeners and listener != "submit" and "*" not in listener:
                 yield Problem(f"{key}.listener", f'there is no listener "{listener}"', fatal=False)
 
 
@@ -118,8 +129,15 @@ def _check_routes(config: Config) -> Iterator[Problem]:
         yield from _check_route(name, options_)
     for key, paths in files.items():
         for path in paths:
-            if not Path(path).exists():
+            if is_missing(path):
                 yield Problem(key, f"expected a file: {path} is not there")
+                continue
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+            except ssl.SSLError as error:
+                yield Problem(key, f"expected certificates: {path}: {error.reason or error}")
+            except OSError:
+                continue  # the daemon's user may read what the one who asks may not
 
 
 def _check_route(name: str, route: RouteOptions) -> Iterator[Problem]:
@@ -133,6 +151,16 @@ def _check_route(name: str, route: RouteOptions) -> Iterator[Problem]:
         yield Problem(f"{key}.{missing}", "is missing: auth takes both auth.username and auth.secret")
     if route.username is not None and route.tls_mode not in (None, "verified"):
         yield Problem(f"{key}.tls.mode", 'expected "verified": a password is only sent to a host that proved its name')
+
+
+def _check_resolver(config: Config) -> Iterator[Problem]:
+    for server in config.section(ResolverOptions).custom:
+        from relayd.resolver.exchange import BadServer, parse_server  # brings dnspython: not for every command
+
+        try:
+            parse_server(server)
+        except BadServer as error:
+            yield Problem("resolver.custom", str(error))
 
 
 def _check_schedule(config: Config) -> Iterator[Problem]:

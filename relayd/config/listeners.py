@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,12 +63,36 @@ def check_listeners(config: Config) -> Iterator[Problem]:
             yield Problem("server.data-dir", text)
 
 
+def is_missing(path: str) -> bool:
+    """Whether there is surely no such file; the daemon's user may see what the one who asks may not."""
+    try:
+        return not Path(path).exists()
+    except OSError:
+        return False
+
+
+def _unusable(certificate: CertificateOptions) -> str:
+    """Why the files are no certificate with its key; "" when they are, or cannot be read by who asks."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate.cert, certificate.private_key, "")
+    except ssl.SSLError as error:
+        return f"{certificate.cert} with {certificate.private_key}: {error.reason or error}"
+    except OSError:
+        return ""
+    return ""
+
+
 def _check_certificates(config: Config) -> Iterator[Problem]:
     certificates = config.records(CertificateOptions)
     for name, certificate in certificates.items():
         for option, path in (("cert", certificate.cert), ("private-key", certificate.private_key)):
-            if not Path(path).exists():
+            if is_missing(path):
                 yield Problem(f"certificate.{name}.{option}", f"expected a file: {path} is not there")
+                break
+        else:
+            reason = _unusable(certificate)
+            if reason:
+                yield Problem(f"certificate.{name}.cert", f"expected a certificate and its private key: {reason}")
     defaults = [name for name, certificate in certificates.items() if certificate.default]
     if len(defaults) > 1:
         text = f"only one certificate can be the default, {defaults[0]} is already"

@@ -59,6 +59,13 @@ def with_data_dir(config: Config, environ: Mapping[str, str]) -> Config:
     return config.with_section(dataclasses.replace(server, data_dir=os.path.abspath(str(given or server.data_dir))))
 
 
+def located(path: Path | None, error: OptionError) -> ConfigError:
+    """What a part of the daemon refused ("KEY: TEXT") as an error of the file, with the line of the key."""
+    key, _, text = str(error).partition(": ")
+    line = next((line for at, line in key_lines(_read(path)[0]).items() if dotted(at) == key), None)
+    return ConfigError(path, [Problem(key, text, line)])
+
+
 def _read(path: Path | None) -> tuple[str, dict[str, Any]]:
     if path is None:
         return "", {}

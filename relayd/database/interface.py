@@ -65,8 +65,13 @@ class Database(Protocol):
         Raises DatabaseFull, DatabaseBroken, DatabaseError: then nothing of it is promised, but it may have been made.
         """
 
-    async def write_each(self, batch: Callable[[Connection, Sequence[I]], Sequence[T]], item: I) -> T:
+    async def write_each(
+        self, batch: Callable[[Connection, Sequence[I]], Sequence[T]], item: I, *, weight: int | None = None
+    ) -> T:
         """Like `write`, for work that is cheaper together.
+
+        weight: about how many rows the item changes, when that is known to be little and to need few pages: such work
+        may be run on the event loop itself, where it costs less than the change of threads.
 
         All items that wait for the same `batch` are given to it in one call, which answers with one result for each.
         When that call raises, each item is tried again alone, so that a bad one loses only itself.

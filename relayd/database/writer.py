@@ -2,6 +2,10 @@
 
 The event loop hands over lists of requests; each list that waits when a group ends rides in the next one.  The answers
 of a group go back in one call of the loop.
+
+A group of small changes may instead be begun on the event loop (`begin`): a few dozen statements on cached pages take
+less time than giving the interpreter to the thread and back for each of them.  What waits for the disk - the commit,
+checkpoints, and everything after a failure - always happens on the thread.  `_mutex` says whose turn the connection is.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 
 from relayd.database import handle
@@ -26,14 +30,22 @@ _MAX_GROUP = 512  # bounds the time to an answer, not the throughput
 class Request:
     """A unit of work that waits: `batch` is called with the arguments of all that name the same one."""
 
-    __slots__ = ("argument", "batch", "error", "future", "result")
+    __slots__ = ("argument", "batch", "error", "future", "result", "weight")
 
-    def __init__(self, batch: Batch, argument: Any, future: asyncio.Future[Any]) -> None:
+    def __init__(self, batch: Batch, argument: Any, future: asyncio.Future[Any], weight: int | None) -> None:
         self.batch = batch
         self.argument = argument
         self.future = future
+        self.weight = weight
         self.result: Any = None
         self.error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A group whose changes are made and not yet committed."""
+
+    group: list[Request]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +80,12 @@ class Writer(Thread):
         self._connect = connect
         self._policy = policy
         self._reports = reports
-        self._queue: SimpleQueue[list[Request] | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[Request] | Begun | None] = SimpleQueue()
         self._connection: sqlite3.Connection | None = None
+        self._mutex = Lock()
         self._broken: str | None = None
         self._dirty = False
-        self._full = False
+        self._squeezed = False
 
     def open(self) -> sqlite3.Connection:
         """Open the connection (before `start`, for the caller's migrations).  Raises sqlite3.Error."""
@@ -82,6 +95,34 @@ class Writer(Thread):
     def hand_over(self, requests: list[Request]) -> None:
         """Have `requests` done; from any thread."""
         self._queue.put(requests)
+
+    def begin(self, group: list[Request]) -> bool:
+        """Make the changes of `group` here, in the caller's thread, and have the thread commit them.
+
+        The caller sees to it that nothing else is handed over before the answer.  False: nothing was done (the thread
+        is busy with the connection, or one of the changes fails), and the group is to be handed over.
+        """
+        if not self._mutex.acquire(blocking=False):
+            return False
+        try:
+            connection = self._connection
+            if connection is None or connection.in_transaction:
+                return False
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                for batch, members in _by_batch(group).items():
+                    results = batch(connection, [member.argument for member in members])
+                    for member, result in zip(members, results, strict=True):
+                        member.result = result
+            except Exception:
+                # The thread runs the group again, each member for itself, and finds out which one is to blame.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                return False
+        finally:
+            self._mutex.release()
+        self._queue.put(Begun(group))
+        return True
 
     def stop(self) -> None:
         """Do what was handed over, then end."""
@@ -97,8 +138,11 @@ class Writer(Thread):
                 continue
             if first is None:
                 break
+            if isinstance(first, Begun):
+                self._answer(first.group, self._commit_begun)
+                continue
             group, stopping = self._gather(first)
-            self._answer(group)
+            self._answer(group, self._commit)
             if stopping:
                 break
         self._close()
@@ -111,31 +155,35 @@ class Writer(Thread):
                 break
             if more is None:
                 return group, True
+            assert not isinstance(more, Begun)  # see `begin`
             group.extend(more)
         return group, False
 
-    def _answer(self, group: list[Request]) -> None:
-        try:
-            self._commit(group)
-        except sqlite3.Error as error:
-            self._fail(group, error)
-        except DatabaseError as error:
-            self._fail_all(group, error)
+    def _answer(self, group: list[Request], commit: Callable[[list[Request]], None]) -> None:
+        with self._mutex:
+            try:
+                commit(group)
+            except sqlite3.Error as error:
+                self._fail(group, error)
+            except DatabaseError as error:
+                self._fail_all(group, error)
         self._reports.answered(group)
         if self._connection is not None:
-            self._tidy(truncate=self._full)
+            self._tidy(truncate=False)
 
     def _commit(self, group: list[Request]) -> None:
         """Run the group in one transaction.  Raises sqlite3.Error when the transaction as a whole failed."""
         connection = self._usable()
         connection.execute("BEGIN IMMEDIATE")
-        batches: dict[Batch, list[Request]] = {}
-        for request in group:
-            batches.setdefault(request.batch, []).append(request)
-        for batch, members in batches.items():
+        for batch, members in _by_batch(group).items():
             self._run(connection, batch, members)
         self._dirty = True
         connection.execute("COMMIT")
+
+    def _commit_begun(self, group: list[Request]) -> None:
+        """Commit what `begin` changed.  Raises sqlite3.Error."""
+        self._dirty = True
+        self._usable().execute("COMMIT")
 
     def _run(self, connection: sqlite3.Connection, batch: Batch, members: list[Request]) -> None:
         connection.execute("SAVEPOINT work")
@@ -193,11 +241,10 @@ class Writer(Thread):
             return
         if isinstance(translation, DatabaseFull):
             # The frames did not all fit, so the one that commits was not written: the rows are as before.
+            self._squeezed = True
             try:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-                # The WAL may be what fills the disk: it is emptied now, or when somebody has made room.
-                self._full = True
                 return
             except sqlite3.Error:
                 pass  # then it is opened anew
@@ -221,6 +268,11 @@ class Writer(Thread):
 
     def _tidy(self, *, truncate: bool) -> None:
         """Checkpoint when the WAL is long, or when there is nothing else to do."""
+        with self._mutex:
+            if self._connection is None or not self._connection.in_transaction:  # else a group was begun: not now
+                self._checkpoint(truncate=truncate)
+
+    def _checkpoint(self, *, truncate: bool) -> None:
         connection = self._connection
         if connection is None:
             self._dirty = False
@@ -228,8 +280,11 @@ class Writer(Thread):
         try:
             if truncate:
                 self._dirty = False
-                if handle.checkpoint(connection, truncate=True):
-                    self._full = False
+                handle.checkpoint(connection, truncate=True)
+            elif self._squeezed:
+                # Room came back, perhaps only the reserve: have the WAL written from its start again, before it
+                # grows into what is left.
+                self._squeezed = not handle.checkpoint(connection, truncate=False)
             elif not self._watch.is_due(connection):
                 return
             else:
@@ -247,10 +302,17 @@ class Writer(Thread):
                 late = self._queue.get_nowait()
             except Empty:
                 break
-            if late is not None:
+            if isinstance(late, list):
                 self._fail_all(late, DatabaseError("the database is closed"))
                 self._reports.answered(late)
         self._drop()
+
+
+def _by_batch(group: list[Request]) -> dict[Batch, list[Request]]:
+    batches: dict[Batch, list[Request]] = {}
+    for request in group:
+        batches.setdefault(request.batch, []).append(request)
+    return batches
 
 
 def translated(error: Exception) -> Exception:

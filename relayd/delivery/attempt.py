@@ -118,15 +118,27 @@ class Attempts:
     async def _use(
         self, connection: Connection, delivering: Delivering, content: QueuedContent, *, reused: bool
     ) -> tuple[bool, bool]:
+        """`_transact`, and the connection is given back, or closed when anything of ours fails."""
+        try:
+            result = await self._transact(connection, delivering, content, reused)
+        except BaseException:
+            connection.protocol.abort()
+            raise
+        self._road.pool.give_back(delivering.next_hop, connection)
+        return result
+
+    async def _transact(
+        self, connection: Connection, delivering: Delivering, content: QueuedContent, reused: bool
+    ) -> tuple[bool, bool]:
         """Run transactions; whether the connection was dead before it said a word, and whether it was of use and then
         closed with recipients left.
         """
-        road, protocol = self._road, connection.protocol
+        protocol, reuse = connection.protocol, self._road.reuse
         before = len(delivering.outcomes)
         silent = False
         fitting = await delivering.fit(connection, content)
-        limit = min(road.reuse.recipients, connection.extensions.limits.get("RCPTMAX", road.reuse.recipients) or 1)
-        most = connection.extensions.limits.get("MAILMAX", 0) or road.reuse.messages
+        limit = min(reuse.recipients, connection.extensions.limits.get("RCPTMAX", reuse.recipients) or 1)
+        most = connection.extensions.limits.get("MAILMAX", 0) or reuse.messages
         next_host: list[Recipient] = []
         while fitting is not None and delivering.todo and protocol.is_usable:
             if connection.messages >= most:
@@ -155,6 +167,5 @@ class Attempts:
             delivering.todo[:0] = again
             next_host += failed
         closed = not protocol.is_usable or connection.messages >= most
-        road.pool.give_back(delivering.next_hop, connection)
         delivering.todo = delivering.todo + next_host
         return silent, closed and len(delivering.outcomes) > before and bool(delivering.todo)

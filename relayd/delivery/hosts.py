@@ -43,7 +43,10 @@ class _Tally:
 
 
 class Hosts:
-    """Finds endpoints.  allow_private: `queue.outbound.allow-private`.  chance: 0 <= x < 1."""
+    """Finds endpoints.  allow_private: `queue.outbound.allow-private`.  chance: 0 <= x < 1.
+
+    local: who is asked for the addresses of a route's host, `resolver` by default.
+    """
 
     def __init__(
         self,
@@ -53,8 +56,10 @@ class Hosts:
         allow_private: bool,
         is_self: IsSelf,
         chance: Callable[[], float],
+        local: Resolver | None = None,
     ) -> None:
         self._resolver = resolver
+        self._local = resolver if local is None else local
         self._options = options
         self._allow_private = allow_private
         self._is_self = is_self
@@ -121,8 +126,9 @@ class Hosts:
             return [Endpoint(host, literal, next_hop.port)]
         started = time.monotonic()
         families: list[list[str]] = []
+        resolver = self._resolver if next_hop.use_mx else self._local
         for answer in await asyncio.gather(
-            self._resolver.addresses(host, 6), self._resolver.addresses(host, 4), return_exceptions=True
+            resolver.addresses(host, 6), resolver.addresses(host, 4), return_exceptions=True
         ):
             if isinstance(answer, Answer):
                 families.append(list(answer.records))

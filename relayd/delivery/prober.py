@@ -14,7 +14,6 @@ from relayd.delivery.connection import Connection, ConnectionFailed
 from relayd.delivery.exchange import Answers
 from relayd.delivery.hosts import NoHosts
 from relayd.delivery.outcome import Stage, Verdict, judge_trouble, with_enhanced
-from relayd.delivery.parameters import UnsafeAddress
 from relayd.events.event import EventStream, Span
 from relayd.mail.reply import Reply
 from relayd.routing.next_hop import NextHop
@@ -36,6 +35,8 @@ class NextHopProber:
 
     async def probe(self, address: str) -> Reply | None:
         """The next hop's reply to RCPT; a 5xx of ours when the domain cannot have mail; None when nobody could say."""
+        if not address.isprintable():  # a control character would end the command line
+            return None
         router = self._router()
         next_hop = router.next_hop(router.destination(address))
         span = Span(self._stream, 0, {"from": "", "to": [address], "domain": next_hop.key})
@@ -43,7 +44,7 @@ class NextHopProber:
             async with asyncio.timeout(self._timeout):
                 answered, reply = await self._over_idle(address, next_hop)
                 return reply if answered else await self._over_hosts(address, next_hop, span)
-        except (TimeoutError, UnsafeAddress, OSError):
+        except (TimeoutError, OSError):
             return None
 
     async def _over_idle(self, address: str, next_hop: NextHop) -> tuple[bool, Reply | None]:
@@ -75,8 +76,6 @@ class NextHopProber:
         try:
             if utf8 and not connection.extensions.smtputf8:
                 return None
-            if not address.isprintable():
-                raise UnsafeAddress(f"control characters in {address!r}")
             mail = b"MAIL FROM:<> SMTPUTF8\r\n" if utf8 else b"MAIL FROM:<>\r\n"
             return await connection.protocol.probe(mail, f"RCPT TO:<{address}>\r\n".encode())
         finally:

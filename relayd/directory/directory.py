@@ -128,14 +128,3 @@ def _check(stored: str, secret: str, exists: bool, decoy: str) -> bool:
     if decoy:
         matches(secret, decoy)
     return matches(secret, stored) and exists and bool(stored)
-
-
-def warnings(accounts: Mapping[str, AccountOptions]) -> list[str]:
-    """What `relayd check` should say about accounts that work and are probably not meant."""
-    found = []
-    for name, options in sorted(accounts.items()):
-        if options.type_ == "individual" and not options.emails:
-            found.append(f"account.{name}.emails is empty: it may send with the empty return path only")
-        if not options.secret:
-            found.append(f"account.{name}.secret is empty: nobody can sign in with it")
-    return found

@@ -1,7 +1,8 @@
-"""Listening sockets, and connections that begin with a PROXY header.
+"""Listening sockets, and connections that begin with a PROXY header or with TLS.
 
 The PROXY header stands before everything, TLS too, and the octets behind it may come in the same packet.  It is
-therefore read from the bare socket, exactly to its end, before asyncio gets the connection.
+therefore read from the bare socket, exactly to its end, before the loop gets the connection.  A connection that begins
+with TLS must be given to the loop as such: uvloop cannot be told in `connection_made` not to read yet.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
 import stat
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from relayd.listener.options import Bind
@@ -76,32 +79,33 @@ def remove_socket_file(bind: Bind) -> None:
         Path(bind.path).unlink(missing_ok=True)
 
 
-Connected = Callable[[ProxyHeader], asyncio.Protocol]
-Refused = Callable[[str, str], None]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preliminaries:
+    """What comes before a session.
 
-
-class ProxyAcceptor:
-    """Accepts connections of one socket that begin with a PROXY header.
-
-    connected: makes the protocol of a connection.  refused: told the peer's address and why it was refused.
-    waiting: connections whose header has not come yet; more than `limit` are closed at once.
+    proxies: networks that must send a PROXY header within `header_timeout` seconds; empty: nobody sends one.
+    context: for TLS from the first octet, handshake within `handshake_timeout`; None: no TLS.
+    limit: connections that have not got through yet; further ones are closed at once.
+    connected: makes the protocol of a connection.  refused, failed: told the peer's address and the reason when there
+    was no good PROXY header, or no good handshake.
     """
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        networks: tuple[Network, ...],
-        timeout: float,
-        connected: Connected,
-        refused: Refused,
-        limit: int,
-    ) -> None:
+    proxies: tuple[Network, ...]
+    header_timeout: float
+    context: Callable[[], ssl.SSLContext | None] | None
+    handshake_timeout: float
+    limit: int
+    connected: Callable[[ProxyHeader | None], asyncio.Protocol]
+    refused: Callable[[str, str], None]
+    failed: Callable[[str, str], None]
+
+
+class Acceptor:
+    """Accepts connections of one socket and brings them through the preliminaries, which may be replaced."""
+
+    def __init__(self, sock: socket.socket, preliminaries: Preliminaries) -> None:
         self._sock = sock
-        self._networks = networks
-        self._timeout = timeout
-        self._connected = connected
-        self._refused = refused
-        self._limit = limit
+        self.preliminaries = preliminaries
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop.add_reader(sock.fileno(), self._accept)
@@ -124,11 +128,11 @@ class ProxyAcceptor:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:  # out of descriptors: let some close first
-                self._refused("", str(error))
+                self.preliminaries.refused("", str(error))
                 self._loop.remove_reader(self._sock.fileno())
                 self._loop.call_later(1, self._accept_again)
                 return
-            if len(self._tasks) >= self._limit:
+            if len(self._tasks) >= self.preliminaries.limit:
                 connection.close()
                 continue
             connection.setblocking(False)
@@ -143,30 +147,54 @@ class ProxyAcceptor:
     async def _serve(self, connection: socket.socket) -> None:
         try:
             peer = _peer_of(connection)
-            header = await self._header(connection, peer)
-            if header is None:
-                connection.close()
-                return
-            await self._loop.connect_accepted_socket(lambda: self._connected(header), connection)
+            header: ProxyHeader | None = None
+            if self.preliminaries.proxies:
+                header = await self._header(connection, peer)
+                if header is None:
+                    connection.close()
+                    return
+            await self._hand_over(connection, peer, header)
         except OSError:
             connection.close()  # the peer is gone already
         except BaseException:
             connection.close()
             raise
 
+    async def _hand_over(self, connection: socket.socket, peer: str, header: ProxyHeader | None) -> None:
+        preliminaries = self.preliminaries
+        if preliminaries.context is None:
+            await self._loop.connect_accepted_socket(lambda: preliminaries.connected(header), connection)
+            return
+        context = preliminaries.context()
+        if context is None:
+            preliminaries.failed(peer, "no certificate is configured")
+            connection.close()
+            return
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: preliminaries.connected(header),
+                connection,
+                ssl=context,
+                ssl_handshake_timeout=preliminaries.handshake_timeout,
+            )
+        except OSError as error:
+            preliminaries.failed(peer, str(error) or type(error).__name__)
+            connection.close()
+
     async def _header(self, connection: socket.socket, peer: str) -> ProxyHeader | None:
+        preliminaries = self.preliminaries
         if peer:
             address = to_address(peer)
-            if not any(address in network for network in self._networks):
-                self._refused(peer, "not among the listed proxies")
+            if not any(address in network for network in preliminaries.proxies):
+                preliminaries.refused(peer, "not among the listed proxies")
                 return None
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(preliminaries.header_timeout):
                 return await read_proxy_header(self._loop, connection)
         except TimeoutError:
-            self._refused(peer, "no PROXY header in time")
+            preliminaries.refused(peer, "no PROXY header in time")
         except ProxyError as error:
-            self._refused(peer, str(error))
+            preliminaries.refused(peer, str(error))
         return None
 
 

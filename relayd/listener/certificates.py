@@ -64,6 +64,10 @@ class Certificates:
             self._self_signed = _self_signed_context(self._hostname, self._span.stream.clock())
         return self._self_signed
 
+    def for_role(self, role: str) -> ssl.SSLContext | None:
+        """For a new connection of a listener with `role`; a self-signed one is good enough for an mx alone."""
+        return self.context or (self.self_signed if role == "mx" else None)
+
     def replace(self, records: Mapping[str, CertificateOptions]) -> None:
         """Other records from a reloaded configuration; a certificate that fails to load keeps its older self."""
         self._records = dict(records)

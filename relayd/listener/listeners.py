@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from relayd.events import network, tls
 from relayd.events.event import EventStream, Span
-from relayd.listener.acceptor import ProxyAcceptor, bound_as, listening_socket, remove_socket_file
+from relayd.listener.acceptor import Acceptor, Preliminaries, bound_as, listening_socket, remove_socket_file
 from relayd.listener.certificates import Certificates
 from relayd.listener.limits import ConnectionCounts
 from relayd.listener.options import (
@@ -58,9 +58,8 @@ class _Open:
 
     bind: Bind
     sock: socket.socket
-    server: asyncio.Server | ProxyAcceptor
+    server: asyncio.AbstractServer | Acceptor
     inherited: bool
-    proxied: bool
 
 
 class _Listener:
@@ -89,7 +88,7 @@ class Listeners:
         self._listeners: dict[str, _Listener] = {}
         self._sweep_handle: asyncio.TimerHandle | None = None
         self._refresh_at = self._monotonic() + REFRESH_CERTIFICATES_EVERY
-        self._closing: list[ProxyAcceptor] = []
+        self._closing: list[Acceptor] = []
 
     async def start(self, inherited: Mapping[str, Sequence[socket.socket]] | None = None) -> None:
         """Open every listener.  inherited: listening sockets from systemd by listener id; they replace its binds."""
@@ -208,21 +207,14 @@ class Listeners:
         await self._listen(listener, bind, sock, inherited=False)
 
     async def _listen(self, listener: _Listener, bind: Bind, sock: socket.socket, *, inherited: bool) -> None:
-        options = listener.setting.options
-        server: asyncio.Server | ProxyAcceptor
-        if options.proxy_protocol:
-            server = ProxyAcceptor(
-                sock,
-                options.proxy_protocol,
-                listener.setting.timeouts.proxy_header,
-                lambda header: self._session(listener, header),
-                lambda peer, reason: self._proxy_refused(listener, peer, reason),
-                options.max_connections,
-            )
+        own = _needs_acceptor(listener.setting.options)
+        server: asyncio.AbstractServer | Acceptor
+        if own:
+            server = Acceptor(sock, self._preliminaries(listener))
         else:
             create = self._loop.create_unix_server if bind.path else self._loop.create_server
             server = await create(lambda: self._session(listener), sock=sock)
-        listener.open.append(_Open(bind, sock, server, inherited, bool(options.proxy_protocol)))
+        listener.open.append(_Open(bind, sock, server, inherited))
         at = bound_as(sock)
         network.LISTEN_START(
             self._span, listener_id=listener.setting.id, local_ip=at.host, local_port=at.port, path=at.path
@@ -231,18 +223,48 @@ class Listeners:
     def _session(self, listener: _Listener, proxied: ProxyHeader | None = None) -> RelaySMTP:
         return RelaySMTP(listener.setting, self._loop, proxied)
 
-    def _proxy_refused(self, listener: _Listener, peer: str, reason: str) -> None:
-        network.PROXY_ERROR(self._span, listener_id=listener.setting.id, remote_ip=peer, reason=reason)
+    def _preliminaries(self, listener: _Listener) -> Preliminaries:
+        options, timeouts, id = listener.setting.options, listener.setting.timeouts, listener.setting.id
+
+        def refused(peer: str, reason: str) -> None:
+            network.PROXY_ERROR(self._span, listener_id=id, remote_ip=peer, reason=reason)
+
+        def failed(peer: str, reason: str) -> None:
+            tls.HANDSHAKE_ERROR(self._span, listener_id=id, reason=f"{peer}: {reason}")
+
+        return Preliminaries(
+            proxies=options.proxy_protocol,
+            header_timeout=timeouts.proxy_header,
+            context=(lambda: self.certificates.for_role(options.role)) if options.tls_implicit else None,
+            handshake_timeout=timeouts.tls_handshake,
+            limit=options.max_connections,
+            connected=lambda header: self._session(listener, header),
+            refused=refused,
+            failed=failed,
+        )
 
     async def _rebind(self, listener: _Listener) -> None:
-        """Close sockets that are no longer wanted, open new ones; those that stay are not touched."""
+        """Close sockets that are no longer wanted, open new ones; those that stay lose no connection.
+
+        Inherited sockets always stay: systemd chose them, and we could perhaps not bind them again.
+        """
         options = listener.setting.options
-        proxied = bool(options.proxy_protocol)
-        if any(each.inherited for each in listener.open) and all(each.proxied == proxied for each in listener.open):
-            return
-        self._close(listener, keep=options.bind)
+        inherited = any(each.inherited for each in listener.open)
+        wanted = [each.bind for each in listener.open] if inherited else list(options.bind)
+        self._close(listener, keep=wanted)
+        changed = []
+        for each in list(listener.open):
+            if isinstance(each.server, Acceptor) != _needs_acceptor(options):
+                changed.append((each.bind, each.sock.dup(), each.inherited))
+                listener.open.remove(each)
+                self._stop(each)
+            elif isinstance(each.server, Acceptor):
+                each.server.preliminaries = self._preliminaries(listener)
+        for bind, sock, was_inherited in changed:
+            sock.setblocking(False)
+            await self._listen(listener, bind, sock, inherited=was_inherited)
         have = [each.bind for each in listener.open]
-        for bind in options.bind:
+        for bind in wanted:
             if bind not in have:
                 try:
                     await self._bind(listener, bind)
@@ -250,17 +272,18 @@ class Listeners:
                     continue  # stated as an event; `is_accepting` tells when nothing is left
 
     def _close(self, listener: _Listener, keep: Sequence[Bind]) -> None:
-        stay = []
-        proxied = bool(listener.setting.options.proxy_protocol)
-        for each in listener.open:
-            # the networks of an acceptor are its own, so it is opened anew whenever it is one
-            if each.bind in keep and not each.proxied and not proxied:
-                stay.append(each)
-                continue
-            each.server.close()
-            if isinstance(each.server, ProxyAcceptor):
-                self._closing.append(each.server)
+        for each in [each for each in listener.open if each.bind not in keep]:
+            listener.open.remove(each)
+            self._stop(each)
             if not each.inherited:
                 remove_socket_file(each.bind)
             network.LISTEN_STOP(self._span, listener_id=listener.setting.id)
-        listener.open = stay
+
+    def _stop(self, opened: _Open) -> None:
+        opened.server.close()
+        if isinstance(opened.server, Acceptor):
+            self._closing.append(opened.server)
+
+
+def _needs_acceptor(options: ListenerOptions) -> bool:
+    return bool(options.proxy_protocol) or options.tls_implicit

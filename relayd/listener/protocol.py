@@ -22,9 +22,9 @@ import asyncio
 import math
 import ssl
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
-from aiosmtpd.smtp import SMTP
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from relayd.mail.reply import Reply
 
@@ -55,6 +55,12 @@ class SessionProtocol(SMTP):
 
     monotonic: seconds, for deadlines.  idle: longest wait for the peer, seconds.  total: longest session.
     """
+
+    # What aiosmtpd's constructor would have set and a handler may read.
+    session: Session | None = None
+    envelope: Envelope | None = None
+    tls_context: ssl.SSLContext | None = None
+    enable_SMTPUTF8 = True
 
     def __init__(  # not super().__init__: see above
         self, loop: asyncio.AbstractEventLoop, monotonic: Callable[[], float], idle: float, total: float
@@ -287,10 +293,3 @@ class SessionProtocol(SMTP):
             transport.close()
             if transport.get_write_buffer_size():
                 self.loop.call_later(10, transport.abort)  # a peer that never reads must not keep the socket
-
-    def __getattr__(self, name: str) -> Any:
-        """Attributes that aiosmtpd's constructor would have set and that a handler may read."""
-        defaults = {"session": None, "envelope": None, "enable_SMTPUTF8": True, "tls_context": None}
-        if name in defaults:
-            return defaults[name]
-        raise AttributeError(name)

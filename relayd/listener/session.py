@@ -82,8 +82,6 @@ class RelaySMTP(SessionProtocol):
         """Count the connection and start its task."""
         setting = self.setting
         self._counted = setting.counts.enter(setting.options.max_connections)
-        if setting.options.tls_implicit and isinstance(transport, asyncio.Transport):
-            transport.pause_reading()  # what comes belongs to the handshake
         if hasattr(transport, "max_size"):
             transport.max_size = READ_SIZE
         super().connection_made(transport)
@@ -170,9 +168,10 @@ class RelaySMTP(SessionProtocol):
             limit.CONCURRENT_CONNECTION(
                 client.span, listener_id=client.listener, limit=options.max_connections, remote_ip=client.address_text
             )
-            raise SessionOver("", None if options.tls_implicit else FULL)
-        if options.tls_implicit:
-            await self.begin_tls(self.server_context())
+            raise SessionOver("", FULL)
+        connection = self.transport.get_extra_info("ssl_object") if self.transport is not None else None
+        if connection is not None:
+            self._note_tls(connection)
         if self.plugins:
             await self._open_for_plugins()
         if options.xclient and client.address is not None:
@@ -315,22 +314,21 @@ class RelaySMTP(SessionProtocol):
 
     def server_context(self) -> ssl.SSLContext | None:
         """For this session; None when it cannot have TLS."""
-        certificates = self.setting.certificates
-        if certificates.context is not None:
-            return certificates.context
-        return certificates.self_signed if self.client.role == "mx" else None
+        return self.setting.certificates.for_role(self.client.role)
 
-    async def begin_tls(self, context: ssl.SSLContext | None) -> None:
+    async def begin_tls(self, context: ssl.SSLContext) -> None:
         """Handshake; the session ends when it fails."""
         client = self.client
         try:
-            if context is None:
-                raise ssl.SSLError("no certificate is configured")
             connection = await self.upgrade(context, self.setting.timeouts.tls_handshake)
         except OSError as error:
             reason = str(error) or type(error).__name__
             tls.HANDSHAKE_ERROR(client.span, listener_id=client.listener, reason=reason)
             raise SessionOver("") from error
+        self._note_tls(connection)
+
+    def _note_tls(self, connection: ssl.SSLObject) -> None:
+        client = self.client
         client.tls = connection.version()
         cipher = connection.cipher()
         client.tls_cipher = cipher[0] if cipher else ""

@@ -24,6 +24,7 @@ from relayd.queue.upkeep import Recovery, Upkeep, recover
 
 DATABASE = "queue.db"
 SPOOL = "spool"
+_WAL = 8 << 20  # the reserve must hold it twice: it is copied into the database when room is short
 
 _ROOM = 1 << 20
 """Octets that a start needs at most: SQLite's index of the WAL, the leases given back."""
@@ -76,11 +77,11 @@ async def open_queue(
     lock = DirectoryLock(directory)
     try:
         try:
-            database, blobs, recovery = await _recovered(directory, node, around)
+            database, blobs, recovery = await _recovered(directory, options, node, around)
         except (DatabaseError, BlobError):
             if not await asyncio.to_thread(_make_room, directory, around.measure):
                 raise
-            database, blobs, recovery = await _recovered(directory, node, around)
+            database, blobs, recovery = await _recovered(directory, options, node, around)
         try:
             setting = Setting(node=node, inline_limit=options.inline_limit, lease=options.lease)
             queue = Queue(database, blobs, around.clock, around.span, setting)
@@ -114,13 +115,15 @@ async def open_queue(
     )
 
 
-async def _recovered(directory: Path, node: int, around: Surroundings) -> tuple[SqliteDatabase, Blobs, Recovery]:
+async def _recovered(
+    directory: Path, options: SpaceOptions, node: int, around: Surroundings
+) -> tuple[SqliteDatabase, Blobs, Recovery]:
     database = await open_sqlite(
         directory / DATABASE,
         MIGRATIONS,
         around.span,
         on_broken=around.on_broken,
-        policy=Policy(audit=_finding),
+        policy=Policy(wal_limit=min(_WAL, options.reserve // 2) or _WAL, audit=_finding),
         connect=around.connect,
     )
     try:

@@ -46,6 +46,11 @@ class Settlement:
     idle_only: bool = False
 
     @property
+    def weight(self) -> int | None:
+        """For `Database.write_each`."""
+        return None if self.generated else 2 + len(self.outcomes)
+
+    @property
     def is_plain(self) -> bool:
         """The job ends the whole message, and nothing else is to be written."""
         if not self.whole or self.generated or self.idle_only or len(self.outcomes) != len(self.job.message.recipients):

@@ -102,7 +102,7 @@ class Queue:
         until = self._clock() + self._setting.lease
         try:
             prepared = await self._prepare(message, until)
-            await self.database.write_each(enqueue.insert, prepared)
+            await self.database.write_each(enqueue.insert, prepared, weight=prepared.weight)
         except asyncio.CancelledError:
             self._spawn(self._disown(message))
             raise
@@ -264,7 +264,7 @@ class Queue:
             whole=lease is not None and lease.whole,
             idle_only=idle_only,
         )
-        settled = await self.database.write_each(settle.settle, settlement)
+        settled = await self.database.write_each(settle.settle, settlement, weight=settlement.weight)
         self._leases.pop(key, None)
         if settled.finished:
             self._gone(job.message.id, job.message.size, has_file=lease is None or lease.in_file)

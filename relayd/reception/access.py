@@ -129,9 +129,9 @@ def _rule(id: str, options: AccessOptions, conditions: Conditions, origin: str) 
     severity = 4 if options.action == "defer" else 5
     code = options.code or (450 if severity == 4 else 550)
     if options.action in ("reject", "defer") and code // 100 != severity:
-        raise OptionError(f"access.{id}.code: expected {severity}00 to {severity}99 for {options.action}")
+        raise OptionError(f'access.{id}.code: expected {severity}00 to {severity}99 with action = "{options.action}"')
     if options.action == "redirect" and not options.to:
-        raise OptionError(f"access.{id}.to: redirect needs an address")
+        raise OptionError(f'access.{id}.to: expected addresses: action = "redirect" and none is given')
     text = options.text or ("Try again later" if severity == 4 else "Refused by the access rules of this host")
     return Rule(
         id=id,

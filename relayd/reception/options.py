@@ -123,7 +123,7 @@ class DataOptions:
     """`session.data.*`"""
 
     bare_newlines: str = option(
-        choice("reject", "normalise"), "reject", "What becomes of a CR or LF that stands alone: 554, or made CRLF."
+        choice("reject", "normalise"), "reject", "What becomes of a CR or LF that stands alone: 550, or made CRLF."
     )
     bare_newlines_networks: tuple[Network, ...] = option(
         NETWORKS, [], "Networks whose bare newlines are made CRLF whatever bare-newlines says.", example=["192.0.2.9"]
@@ -214,12 +214,17 @@ class RewriteOptions:
         "New return path; {local} and {domain} stand for the parts of the old.",
         example="{local}@example.org",
     )
-    envelope_to: str | None = option(TEXT, None, "New address of the recipient; {local}, {domain} likewise.")
-    from_: str | None = option(
-        TEXT, None, "New address in From; where `sender` is given, only of addresses that match it too."
+    envelope_to: str | None = option(
+        TEXT, None, "New address of the recipient; {local}, {domain} likewise.", example="{local}@new.example.org"
     )
-    sender_field: str | None = option(TEXT, None, "New address in Sender, likewise.")
-    reply_to: str | None = option(TEXT, None, "New address in Reply-To, likewise.")
+    from_: str | None = option(
+        TEXT,
+        None,
+        "New address in From; where `sender` is given, only of addresses that match it too.",
+        example="{local}@example.org",
+    )
+    sender_field: str | None = option(TEXT, None, "New address in Sender, likewise.", example="{local}@example.org")
+    reply_to: str | None = option(TEXT, None, "New address in Reply-To, likewise.", example="{local}@example.org")
     remove: tuple[str, ...] = option(TEXTS, [], "Names of header fields to remove.", example=["X-Mailer"])
     replace: tuple[str, ...] = option(
         TEXTS, [], "Header fields that take the place of those of the same name.", example=["Organization: Example"]

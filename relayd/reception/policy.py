@@ -110,31 +110,3 @@ def unmapped(address: Address | None) -> Address | None:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
-
-
-def warnings(options: ReceptionOptions) -> list[str]:
-    """What `relayd check` should say about options that work and are probably not meant; OptionError as for Policy."""
-    policy = Policy(options)
-    found = []
-    if not policy.local_names.postmaster:
-        found.append(
-            "server.postmaster is not set: mail to postmaster of this host is deferred, and undeliverable bounces have "
-            "nowhere to go"
-        )
-    for id, record in sorted(options.known.items()):
-        if record.check == "any":
-            names = ", ".join(record.domains) or "no domain"
-            found.append(
-                f'session.rcpt.known.{id}.check = "any" ({names}): mail to names that do not exist is accepted and '
-                "bounced, to senders that are often forged"
-            )
-        for domain in record.domains:
-            if domain not in options.rcpt.relay_domains:
-                found.append(f"session.rcpt.known.{id}.domains: {domain} is not in session.rcpt.relay-domains")
-    networks = [*options.rcpt.relay_networks, *(each for nets in options.listener_networks.values() for each in nets)]
-    found += [
-        f"relay network {each} trusts the whole internet: an open relay" for each in networks if not each.prefixlen
-    ]
-    if policy.redirect_all:
-        found.append(f"queue.redirect-all is set: all mail goes to {', '.join(policy.redirect_all)}")
-    return found

@@ -74,12 +74,23 @@ class Reception:
     async def connect(self, client: Client) -> Reply | None:
         """Decide the session's class; a Reply refuses the session (it carries no enhanced code, RFC 2034 §4)."""
         client.address = unmapped(client.address)
+        if client.account is not None and not client.account_emails:
+            self._adopt_login(client)
         client.trusted = self.policy.trusts(client)
         client.skip_checks = False
         rules = self.policy.access.connect
         if not rules:
             return None
         return _session_rule(first_match(rules, client), client)
+
+    def _adopt_login(self, client: Client) -> None:
+        """The account that XCLIENT's LOGIN names; a name that is not known here lends no rights."""
+        account = self._parts.directory.get(client.account or "")
+        if account is None or not account.may_send:
+            auth.FAILED(client.span, account_name=client.account or "", type_="xclient", remote_ip=client.address_text)
+            client.account = None
+            return
+        client.account_emails = account.emails
 
     async def helo(self, client: Client) -> Reply | None:
         """Look at the name that EHLO, HELO or LHLO gave; a Reply refuses it."""

@@ -102,7 +102,9 @@ class Recipients:
                 return refused
         if policy.redirect_all:
             tx.redirected.append(address)
-        _take(tx, command, address, redirect or targets)
+        if redirect:
+            targets = tuple(dict.fromkeys(target for each in redirect for target in _aliased(policy, each)))
+        _take(tx, command, address, targets)
         return None
 
     def _targets(self, tx: Transaction, candidate: Candidate) -> tuple[str, ...] | Reply:

@@ -27,7 +27,8 @@ class Template:
 
     def __init__(self, text: str, key: str) -> None:
         self._text = text
-        if self.apply("local@domain.example") is None:
+        rest = text.replace("{local}", "").replace("{domain}", "")
+        if "{" in rest or self.apply("local@domain.example") is None:
             raise OptionError(f'{key}: expected an address such as "{{local}}@example.org", not "{text}"')
 
     def apply(self, address: str) -> str | None:

@@ -2,7 +2,8 @@
 
 `LogFiles` subscribes to the event stream.  In the caller's turn an event that some tracer wants is appended to a deque,
 nothing else; the thread wakes, waits a moment so that a burst makes one batch, renders each line once for each format,
-and writes each sink once a batch.  It gives the interpreter up every few lines, so the event loop never waits long.
+and writes each sink once a batch.  It never gives the interpreter up of its own accord: on a busy loop each such turn
+costs more than the lines between two of them, and the interpreter takes it back after five milliseconds at most.
 
 A full buffer drops the event and counts it (`telemetry.dropped`).  A sink that cannot be written loses the batch, is
 reported once (`telemetry.log-error`), and is tried again with every batch that comes later.  Events stated about the
@@ -15,7 +16,6 @@ import contextlib
 import fnmatch
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -217,14 +217,12 @@ class LogFiles:
             count = min(waiting, _BATCH)
             waiting -= count
             batches: list[list[tuple[Event, str]]] = [[] for _ in self._tracers]
-            for number in range(count):
+            for _ in range(count):
                 event = self._buffer.popleft()
                 if isinstance(event, _Mark):
                     marks.append(event)
                     continue
                 self._render(event, batches)
-                if number % _CHUNK == _CHUNK - 1:
-                    time.sleep(0)  # lets the event loop's thread have the interpreter
             for tracer, batch in zip(self._tracers, batches, strict=True):
                 if batch:
                     self._write(tracer, batch)

@@ -106,6 +106,11 @@ def _pairs(data: dict[str, Any]) -> list[str]:
     return [f"{key} = {(by_key(key) or by_type(type(value)) or _of_any)(value)}" for key, value in data.items()]
 
 
+def own_fields(event: Event) -> list[str]:
+    """The event's own fields as "key = value", those without a value left out."""
+    return _pairs({key: value for key, value in event.data(with_span=False).items() if value not in (None, "", [])})
+
+
 _heads: dict[EventKind, str] = {}
 
 

@@ -90,3 +90,12 @@ def test_the_default_configuration_is_printed(capsys: pytest.CaptureFixture[str]
 
     assert main(["check", "--print-default"]) == 0
     assert capsys.readouterr().out == render()
+
+
+def test_a_plugin_that_cannot_be_loaded_is_an_error_of_the_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "relayd.toml"
+    file.write_text('server.postmaster = "a@b.example"\nsession.plugins = ["no_such_module:Class"]\n')
+    assert main(["check", "--config", str(file)]) == 78
+    assert f"{file}:2: session.plugins: no_such_module:Class cannot be loaded" in capsys.readouterr().err

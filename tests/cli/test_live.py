@@ -207,6 +207,16 @@ def test_a_real_host_that_does_not_listen_and_one_that_greets() -> None:
         assert asked.result(10) == "220 relay.test"
 
 
+def test_the_configured_resolver_is_asked_and_its_silence_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relayd.cli.live._TIMEOUT", 0.2)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(10)
+        with pytest.raises(NoAnswer):
+            Outside((f"udp://127.0.0.1:{server.getsockname()[1]}",)).resolve("a.example", "MX")
+        assert b"\x07example" in server.recv(512)
+
+
 def _closed_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])

@@ -79,6 +79,7 @@ def test_the_name_of_the_program_decides(capsys: pytest.CaptureFixture[str], con
             ["click", "rich", "asyncio", "aiohttp", "relayd.config"],
         ),
         ("import relayd.cli.sendmail", ["click.testing", "rich", "asyncio", "aiohttp", "email", "relayd.config"]),
+        ("import relayd.config.load", ["dns", "aiohttp", "aiosmtpd", "cryptography", "msgspec"]),
         ("import relayd.cli.queue", ["rich", "asyncio", "aiohttp", "aiosmtpd", "cryptography", "relayd.config"]),
     ],
 )

@@ -45,6 +45,7 @@ def found(text: str, path: Path) -> tuple[list[str], list[str]]:
             "server.listener.a.bind: expected a path of at most 107",
         ),
         (f'server.data-dir = "/{"x" * 100}"', "server.data-dir: is too long"),
+        ('resolver.custom = ["http://x"]', "resolver.custom: expected"),
         ("queue.schedule.retry = []", "queue.schedule.retry: expected at least one delay"),
         ('queue.schedule.retry = ["0"]', "queue.schedule.retry: expected delays longer than 0"),
         ('[session.rcpt.known.a]\ncheck = "list"', "session.rcpt.known.a.list: expected addresses"),
@@ -53,11 +54,49 @@ def found(text: str, path: Path) -> tuple[list[str], list[str]]:
         ('[access.a]\naction = "redirect"', "access.a.to: expected addresses"),
         ('[access.a]\naction = "defer"\ncode = 550', "access.a.code: expected 400 to 499"),
         ('authentication.fallback-admin.user = "admin"', "authentication.fallback-admin.secret: is missing"),
+        ('server.hostname = "bad host"', "server.hostname: expected a domain name"),
+        ('server.origin = "-"', "server.origin: expected a domain name"),
+        ('server.aliases = ["root ops"]', 'server.aliases: expected "name: address, address"'),
+        ('server.aliases = ["a: b", "b: a"]', "server.aliases: a leads to itself only"),
+        ('[access.a]\naction = "redirect"\nto = ["@@"]', "access.a.to: "),
+        ('rewrite.a.add = ["No colon"]', 'rewrite.a.add: expected "Name: value"'),
+        ('rewrite.a.envelope-from = "nobody@"', "rewrite.a.envelope-from: expected an address"),
+        ('rewrite.a.envelope-to = "{user}@a.example"', "rewrite.a.envelope-to: expected an address"),
+        ('queue.redirect-all = ["@@"]', "queue.redirect-all: "),
+        ('queue.route.a.address = "a host"', "queue.route.a.address: expected a host name"),
+        ('[account.a]\nsecret = "s"\nemails = ["x"]', "account.a.emails: expected addresses"),
     ],
 )
 def test_errors(text: str, expected: str, tmp_path: Path) -> None:
     errors, _ = found(text, tmp_path / "relayd.toml")
     assert [each for each in errors if each.startswith(expected)], errors
+
+
+def test_a_postmaster_that_is_no_address(tmp_path: Path) -> None:
+    path = tmp_path / "relayd.toml"
+    path.write_text('server.postmaster = "not an address"\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"relayd\.toml:1: server\.postmaster: .* is no address"):
+        load(path, environ={})
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    text = '[access.a]\naction = "redirect"\n[access.b]\ncode = 400\n[rewrite.c]\nremove = ["a b"]'
+    errors, _ = found(text, tmp_path / "relayd.toml")
+    assert [each.partition(":")[0] for each in errors] == ["access.a.to", "access.b.code", "rewrite.c.remove"]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('[certificate.a]\ncert = "{0}"\nprivate-key = "{0}"', "certificate.a.cert"),
+        ('queue.outbound.tls.ca-files = ["{0}"]', "queue.outbound.tls.ca-files"),
+    ],
+)
+def test_files_that_are_no_certificates(text: str, key: str, tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage.pem"
+    garbage.write_text("nothing\n", encoding="utf-8")
+    errors, _ = found(text.format(garbage), tmp_path / "relayd.toml")
+    assert [each.partition(":")[0] for each in errors] == [key]
 
 
 @pytest.mark.parametrize(

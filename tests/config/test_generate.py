@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import trustme
 
 from relayd.config.configuration import ConfigError
 from relayd.config.generate import render
@@ -53,9 +54,10 @@ def test_everything_uncommented_fits_but_for_what_is_not_on_this_machine(tmp_pat
     path.write_text(uncommented(), encoding="utf-8")
     environ = dict.fromkeys(re.findall(r"%\{env:(\w+)\}%", uncommented()), "x")
     text = uncommented()
+    pair = trustme.CA().issue_cert("mx.example.org").private_key_and_cert_chain_pem.bytes()
     for file in set(re.findall(r'"(/[^"]*\.(?:pem|key|crt))"', text)):
         there = tmp_path / Path(file).name
-        there.touch()
+        there.write_bytes(pair)
         text = text.replace(file, str(there))
     path.write_text(text, encoding="utf-8")
     try:

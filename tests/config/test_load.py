@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trustme
 
 from relayd.config.configuration import Config, ConfigError
 from relayd.config.load import load
@@ -229,6 +230,6 @@ def test_the_development_secret_is_kept_as_a_hash(tmp_path: Path) -> None:
 
 
 def test_records_of_certificates(write: Write, tmp_path: Path) -> None:
-    (tmp_path / "c.pem").touch()
+    trustme.CA().issue_cert("a.b").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "c.pem"))
     config = loaded(write(f'[certificate."a.b"]\ncert = "{tmp_path}/c.pem"\nprivate-key = "{tmp_path}/c.pem"\n'))
     assert list(config.records(CertificateOptions)) == ["a.b"]

@@ -28,6 +28,7 @@ class Faults:
     plan: list[tuple[str, int, bool]] = field(default_factory=list)
     opened: int = 0
     commits: int = 0
+    checkpoints: int = 0
     connect_fails: int = 0
 
     def connect(self, path: Path, read_only: bool) -> sqlite3.Connection:
@@ -63,6 +64,8 @@ class Faulty:
         """Run, or fail before or after running."""
         if sql == "COMMIT":
             self._faults.commits += 1
+        if sql == "PRAGMA wal_checkpoint(PASSIVE)":
+            self._faults.checkpoints += 1
         for number, (start, code, after) in enumerate(self._faults.plan):
             if sql.startswith(start):
                 del self._faults.plan[number]
@@ -208,6 +211,19 @@ async def test_a_full_disk_is_told_and_leaves_the_handle(opened: Open) -> None:
     assert opened.faults.opened == 1
     await opened.database.write(_insert(2))
     assert await opened.all() == [2]
+
+
+async def test_after_a_full_disk_the_wal_is_started_again_as_soon_as_there_is_room(opened: Open) -> None:
+    opened.faults.plan = [
+        ("COMMIT", sqlite3.SQLITE_FULL, False),
+        ("PRAGMA wal_checkpoint(PASSIVE)", sqlite3.SQLITE_FULL, False),
+    ]
+    with pytest.raises(DatabaseFull):
+        await opened.database.write(_insert(1))
+    for x in (2, 3, 4, 5):
+        await opened.database.write(_insert(x))
+    assert opened.faults.checkpoints == 2  # until one succeeded, then by length again
+    assert opened.faults.opened == 1
 
 
 async def test_a_transaction_that_sqlite_gave_up_fails_as_a_whole(opened: Open) -> None:

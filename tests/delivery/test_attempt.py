@@ -442,6 +442,7 @@ async def test_control_characters_in_an_address_never_reach_the_wire(setting: Se
         [outcome] = await setting.run(job("b@x.example>\r\nDATA"), smarthost(peer.port))
         assert outcome.result is Result.DEFERRED
         assert "DATA" not in peer.verbs
+        assert setting.pool.idle == 0  # nor is its connection left behind
         await setting.pool.close()
 
 

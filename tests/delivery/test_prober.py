@@ -68,6 +68,7 @@ async def test_what_the_dns_says() -> None:
     assert null is not None
     assert null.enhanced == "5.1.10"
     assert await asked.probe("b@slow.example") is None
+    assert await asked.probe("b\r\nDATA@x.example") is None
     assert await asked.probe("b@x.example") is None  # nobody listens
 
 

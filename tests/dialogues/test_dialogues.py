@@ -76,3 +76,12 @@ async def test_dialogue(name: str, serve: Serve) -> None:
             await client.close()
         await server.until(lambda: not server.listeners.sessions)
         assert "smtp.handler-error" not in server.ids()
+
+
+@pytest.mark.parametrize("steps", ["S: 220\nC: NOOP\nS: 251", "S: 220\nC: NOOP\nS: 250 2.1.0", "S: 220\nC: NOOP\nS: -"])
+async def test_a_wrong_reply_is_noticed(steps: str, serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.txt"
+    path.write_text(f"# Wrong on purpose.\n{steps}\nC: QUIT\n")
+    async with serve({}) as server:
+        with pytest.raises((AssertionError, TimeoutError)):
+            await play(read_transcript(path), await server.dial())

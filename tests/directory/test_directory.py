@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relayd.directory.directory import MAX_WAITING, REMEMBERED_FOR, Directory, TooBusy, warnings
+from relayd.directory.directory import MAX_WAITING, REMEMBERED_FOR, Directory, TooBusy
 from relayd.directory.options import AccountOptions
 from relayd.directory.password import hash_secret, matches
 from relayd.options import section_of
@@ -128,9 +128,3 @@ async def test_no_repr_shows_a_secret() -> None:
     assert "topsecret" not in repr(directory.get("app"))
     assert directory.get("nobody") is None
     directory.close()
-
-
-def test_what_is_probably_not_meant_is_said() -> None:
-    assert warnings({"a": account(secret="x", emails=["a@b.example"]), "k": account(secret="x", type="apiKey")}) == []
-    found = warnings({"a": account(secret="")})
-    assert [text.partition(" is ")[0] for text in found] == ["account.a.emails", "account.a.secret"]

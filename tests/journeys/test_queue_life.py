@@ -5,25 +5,16 @@ from __future__ import annotations
 import signal
 import time
 
-from tests.journeys.conftest import StartRelay, send
-from tests.rig.daemon import Daemon
+from tests.journeys.conftest import StartRelay, send, wait_logged
 from tests.rig.postfix import free_port
 from tests.rig.sink import Delivery, Sink
-
-
-def wait_until(daemon: Daemon, text: str, timeout: float = 20.0) -> None:
-    """Return once the daemon's log has `text`."""
-    until = time.monotonic() + timeout
-    while text not in daemon.output.read_text():
-        assert time.monotonic() < until, f"{text!r} is not in {daemon.output.read_text()[-2000:]}"
-        time.sleep(0.02)
 
 
 def test_a_restart_keeps_deferred_mail(relay: StartRelay) -> None:
     port = free_port()
     daemon = relay(port)
     queue_id = send(daemon)
-    wait_until(daemon, "delivery.deferred")
+    wait_logged(daemon, "delivery.deferred")
     daemon.kill()
     with Sink(port=port) as sink:
         daemon.start()
@@ -95,10 +86,10 @@ def test_a_bad_reload_keeps_what_was_in_force(relay: StartRelay) -> None:
         good = daemon.config.read_text()
         daemon.config.write_text(good + '\nqueue.schedul.retry = ["1h"]\n')
         daemon.signal(signal.SIGHUP)
-        wait_until(daemon, "config.parse-error")
+        wait_logged(daemon, "config.parse-error")
         assert "queue.schedule.retry" in daemon.output.read_text()
         send(daemon)
         sink.wait_for(1)
         daemon.config.write_text(good)
         daemon.signal(signal.SIGHUP)
-        wait_until(daemon, "config.reloaded")
+        wait_logged(daemon, "config.reloaded")

@@ -158,3 +158,15 @@ async def test_reload_keeps_sessions_and_unchanged_sockets() -> None:
             await asyncio.open_connection(gone.host, gone.port)
         await (await server.dial("stays")).greet()
         assert (await (await server.dial("stays")).reply()).startswith("421 ")
+
+
+async def test_reload_turns_tls_on_at_the_same_address() -> None:
+    async with live(StubReception()) as server:
+        before = server.listeners.addresses("test")
+        await reloaded(server, test=listening(bind=tuple(before), tls_implicit=True))
+        assert server.listeners.addresses("test") == before
+        client = await server.dial(tls=trusting())
+        await client.greet()
+        await reloaded(server, test=listening(bind=tuple(before)))
+        await (await server.dial()).greet()
+        assert await client.ask("NOOP") == "250 2.0.0 OK"

@@ -111,7 +111,7 @@ def test_statuses() -> None:
 
 @pytest.mark.parametrize("name", ["nothing", "no_such_module:X", "tests.listener.test_plugins:Missing"])
 def test_what_cannot_be_loaded_is_a_mistake_in_the_configuration(name: str) -> None:
-    with pytest.raises(OptionError, match="cannot be loaded|expected"):
+    with pytest.raises(OptionError, match=r"cannot be loaded|expected"):
         load_plugins([name])
 
 

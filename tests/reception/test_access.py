@@ -121,6 +121,15 @@ async def test_redirect_of_a_sender_moves_all_recipients_but_lends_no_right_to_r
     assert [each.address for each in tx.recipients] == ["abuse@far.example"]
 
 
+async def test_redirect_to_a_local_name_goes_where_the_name_leads(tmp_path: Path) -> None:
+    rules = {"move": {"recipient": ["sales@here.example"], "action": "redirect", "to": ["root", "boss@far.example"]}}
+    server = {"origin": "here.example", "aliases": ["root: ops@far.example, boss@far.example"]}
+    rig = House(tmp_path, access=rules, server=server, **RELAY)
+    tx = await rig.begin(await rig.stranger())
+    assert (await rig.rcpt(tx, "sales@here.example")).is_positive
+    assert [each.address for each in tx.recipients] == ["ops@far.example", "boss@far.example"]
+
+
 @pytest.mark.parametrize(
     "rule",
     [

@@ -6,36 +6,12 @@ from typing import Any
 
 import pytest
 
-from relayd.options import OptionError, parse_network, section_of
+from relayd.options import OptionError, section_of
 from relayd.reception.options import SECTIONS, RcptOptions
-from relayd.reception.policy import _PLACES, Policy, warnings
+from relayd.reception.policy import _PLACES, Policy
 from tests.reception.house import options
 
 POSTMASTER = {"postmaster": "ops@far.example"}
-
-
-def test_sound_options_give_no_warning() -> None:
-    assert warnings(options(server=POSTMASTER)) == []
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"server": {}}, ["server.postmaster is not set"]),
-        (
-            {"rcpt": {"relay-domains": ["a.example"]}, "known": {"x": {"domains": ["a.example"], "check": "any"}}},
-            ['session.rcpt.known.x.check = "any"', "a.example"],
-        ),
-        ({"known": {"x": {"domains": ["b.example"]}}}, ["b.example is not in session.rcpt.relay-domains"]),
-        ({"rcpt": {"relay-networks": ["0.0.0.0/0"]}}, ["0.0.0.0/0", "open relay"]),
-        ({"listener_networks": {"l": (parse_network("::/0"),)}}, ["::/0", "open relay"]),
-        ({"redirect": {"redirect-all": ["x@y.example"]}}, ["queue.redirect-all", "x@y.example"]),
-    ],
-)
-def test_what_is_probably_not_meant_is_said(given: dict[str, Any], words: list[str]) -> None:
-    found = warnings(options(**({"server": POSTMASTER} | given)))
-    assert len(found) == 1
-    assert all(word in found[0] for word in words)
 
 
 @pytest.mark.parametrize(

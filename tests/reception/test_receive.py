@@ -96,6 +96,22 @@ async def test_good_credentials_make_a_session_trusted(tmp_path: Path) -> None:
     assert client.trusted
 
 
+async def test_a_login_that_xclient_told_sends_as_its_account_does(tmp_path: Path) -> None:
+    rig = House(tmp_path, ACCOUNTS)
+    client = rig.client(account="app", from_proxy=True)
+    assert await rig.reception.connect(client) is None
+    assert client.trusted
+    assert isinstance(await rig.reception.mail(client, MailCommand(return_path="app@org.example")), Transaction)
+    assert isinstance(await rig.reception.mail(client, MailCommand(return_path="boss@org.example")), Reply)
+
+
+async def test_a_login_that_xclient_told_and_nobody_knows_lends_no_rights(tmp_path: Path) -> None:
+    rig = House(tmp_path, ACCOUNTS)
+    client = rig.client(account="nobody", from_proxy=True)
+    assert await rig.reception.connect(client) is None
+    assert (client.trusted, client.account) == (False, None)
+
+
 @pytest.mark.parametrize(
     ("login", "secret"), [("app", "wrong"), ("nobody", "s3cret"), ("key", "k"), ("mute", "m"), ("", "")]
 )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 import dns.flags
 import dns.message
@@ -138,3 +139,20 @@ async def serving(names: Names) -> AsyncIterator[DnsServer]:
         yield server
     finally:
         await server.stop()
+
+
+@contextlib.contextmanager
+def serving_in_thread(names: Names) -> Iterator[DnsServer]:
+    """The same for tests that run no loop of their own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    server = DnsServer(names)
+    asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+    try:
+        yield server
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

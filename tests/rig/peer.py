@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 
 ALL = ("PIPELINING", "SIZE 52428800", "8BITMIME", "SMTPUTF8", "DSN", "CHUNKING", "ENHANCEDSTATUSCODES")
@@ -314,3 +315,27 @@ async def running(
         yield peer
     finally:
         await peer.stop()
+
+
+@contextlib.contextmanager
+def running_in_thread(
+    script: Script | None = None,
+    *,
+    tls: ssl.SSLContext | None = None,
+    implicit: bool = False,
+    address: str = "127.0.0.1",
+    port: int = 0,
+) -> Iterator[Peer]:
+    """The same for tests that run no loop of their own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    peer = Peer(script or Script(), tls, implicit=implicit)
+    asyncio.run_coroutine_threadsafe(peer.start(address, port), loop).result(10)
+    try:
+        yield peer
+    finally:
+        asyncio.run_coroutine_threadsafe(peer.stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

@@ -63,7 +63,7 @@ _DEFAULTS = {
 
 def free_port(address: str = "127.0.0.1") -> int:
     """A TCP port that the kernel says is free now."""
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         probe.bind((address, 0))
         return int(probe.getsockname()[1])
 

@@ -46,6 +46,7 @@ class Sink:
     answer: Answer | None = None
     extensions: tuple[str, ...] = ("PIPELINING", "SIZE 104857600", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
     port: int = field(default_factory=free_port)
+    address: str = "127.0.0.1"
     deliveries: list[Delivery] = field(default_factory=list)
     sessions: int = 0
 
@@ -65,7 +66,7 @@ class Sink:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=1 << 20)
+        server = await asyncio.start_server(self._accept, self.address, self.port, limit=1 << 20)
         self._ready.set()
         await self._stop.wait()
         server.close()
@@ -143,6 +144,17 @@ class Sink:
         reply = self._reply(".", "", delivery, "250 2.0.0 taken")
         self.deliveries.append(delivery)
         return reply
+
+    def wait_for_one(self, wanted: Callable[[Delivery], bool], timeout: float = 10.0) -> Delivery:
+        """The first delivery that is `wanted`; TimeoutError after `timeout` seconds."""
+        until = time.monotonic() + timeout
+        while True:
+            for delivery in list(self.deliveries):
+                if wanted(delivery):
+                    return delivery
+            if time.monotonic() > until:
+                raise TimeoutError(f"not among {[(each.return_path, each.recipients) for each in self.deliveries]}")
+            time.sleep(0.01)
 
     def wait_for(self, count: int, timeout: float = 30.0) -> list[Delivery]:
         """The deliveries once there are `count`; TimeoutError after `timeout` seconds."""

@@ -1,15 +1,17 @@
-"""What every Resolver promises: the live one and the zone in a dict answer alike."""
+"""What every Resolver promises: the live one, the zone in a dict and the hosts file before either answer alike."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from relayd.events.event import EventStream, Span
 from relayd.resolver.answer import Mx, NoData, NoName, Resolver, Temporary
+from relayd.resolver.hosts_file import HostsFile, LocalFirst
 from relayd.resolver.live import LiveResolver
 from relayd.resolver.options import ResolverOptions
 from relayd.resolver.zone import TIMEOUT, Zone
@@ -41,10 +43,13 @@ def _zone() -> Zone:
     return Zone(names)
 
 
-@pytest.fixture(params=["zone", "live"])
+@pytest.fixture(params=["zone", "live", "hosts-file-first"])
 async def resolver(request: pytest.FixtureRequest) -> AsyncIterator[Resolver]:
     if request.param == "zone":
         yield _zone()
+        return
+    if request.param == "hosts-file-first":
+        yield LocalFirst(_zone(), HostsFile(Path("/nonexistent/hosts")))
         return
     async with serving(NAMES) as server:
         options = ResolverOptions(custom=(f"udp://127.0.0.1:{server.port}",), timeout=0.1, attempts=1)
