@@ -27,19 +27,19 @@ def full_name() -> str:
     return user.pw_gecos.partition(",")[0].replace("&", user.pw_name.capitalize())
 
 
-def qualified(address: str, hostname: str) -> str:
-    """`address` with the daemon's name after it when it is a bare local one; the null address stays."""
-    return address if not address or "@" in address else f"{address}@{hostname}"
+def qualified(address: str, origin: str) -> str:
+    """`address` with the daemon's origin after it when it is a bare local one; the null address stays."""
+    return address if not address or "@" in address else f"{address}@{origin}"
 
 
-def sender(envelope: str | None, name: str | None, hostname: str) -> Sender:
+def sender(envelope: str | None, name: str | None, origin: str) -> Sender:
     """Who sends.  envelope: as given on the command line ("" or "<>" is the null address), None for the user."""
-    own = qualified(login_name(), hostname)
+    own = qualified(login_name(), origin)
     if envelope is None:
         return Sender(own, own, full_name() if name is None else name)
     bare = envelope.strip().removeprefix("<").removesuffix(">")
-    given = qualified(bare, hostname)
-    return Sender(given, given or qualified("MAILER-DAEMON", hostname), name or "")
+    given = qualified(bare, origin)
+    return Sender(given, given or qualified("MAILER-DAEMON", origin), name or "")
 
 
 def date_now() -> str:

@@ -43,17 +43,17 @@ def send(
     text = sys.stdin.buffer.read() if not composed or body == "-" else b""
     submission = open_submission(where(), server)
     try:
-        author = sender(envelope, name, submission.hostname)
+        author = sender(envelope, name, submission.origin)
         if composed:
             words = text.decode("utf-8", "replace") if body == "-" else body or ""
-            draft = letter(author, [qualified(each, submission.hostname) for each in to], subject or "", words)
+            draft = letter(author, [qualified(each, submission.origin) for each in to], subject or "", words)
         else:
             draft = read_draft(text)
             to = to or header_recipients(draft)
         if not to:
             raise Failure(USAGE, "no recipients: give --to ADDRESS, or To, Cc or Bcc in the message")
         content = complete(draft, author, date=date_now(), message_id=new_message_id(submission.hostname))
-        addresses = [qualified(each, submission.hostname) for each in to]
+        addresses = [qualified(each, submission.origin) for each in to]
         for answer in submission.send(Outgoing(author.envelope, addresses, content, draft.utf8_header)):
             click.echo(answer)
     except BadMessage as error:

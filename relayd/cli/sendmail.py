@@ -114,13 +114,13 @@ def _send(request: Request, where: Where) -> None:
     draft = read_draft(sys.stdin.buffer.read(), lone_dot_ends=request.lone_dot_ends)
     submission = open_submission(where)
     try:
-        author = sender(request.envelope, request.full_name, submission.hostname)
+        author = sender(request.envelope, request.full_name, submission.origin)
         named = list(request.recipients)
         if request.take_recipients:
             named += header_recipients(draft)
         if not named:
             raise Failure(USAGE, "no recipients in To, Cc or Bcc")
-        addresses = list(dict.fromkeys(qualified(each.strip("<>"), submission.hostname) for each in named))
+        addresses = list(dict.fromkeys(qualified(each.strip("<>"), submission.origin) for each in named))
         content = complete(draft, author, date=date_now(), message_id=new_message_id(submission.hostname))
         submission.send(Outgoing(author.envelope, addresses, content, draft.utf8_header))
     except BadMessage as error:

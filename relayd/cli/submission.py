@@ -50,6 +50,8 @@ class Submission:
         self.address = address
         self.hostname = ""
         """The daemon's name, from its answer to EHLO."""
+        self.origin = ""
+        """What qualifies bare names: `server.origin`, which the submit socket tells; else the daemon's name."""
         self._extensions: set[str] = set()
 
     def greet(self) -> None:
@@ -59,6 +61,8 @@ class Submission:
         self._expect(answer, 250)
         self.hostname = answer.lines[0].split(" ", 1)[0]
         self._extensions = {line.split(" ", 1)[0].upper() for line in answer.lines[1:]}
+        told = [line.split(" ")[1] for line in answer.lines[1:] if line.upper().startswith("XORIGIN ")]
+        self.origin = told[0] if told else self.hostname
 
     def send(self, outgoing: Outgoing) -> list[str]:
         """Send to all recipients; the text of each final reply (several when the daemon takes fewer at a time).

@@ -85,7 +85,7 @@ class Writer(Thread):
         self._mutex = Lock()
         self._broken: str | None = None
         self._dirty = False
-        self._squeezed = False
+        self._full = False
 
     def open(self) -> sqlite3.Connection:
         """Open the connection (before `start`, for the caller's migrations).  Raises sqlite3.Error."""
@@ -169,7 +169,7 @@ class Writer(Thread):
                 self._fail_all(group, error)
         self._reports.answered(group)
         if self._connection is not None:
-            self._tidy(truncate=False)
+            self._tidy(truncate=self._full)
 
     def _commit(self, group: list[Request]) -> None:
         """Run the group in one transaction.  Raises sqlite3.Error when the transaction as a whole failed."""
@@ -241,10 +241,11 @@ class Writer(Thread):
             return
         if isinstance(translation, DatabaseFull):
             # The frames did not all fit, so the one that commits was not written: the rows are as before.
-            self._squeezed = True
             try:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+                # The WAL may be what fills the disk: it is emptied now, or when somebody has made room.
+                self._full = True
                 return
             except sqlite3.Error:
                 pass  # then it is opened anew
@@ -280,11 +281,8 @@ class Writer(Thread):
         try:
             if truncate:
                 self._dirty = False
-                handle.checkpoint(connection, truncate=True)
-            elif self._squeezed:
-                # Room came back, perhaps only the reserve: have the WAL written from its start again, before it
-                # grows into what is left.
-                self._squeezed = not handle.checkpoint(connection, truncate=False)
+                if handle.checkpoint(connection, truncate=True):
+                    self._full = False
             elif not self._watch.is_due(connection):
                 return
             else:

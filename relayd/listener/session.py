@@ -144,6 +144,8 @@ class RelaySMTP(SessionProtocol):
             address = UNKNOWN
         remote = str(address) if address is not None else "unix"
         keys = {"listenerId": setting.id, "localPort": local_port, "remoteIp": remote, "remotePort": port}
+        if uid is not None:
+            keys["uid"] = uid
         span = Span(stream, session_id, keys)
         smtp.CONNECTION_START(span, listener_id=setting.id, local_port=local_port, remote_ip=remote, remote_port=port)
         return Client(

@@ -18,6 +18,7 @@ class ReceivedInfo:
     """What a Received field tells.
 
     helo, client_name, client_address: of the client; address "" on a Unix socket, name "unknown" where DNS has none.
+    uid: the client's user on a Unix socket, where it is known.
     hostname: ours.  queue_id.  now: Unix time.  recipient: for the "for" clause, None leaves it out.
     tls: protocol version or None.  authenticated: somebody signed in.  account: named in a comment when not None.
     hide_client: leave the whole from clause out.
@@ -29,6 +30,7 @@ class ReceivedInfo:
     helo: str = ""
     client_name: str = "unknown"
     client_address: str = ""
+    uid: int | None = None
     lmtp: bool = False
     esmtp: bool = True
     smtputf8: bool = False
@@ -71,7 +73,7 @@ def received_field(info: ReceivedInfo) -> bytes:
 
 def _client(info: ReceivedInfo) -> str:
     if not info.client_address:
-        return "local"
+        return "local" if info.uid is None else f"local, uid {info.uid}"
     return f"{_name(info.client_name) or 'unknown'} [{_literal(info.client_address)}]"
 
 

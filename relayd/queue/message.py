@@ -2,13 +2,18 @@
 
 A message is `head` + the rest of its content from `offset` on: trace fields (and an edited header) can so be put in
 front of a large body that is already a file, without copying it.
+
+They are msgspec structs: several are made for every message, and a frozen dataclass of twenty fields takes four
+microseconds where a struct takes half of one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+
+import msgspec
 
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
@@ -27,8 +32,7 @@ class Origin(Enum):
     """Written by relayd: anything else."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
+class Body(msgspec.Struct, frozen=True, kw_only=True):
     """The octets of a message.
 
     content: bytes held in the database, or the path of a spooled file that `blobs` already wrote and closed.
@@ -45,8 +49,7 @@ class Body:
     signed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewRecipient:
+class NewRecipient(msgspec.Struct, frozen=True, kw_only=True):
     """A recipient to be queued.  Times are Unix seconds; next_notify None: no delay notice is due."""
 
     address: str
@@ -58,8 +61,7 @@ class NewRecipient:
     orcpt: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewMessage:
+class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message to be promised.
 
     id: its snowflake.  sender_key: whose turn it takes within a destination (the account, else the return path's
@@ -84,7 +86,7 @@ class NewMessage:
     client: str = ""
     message_id: str = ""
     held: str | None = None
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = msgspec.field(default_factory=dict)
     leased: bool = False
 
 
@@ -102,8 +104,7 @@ class State(Enum):
         return self in (State.SCHEDULED, State.TEMP_FAIL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipient:
+class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     """A queued recipient.  number: its place in the message, its identity.  attempts: made so far, the one in flight
     included.  status: the text of the last outcome (control-api status text), "" before the first.
     """
@@ -130,8 +131,7 @@ class Hold:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, kw_only=True):
     """A queued message without its octets.  recipients: all of them, or (in a Job) those of the job."""
 
     id: int
@@ -157,8 +157,7 @@ class Message:
     corrupt: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Work for the delivery side: recipients of one message that share a destination, leased until `until`.
 
     body: given when the octets are still in memory, else None and read through `Queue.open_body`.
@@ -181,8 +180,7 @@ class Result(Enum):
     """Delivered to a host that does not take DSN requests further (RFC 3461 §5.2.2): counts as delivered."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The result for one recipient and what is to be remembered of it.
 
     reply: of the peer, or one of our own making (connection lost: 4.4.2).  host: the peer's name, "" when none was

@@ -154,16 +154,17 @@ def _defer(connection: Connection, id: int, outcomes: Sequence[Outcome]) -> None
     """Let recipients wait for their next attempt."""
     connection.executemany(
         # An attempt that was never made leaves no mark: count and state are as before it.
-        "UPDATE recipients SET state = iif(?1 AND attempts <= 1, state, 2), attempts = max(attempts - ?1, 0),"
-        " next_attempt = coalesce(?2, next_attempt),"
-        " next_notify = iif(?3 IS NULL, next_notify, iif(?3 > 1e300, NULL, ?3)),"
-        " destination = coalesce(?4, destination), status = iif(?5 = '', status, ?5)"
-        " WHERE message_id = ?6 AND number = ?7",
+        "UPDATE recipients SET state = iif(? AND attempts <= 1, state, 2), attempts = max(attempts - ?, 0),"
+        " next_attempt = coalesce(?, next_attempt), next_notify = iif(?, next_notify, ?),"
+        " destination = coalesce(?, destination), status = coalesce(nullif(?, ''), status)"
+        " WHERE message_id = ? AND number = ?",
         [
             (
-                1 if each.uncounted else 0,
+                each.uncounted,
+                each.uncounted,
                 each.next_attempt,
-                None if each.next_notify is None else min(each.next_notify, math.inf),
+                each.next_notify is None,
+                None if each.next_notify == math.inf else each.next_notify,
                 each.destination,
                 each.status,
                 id,

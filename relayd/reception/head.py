@@ -165,6 +165,7 @@ def _received(tx: Transaction, now: float) -> ReceivedInfo:
         helo=client.helo,
         client_name=client.name,
         client_address="" if client.address is None else address_text(client.address),
+        uid=client.uid,
         lmtp=client.protocol == "lmtp",
         esmtp=client.esmtp,
         smtputf8=tx.smtputf8,

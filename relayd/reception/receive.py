@@ -119,6 +119,7 @@ class Reception:
             vrfy=client.trusted,
             rcpt_max=limits.recipients,
             mail_max=limits.messages,
+            origin=self.policy.origin if client.role == "submit" else "",
         )
 
     def normalises(self, client: Client) -> bool:

@@ -11,7 +11,8 @@ class Extensions:
     """What one session is offered; a parameter of anything else is answered 555 5.5.4.
 
     size: largest message in octets, 0 for no fixed limit.  auth: SASL mechanisms, empty when AUTH is not offered.
-    rcpt_max, mail_max: of LIMITS (RFC 9422), 0 when there is none.
+    rcpt_max, mail_max: of LIMITS (RFC 9422), 0 when there is none.  origin: the domain that qualifies bare names, told
+    to our own sendmail command alone (XORIGIN).
     """
 
     size: int = 0
@@ -26,6 +27,7 @@ class Extensions:
     pipelining: bool = True
     rcpt_max: int = 0
     mail_max: int = 0
+    origin: str = ""
 
     def lines(self, hostname: str) -> list[str]:
         """Lines of the 250 answer to EHLO or LHLO, without codes; the first is the server's name."""
@@ -44,6 +46,7 @@ class Extensions:
             (self.chunking, "CHUNKING"),
             (bool(limits), "LIMITS" + limits),
             (self.xclient, "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"),
+            (bool(self.origin), f"XORIGIN {self.origin}"),
         )
         return [hostname, *(line for wanted, line in offered if wanted)]
 

@@ -197,7 +197,8 @@ class PostfixLog:
         id, fields = event.fields.get("queue_id", 0), event.fields
         account = fields.get("account_name")
         if session.client.startswith("unknown[unix"):
-            yield f"pickup[{session.process}]: {id}: uid=0 from=<{_angle(fields.get('from_'))}>"
+            uid = event.span.keys.get("uid", 0) if event.span is not None else 0
+            yield f"pickup[{session.process}]: {id}: uid={uid} from=<{_angle(fields.get('from_'))}>"
         else:
             signed_in = f", sasl_method=PLAIN, sasl_username={_angle(account)}" if account else ""
             yield f"smtpd[{session.process}]: {id}: client={session.client}{signed_in}"

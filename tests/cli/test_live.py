@@ -155,15 +155,16 @@ def test_certificates(names: tuple[str, ...], days: int, state: str, text: str, 
 
 
 def test_a_key_of_another_certificate_and_no_certificate(config: Make, tmp_path: Path) -> None:
-    cert, _ = _certificate(tmp_path)
+    cert, key = _certificate(tmp_path)
     other = tmp_path / "other"
     other.mkdir()
-    _, key = _certificate(other)
-    text = f'certificate.a.cert = "{cert}"\ncertificate.a.private-key = "{key}"\n'
-    (finding,) = look_at_certificates(config(text), time.time())
+    _, another = _certificate(other)
+    loaded = config(f'certificate.a.cert = "{cert}"\ncertificate.a.private-key = "{key}"\n')
+    key.write_bytes(another.read_bytes())  # between reading the file and looking: before, it is an error of the file
+    (finding,) = look_at_certificates(loaded, time.time())
     assert "do not belong together" in finding.text
     cert.write_text("nonsense", encoding="utf-8")
-    (finding,) = look_at_certificates(config(text), time.time())
+    (finding,) = look_at_certificates(loaded, time.time())
     assert finding.state == "fail"
     (none,) = look_at_certificates(config(""), time.time())
     assert none.state == "warn"

@@ -13,7 +13,7 @@ from tests.rig.dns import DnsServer, serving_in_thread
 from tests.rig.postfix import free_port
 from tests.rig.sink import Delivery, Sink
 
-NAMES = {
+NAMES: dict[str, dict[str, list[str] | str]] = {
     "sender.test": {"MX": ["10 up.test."]},
     "up.test": {"A": ["127.0.0.2"]},
     "other.test": {"A": ["127.0.0.3"]},

@@ -7,7 +7,6 @@ import email
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import trustme
@@ -64,7 +63,7 @@ def house(module_relay: StartRelay, tmp_path_factory: pytest.TempPathFactory) ->
             "queue.outbound.domain.'seven.test'": "seven",
             "queue.schedule.retry": ["10m"],
         }
-        for name, password in (("smart", "open sesame"), ("stale", "forgotten")):
+        for name in ("smart", "stale"):
             routes |= {
                 f"queue.route.{name}.address": "localhost",
                 f"queue.route.{name}.port": smarthost.port,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.journeys.conftest import StartRelay, message, send
+from tests.journeys.conftest import StartRelay, message, send, wait_logged
 from tests.rig.peers import require_program
 from tests.rig.postfix import Postfix, free_port, wait_for_port
 from tests.rig.sink import Sink
@@ -60,7 +60,7 @@ def test_postfix_as_sender_and_as_next_hop(relay: StartRelay, postfix: StartPost
         assert sorted(delivery.recipients) == ["b@receiver.test", "c@receiver.test"]
         assert delivery.content.count(b"\r\nReceived: ") + delivery.content.startswith(b"Received: ") >= 3
         daemon.wait_empty()
-        assert "delivery.start-tls" in daemon.output.read_text()
+        wait_logged(daemon, "delivery.start-tls")
 
 
 def test_a_required_and_verified_route_takes_a_good_certificate_and_refuses_a_bad_one(

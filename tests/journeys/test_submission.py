@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import smtplib
 import socket
 import ssl
@@ -130,6 +131,7 @@ def test_submission_takes_nothing_without_a_sign_in(house: House) -> None:
 
 def test_a_renewed_certificate_is_used_without_a_restart(house: House) -> None:
     renewed = issue(house.authority, house.certificate)
+    house.relay.signal(signal.SIGHUP)  # at once; without it within a minute
 
     def shown() -> bool:
         with socket.create_connection(("127.0.0.1", house.submissions), timeout=10) as plain:

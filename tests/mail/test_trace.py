@@ -54,6 +54,7 @@ def test_a_hidden_client_leaves_no_trace_of_itself() -> None:
 
 def test_a_client_on_a_unix_socket_is_local() -> None:
     assert b"from unknown (local)\r\n" in received_field(replace(INFO, helo="", client_address=""))
+    assert b"from box (local, uid 1000)\r\n" in received_field(replace(INFO, helo="box", client_address="", uid=1000))
 
 
 @pytest.mark.parametrize(

@@ -107,10 +107,10 @@ def test_text_from_peers_cannot_forge(recorder: Recorder) -> None:
 
 
 def test_mail_from_the_submit_socket_was_picked_up(recorder: Recorder) -> None:
-    span = Span(recorder.stream, ID, dict(SESSION, remoteIp="unix"))
+    span = Span(recorder.stream, ID, dict(SESSION, remoteIp="unix", uid=1000))
     queue.QUEUE_MESSAGE_AUTHENTICATED(span, queue_id=ID, from_="root@mx", to=["b@x"], size=5, account_name=None)
     assert "postfix/pickup" in lines(recorder.events)[0]
-    assert f"{ID}: uid=0 from=<root@mx>" in lines(recorder.events)[0]
+    assert f"{ID}: uid=1000 from=<root@mx>" in lines(recorder.events)[0]
 
 
 def test_sessions_remembered_are_bounded(recorder: Recorder) -> None:
