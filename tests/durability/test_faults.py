@@ -45,6 +45,16 @@ def _until(condition: Callable[[], bool], what: str, timeout: float = 60.0) -> N
 
 
 @pytest.fixture
+def daemons() -> Iterator[list[Daemon]]:
+    """Daemons that must not outlive the test."""
+    started: list[Daemon] = []
+    yield started
+    for each in started:
+        if each.process is not None:
+            each.kill()
+
+
+@pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A directory on a disk of 48 MB."""
     if os.geteuid() != 0:
@@ -60,11 +70,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("sizes", [(40_000,), (200_000,)], ids=["in the database", "as files"])
 def test_a_full_disk_defers_new_mail_and_keeps_the_promised(
-    small_disk: Path, tmp_path: Path, sizes: tuple[int]
+    small_disk: Path, tmp_path: Path, daemons: list[Daemon], sizes: tuple[int]
 ) -> None:
     with Sink() as sink:
         settings = _settings(sink, **{"server.data-dir": str(small_disk / "data"), "queue.min-free": "0"})
         daemon = Daemon(tmp_path, settings)
+        daemons.append(daemon)
         daemon.start()
         daemon.data_of("PATCH", "/api/queue/status/stop")
         load = Load(daemon.smtp_port, threads=4, sizes=sizes, most=1000)
@@ -90,7 +101,9 @@ def test_a_full_disk_defers_new_mail_and_keeps_the_promised(
 
 @pytest.mark.long
 @pytest.mark.timeout(120)
-def test_below_the_floor_nothing_starts_and_what_is_in_flight_is_settled(small_disk: Path, tmp_path: Path) -> None:
+def test_below_the_floor_nothing_starts_and_what_is_in_flight_is_settled(
+    small_disk: Path, tmp_path: Path, daemons: list[Daemon]
+) -> None:
     dots: list[str] = []
     go_on = threading.Event()
 
@@ -112,6 +125,7 @@ def test_below_the_floor_nothing_starts_and_what_is_in_flight_is_settled(small_d
             },
         )
         daemon = Daemon(tmp_path, settings)
+        daemons.append(daemon)
         daemon.start()
         load = Load(daemon.smtp_port, threads=4, sizes=(4000,), recipients=1, most=40)
         load.start()

@@ -35,7 +35,8 @@ MESSAGES = 75
 VARIANT_POINTS = 50
 VARIANT_MESSAGES = 30
 RECEIVED_ID = re.compile(rb"\bid (\d{15,20})\b")
-TAKEN, DEFERRED = "r0@receiver.test", "r1@receiver.test"
+TAKEN, DEFERRED, REFUSED = "r0@receiver.test", "r1@receiver.test", "r2@receiver.test"
+SENDER = "a@sender.test"
 
 
 @dataclass
@@ -43,7 +44,8 @@ class Recording:
     """A daemon's operations, the directory above its data, and what was sent to it.
 
     promised: queue id -> the send that carried its 250.  tokens: queue id -> token, of all that was queued.  answered:
-    queue id -> where the next hop's answer to its final dot had been read.
+    queue id -> where the next hop's answer to its final dot had been read.  reported: the same for the report of its
+    bounce.
     """
 
     operations: list[Operation]
@@ -52,6 +54,7 @@ class Recording:
     promised: dict[int, Operation]
     tokens: dict[int, str]
     answered: dict[int, int]
+    reported: dict[int, int]
 
     @property
     def first(self) -> int:
@@ -60,7 +63,7 @@ class Recording:
 
 
 def record(directory: Path, messages: int, program: tuple[str, ...] = ("-m", "relayd")) -> Recording:
-    """Let a daemon take twice `messages` and deliver each to TAKEN, while the next hop defers DEFERRED.
+    """Let a daemon take twice `messages` and deliver each to TAKEN; the next hop defers DEFERRED and refuses REFUSED.
 
     Between the halves it rests until it has emptied the WAL, so that cuts hit a checkpoint and a WAL begun anew.
     """
@@ -69,13 +72,17 @@ def record(directory: Path, messages: int, program: tuple[str, ...] = ("-m", "re
     root.mkdir()
 
     def half(verb: str, argument: str, delivery: Delivery) -> str | None:
-        return "451 4.2.0 later" if verb == "RCPT" and DEFERRED in argument else None
+        if verb != "RCPT":
+            return None
+        if DEFERRED in argument:
+            return "451 4.2.0 later"
+        return "550 5.1.1 no such user" if REFUSED in argument else None
 
     with Sink(answer=half) as sink:
         settings = _settings(sink) | {"server.data-dir": str(root / "new" / "data"), "queue.schedule.retry": ["1h"]}
         daemon = Daemon(directory, settings, program=program)
         daemon.start(prefix=strace_prefix(log))
-        load = Load(daemon.smtp_port, threads=6, sizes=(600, 5000, 90_000), most=messages)
+        load = Load(daemon.smtp_port, threads=6, sizes=(600, 5000, 90_000), recipients=3, most=messages)
         load.start()
         load.join()
         _wait_checkpoint(root / "new" / "data" / "queue.db-wal")
@@ -88,7 +95,8 @@ def record(directory: Path, messages: int, program: tuple[str, ...] = ("-m", "re
     promised = promises(operations)
     assert len(promised) == 2 * messages
     tokens = taken | {int(id): token for token, id in load.promised.items()}
-    return Recording(operations, root, load, promised, tokens, _answers(operations))
+    answered, reported = _answers(operations)
+    return Recording(operations, root, load, promised, tokens, answered, reported)
 
 
 def _wait_checkpoint(wal: Path, timeout: float = 30.0) -> None:
@@ -113,17 +121,26 @@ def _queue_id(content: bytes) -> int:
     return int(match[1])
 
 
-def _answers(operations: list[Operation]) -> dict[int, int]:
-    """Queue id -> where the answer to the content of its first transaction had been read: nothing else comes then."""
-    sending: dict[str, int] = {}  # by socket
-    found: dict[int, int] = {}
+def _answers(operations: list[Operation]) -> tuple[dict[int, int], dict[int, int]]:
+    """Queue id -> where the answer to the content of its first transaction had been read: nothing else comes then.
+
+    The second one has the reports of bounces, by the id of the message that they are about.
+    """
+    sending: dict[str, tuple[int, bool]] = {}  # by socket
+    answered: dict[int, int] = {}
+    reported: dict[int, int] = {}
     for each in operations:
         if each.name == "send" and b"X-Token: " in each.data:
-            sending[each.path] = _queue_id(each.data)
+            sending[each.path] = _queue_id(each.data), _is_report(each.data)
         elif each.name == "receive" and each.path in sending and each.data.startswith(b"250"):
             assert each.end is not None
-            found.setdefault(sending.pop(each.path), each.end)
-    return found
+            id, is_report = sending.pop(each.path)
+            (reported if is_report else answered).setdefault(id, each.end)
+    return answered, reported
+
+
+def _is_report(content: bytes) -> bool:
+    return b"multipart/report" in content
 
 
 @pytest.fixture(scope="module")
@@ -165,13 +182,20 @@ async def lost(recording: Recording, disk: Disk, cut: int, target: Path, chance:
     finally:
         shutil.rmtree(target, ignore_errors=True)
     missing = []
+    reports = {_queue_id(content) for content in found.values() if _is_report(content)}
     for queue_id, recipient in owed(recording, cut, disk.last):
         content = found.get((queue_id, recipient))
+        if content is None and recipient == REFUSED and queue_id in reports:
+            continue
         if content is None:
             missing.append(f"{queue_id} {recipient} is missing")
         elif not content.endswith(b"\r\n" + recording.load.content(recording.tokens[queue_id])):
             missing.append(f"{queue_id} {recipient} is torn")
-    missing += [f"{queue_id} was never sent" for queue_id, _ in found if queue_id not in recording.tokens]
+    missing += [
+        f"{queue_id} was never sent"
+        for (queue_id, _), content in found.items()
+        if queue_id not in recording.tokens and not _is_report(content)
+    ]
     return missing
 
 
@@ -184,11 +208,16 @@ def moment(recording: Recording, disk: Disk, chance: random.Random) -> int:
 
 
 def owed(recording: Recording, cut: int, last: int) -> list[tuple[int, str]]:
-    """(queue id, recipient) promised before `cut`, without those whose delivery the next hop had confirmed by then."""
+    """(queue id, recipient) promised before `cut`, without those whose mail or report the next hop had taken by then.
+
+    For one that was refused, the report to the sender stands as well.
+    """
     found = []
     for queue_id, reply in recording.promised.items():
         if reply.start < cut:
             found.append((queue_id, DEFERRED))
+            if recording.reported.get(queue_id, last + 1) >= cut:
+                found.append((queue_id, REFUSED))
             if recording.answered.get(queue_id, last + 1) >= cut:
                 found.append((queue_id, TAKEN))
     return found
@@ -228,6 +257,8 @@ def test_the_daemon_starts_and_delivers_after_a_power_cut(recording: Recording, 
                 (_queue_id(each.content), to): each.content for each in sink.deliveries for to in each.recipients
             }
         for queue_id, recipient in owed(recording, cut, disk.last):
+            if recipient == REFUSED and (queue_id, SENDER) in arrived:
+                continue
             content = recording.load.content(recording.tokens[queue_id])
             assert arrived[queue_id, recipient].endswith(b"\r\n" + content), f"point {point}, cut {cut}"
         shutil.rmtree(target)
