@@ -39,7 +39,7 @@ def check(config: Config) -> list[Problem]:
 def _check_server(config: Config) -> Iterator[Problem]:
     server = config.section(ServerOptions)
     if server.postmaster is None:
-        text = "is not set: mail to postmaster, double bounces and alerts have no place to go"
+        text = "is not set: mail to postmaster is held, double bounces and alerts have no place to go"
         yield Problem("server.postmaster", text, fatal=False)
     if server.loop == "uvloop" and find_spec("uvloop") is None:
         yield Problem("server.loop", 'uvloop is not installed (extra "speed"); expected "auto" or "asyncio"')

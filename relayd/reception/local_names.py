@@ -1,7 +1,7 @@
 """Local names: postmaster and the aliases of `server.aliases`, and what a recipient stands for.
 
 They live at the host's own name, at `server.origin`, at address literals of ours, and (postmaster) in every relay
-domain.  Whatever the configuration says, mail to postmaster is either sent somewhere or deferred, never refused
+domain.  Whatever the configuration says, mail to postmaster is either sent somewhere or held, never refused
 (RFC 5321 §4.5.1).
 """
 

@@ -34,7 +34,10 @@ _TRICK = Reply(550, "5.7.1", "Relaying through the local part is denied")
 _UNKNOWN = Reply(550, "5.1.1", "Mailbox does not exist")
 _BARE = Reply(550, "5.1.1", "The address needs a domain")
 _UNCERTAIN = Reply(451, "4.4.3", "Cannot tell now whether the mailbox exists, try again later")
-_NO_POSTMASTER = Reply(451, "4.3.0", "Nobody is named to read mail to postmaster, try again later")
+_APART = Reply(452, "4.5.3", "Send to postmaster in a transaction of its own")
+
+UNREAD_POSTMASTER = "mail to postmaster, and server.postmaster names nobody to read it"
+"""Why such mail is held: it is accepted (RFC 5321 §4.5.1), and has no place to go but the operator's queue."""
 
 
 @dataclass(slots=True)
@@ -81,6 +84,8 @@ class Recipients:
         candidate = find(policy, client, command.address)
         if isinstance(candidate, Reply):
             return candidate
+        if tx.held == UNREAD_POSTMASTER and candidate.name.lower() != "postmaster":
+            return _APART
         address = candidate.address
         redirect = policy.redirect_all or tx.redirect
         if policy.access.rcpt:
@@ -114,7 +119,7 @@ class Recipients:
             if policy.local_names.postmaster:
                 return policy.local_names.postmaster
             passes_on = candidate.place.relay or (tx.trusted and not candidate.literal and not candidate.bare)
-            return (address,) if passes_on else _NO_POSTMASTER
+            return (address,) if passes_on else _kept(tx, policy)
         aliased = policy.local_names.targets(candidate.name) if candidate.local else None
         if aliased is None and not candidate.place.relay:
             if candidate.literal or (candidate.local and not tx.trusted):
@@ -158,6 +163,14 @@ class Recipients:
         if answer is not None and answer.enhanced[:4] not in ("", "5.0.", "5.1."):
             return Reply(550, answer.enhanced, "The next hop refuses mail for this recipient")
         return _UNKNOWN
+
+
+def _kept(tx: Transaction, policy: Policy) -> tuple[str, ...] | Reply:
+    """Mail to a postmaster that nobody is: held, so it shares a message with no other recipient."""
+    if tx.given and tx.held != UNREAD_POSTMASTER:
+        return _APART
+    tx.held = UNREAD_POSTMASTER
+    return (f"postmaster@{policy.origin}",)
 
 
 def find(policy: Policy, client: Client, given: str) -> Candidate | Reply:

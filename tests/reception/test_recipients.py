@@ -9,6 +9,7 @@ import pytest
 
 from relayd.mail.address import AddressError, parse_forward_path
 from relayd.mail.envelope import Notify
+from relayd.reception.recipients import UNREAD_POSTMASTER
 from relayd.smtp.command import SyntaxRefused, parse_rcpt
 from relayd.smtp.extension import Extensions
 from tests.reception.house import HOSTNAME, House, outcome
@@ -196,13 +197,39 @@ async def test_postmaster_is_accepted_from_anyone_and_goes_to_the_configured_one
     assert rig.prober.asked == []
 
 
-async def test_without_a_postmaster_a_relay_domain_gets_its_own_and_ours_is_deferred(tmp_path: Path) -> None:
+async def test_without_a_postmaster_a_relay_domain_gets_its_own(tmp_path: Path) -> None:
     rig = House(tmp_path, rcpt={"relay-domains": ["here.example"]})
     assert await offer(rig, "postmaster@here.example") == (250, "2.1.5")
-    assert await offer(rig, "postmaster") == (451, "4.3.0")
-    assert await offer(rig, f"postmaster@{HOSTNAME}") == (451, "4.3.0")
-    assert await offer(rig, "postmaster", trusted=True) == (451, "4.3.0")
     assert await offer(rig, "postmaster@far.example") == (550, "5.7.1")
+
+
+@pytest.mark.parametrize(
+    ("address", "trusted"),
+    [
+        ("postmaster", False),
+        ("postmaster", True),
+        (f"postmaster@{HOSTNAME}", False),  # a trusted client's goes where that name leads
+        ("Postmaster@[192.0.2.25]", False),
+        ("Postmaster@[192.0.2.25]", True),
+    ],
+)
+async def test_mail_to_a_postmaster_that_nobody_is_is_held(tmp_path: Path, address: str, trusted: bool) -> None:
+    rig = House(tmp_path, rcpt={"relay-domains": ["here.example"]})
+    client = await (rig.trusted() if trusted else rig.stranger())
+    message = await rig.deliver(client, b"Subject: x\r\n\r\n", address)
+    assert message.held == UNREAD_POSTMASTER
+    assert [each.address for each in message.recipients] == [f"postmaster@{HOSTNAME}"]
+
+
+async def test_a_held_message_to_postmaster_has_no_other_recipient(tmp_path: Path) -> None:
+    rig = House(tmp_path)
+    first = await rig.begin(await rig.trusted())
+    assert outcome(await rig.rcpt(first, "postmaster")) == (250, "2.1.5")
+    assert outcome(await rig.rcpt(first, "b@far.example")) == (452, "4.5.3")
+    second = await rig.begin(await rig.trusted())
+    assert outcome(await rig.rcpt(second, "b@far.example")) == (250, "2.1.5")
+    assert outcome(await rig.rcpt(second, "postmaster")) == (452, "4.5.3")
+    assert second.held is None
 
 
 async def test_what_the_dsn_parameters_asked_for_is_kept(tmp_path: Path) -> None:
