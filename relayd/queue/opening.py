@@ -24,7 +24,7 @@ from relayd.queue.upkeep import Recovery, Upkeep, recover
 
 DATABASE = "queue.db"
 SPOOL = "spool"
-_WAL = 8 << 20  # the reserve must hold it twice: it is copied into the database when room is short
+_WAL = 8 << 20  # it grows to twice that; when room is short all of it is copied into the database, within the reserve
 
 _ROOM = 1 << 20
 """Octets that a start needs at most: SQLite's index of the WAL, the leases given back."""
@@ -123,7 +123,7 @@ async def _recovered(
         MIGRATIONS,
         around.span,
         on_broken=around.on_broken,
-        policy=Policy(wal_limit=min(_WAL, options.reserve // 2) or _WAL, audit=_finding),
+        policy=Policy(wal_limit=min(_WAL, options.reserve // 4) or _WAL, audit=_finding),
         connect=around.connect,
     )
     try:

@@ -96,6 +96,7 @@ def record(directory: Path, messages: int, program: tuple[str, ...] = ("-m", "re
     assert len(promised) == 2 * messages
     tokens = taken | {int(id): token for token, id in load.promised.items()}
     answered, reported = _answers(operations)
+    assert min(len(answered), len(reported)) > messages, f"{len(answered)} delivered, {len(reported)} reported"
     return Recording(operations, root, load, promised, tokens, answered, reported)
 
 
