@@ -58,7 +58,7 @@ def resident(root: int) -> int:
 class Peak:
     """Samples `resident` of a process tree while a block runs; `.octets` is the largest seen."""
 
-    def __init__(self, root: int, interval: float = 0.25) -> None:
+    def __init__(self, root: int, interval: float = 0.5) -> None:
         self.octets = 0
         self._root = root
         self._interval = interval
