@@ -290,7 +290,11 @@ class Scheduler:
                 self._lanes.end(lane)
                 if self._lanes.waiting:
                     self._start_more()
-            await self._finish(job, hop, outcomes)
+            try:
+                await self._finish(job, hop, outcomes)
+            except Exception as error:
+                self._report(job.message.id, f"the outcome could not be concluded by a fault of this server: {error!r}")
+                await self._recorder.record(job, self._salvaged(job, outcomes))
         finally:
             self._active.discard((job.message.id, job.destination))
             self._start_more()
@@ -340,6 +344,11 @@ class Scheduler:
             replace(failed(each, INTERNAL), next_attempt=schedule.retry_at(each.attempts, now, self._chance()))
             for each in job.message.recipients
         ]
+
+    def _salvaged(self, job: Job, outcomes: list[Outcome]) -> list[Outcome]:
+        """What is beyond doubt is recorded, deliveries; everybody else is tried again."""
+        sure = {each.number: each for each in outcomes if each.result in (Result.DELIVERED, Result.RELAYED)}
+        return [sure.get(each.number, each) for each in self._put_back(job)]
 
     async def _judge(self, job: Job, outcomes: list[Outcome], now: float) -> None:
         """Tell the breaker of first attempts; suspend the route when it says so."""

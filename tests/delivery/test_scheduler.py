@@ -377,3 +377,32 @@ class Broken:
             self.refused += 1
             raise self._error
         return await self._settle(job, outcomes, generated)
+
+
+async def test_a_fault_between_attempt_and_record_strands_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> bool:
+        raise TypeError("a bug of ours")
+
+    def one_each(job: Job, hop: NextHop) -> list[Outcome]:
+        first, second = job.message.recipients
+        done, later = delivered(job, hop), deferred(job, hop)
+        return [each for each in done if each.number == first.number] + [
+            each for each in later if each.number == second.number
+        ]
+
+    async with stage(tmp_path) as it:
+        it.attempts.answer = one_each
+        monkeypatch.setattr(it.scheduler._bounces, "are_due", broken)
+        id = await it.send("b@dest.example", "c@dest.example")
+        await it.attempts_made(1)
+        await it.idle()
+        states = {row.address: row.state for row in await it.rows(id)}
+        assert states == {"b@dest.example": State.COMPLETED, "c@dest.example": State.TEMP_FAIL}
+        assert "a bug of ours" in it.of_kind("delivery.failed")[0].fields["reason"]
+        monkeypatch.undo()
+        it.attempts.answer = delivered
+        await it.pass_time(140)
+        await it.attempts_made(2)
+        assert await it.rows(id) == ()
