@@ -21,12 +21,15 @@ class Migration:
 def stored_version(path: Path) -> int:
     """The schema number of the database at `path`, 0 when there is none.  Opens it read-only.
 
+    Without a WAL beside it nothing is made there either: a reader would leave an index of one that is not there.
     Raises DatabaseError when it cannot be read.
     """
     if not path.exists() or path.stat().st_size == 0:
         return 0
+    has_wal = path.with_name(path.name + "-wal").exists()
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        mode = "mode=ro" if has_wal else "mode=ro&immutable=1"
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
         try:
             return int(connection.execute("PRAGMA user_version").fetchone()[0])
         finally:

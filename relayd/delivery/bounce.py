@@ -267,7 +267,7 @@ def reported_recipients(
                 action=action,
                 status="4.4.7" if outcome.result is Result.EXPIRED else "",  # RFC 3463: delivery time expired
                 reply=outcome.reply,
-                remote=outcome.host,
+                remote="" if outcome.ours else outcome.host,  # what we judged ourselves no host has said
                 orcpt=recipient.orcpt,
                 last_attempt=now,
                 will_retry_until=recipient.expires if action is Action.DELAYED else None,

@@ -10,6 +10,7 @@ from relayd.delivery.exchange import Answers, Content
 from relayd.delivery.judging import Judged, judge_answers
 from relayd.delivery.outcome import (
     Judgement,
+    Learnt,
     Stage,
     Trouble,
     Verdict,
@@ -48,8 +49,8 @@ class Delivering:
         self.smtputf8 = False
         self._smarthost = next_hop.route is not None
         self._soft_bounce = soft_bounce
-        self._last: dict[int, tuple[Judgement, Reply, str, str]] = {}
-        self._last_of_all: tuple[Judgement, Reply, str, str] | None = None
+        self._last: dict[int, Learnt] = {}
+        self._last_of_all: Learnt | None = None
         self._alarmed = False
 
     # Before the transaction
@@ -112,10 +113,11 @@ class Delivering:
         if failure.reply is not None and failure.stage is not None:
             reply = with_enhanced(failure.reply, failure.stage)
             judgement = judge(failure.stage, failure.reply, smarthost=self._smarthost)
-            self._last_of_all = (judgement, reply, host, status_of_reply(host, reply))
+            self._last_of_all = Learnt(reply, host, status_of_reply(host, reply))
         else:
             judgement, reply = judge_trouble(failure.trouble, str(failure))
-            self._last_of_all = (judgement, reply, host, status_of_trouble(failure.trouble, host, str(failure)))
+            status = status_of_trouble(failure.trouble, host, str(failure))
+            self._last_of_all = Learnt(reply, host, status, ours=True)
         self._last.clear()
         if judgement.alarm:
             self._alarm(reply)
@@ -127,9 +129,10 @@ class Delivering:
         if judgement.alarm:
             self._alarm(reply)
         if judgement.verdict is Verdict.NEXT_HOST:
-            self._last_of_all = (judgement, reply, host, status)
+            self._last_of_all = Learnt(reply, host, status, ours=True)
             return
-        self.outcomes += [outcome_of(each, judgement, reply, host, status) for each in self.todo]
+        learnt = Learnt(reply, host, status, ours=True)
+        self.outcomes += [outcome_of(each, judgement, learnt) for each in self.todo]
         self.todo = []
 
     def give_up(self) -> None:
@@ -137,10 +140,9 @@ class Delivering:
         for recipient in self.todo:
             last = self._last.get(recipient.number) or self._last_of_all
             if last is None:
-                judgement, reply = judge_trouble(Trouble.INTERNAL, "no host was tried")
-                last = (judgement, reply, "", status_of_trouble(Trouble.INTERNAL, "", reply.text))
-            _, reply, host, status = last
-            self.outcomes.append(outcome_of(recipient, _DEFERRED, reply, host, status))
+                _, reply = judge_trouble(Trouble.INTERNAL, "no host was tried")
+                last = Learnt(reply, "", status_of_trouble(Trouble.INTERNAL, "", reply.text), ours=True)
+            self.outcomes.append(outcome_of(recipient, _DEFERRED, last))
         self.todo = []
 
     # One recipient
@@ -182,11 +184,12 @@ class Delivering:
             self._alarm(reply)
         if judged.judgement.maybe_delivered:
             events.MAYBE_DELIVERED(self.span, queue_id=self.message.id, hostname=host, to=recipient.address)
+        learnt = Learnt(reply, host, status, ours=judged.trouble is not None)
         if judged.judgement.verdict is Verdict.NEXT_HOST:
-            self._last[recipient.number] = (judged.judgement, reply, host, status)
+            self._last[recipient.number] = learnt
             next_host.append(recipient)
         else:
-            self.outcomes.append(outcome_of(recipient, judged.judgement, reply, host, status))
+            self.outcomes.append(outcome_of(recipient, judged.judgement, learnt))
 
     def _alarm(self, reply: Reply) -> None:
         if not self._alarmed:

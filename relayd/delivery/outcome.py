@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
@@ -256,15 +257,27 @@ def with_enhanced(reply: Reply, stage: Stage) -> Reply:
 _RESULTS = {Verdict.DELIVERED: Result.DELIVERED, Verdict.BOUNCED: Result.BOUNCED}
 
 
-def outcome_of(recipient: Recipient, judgement: Judgement, reply: Reply, host: str, status: str) -> Outcome:
+class Learnt(NamedTuple):
+    """What one try showed of a recipient.  reply: the peer's, or with `ours` one of our own making (the connection was
+    lost, an extension is missing).  host: the peer's name, "" without one.  status: the control API's text.
+    """
+
+    reply: Reply
+    host: str
+    status: str
+    ours: bool = False
+
+
+def outcome_of(recipient: Recipient, judgement: Judgement, learnt: Learnt) -> Outcome:
     """The queue's outcome for a recipient; what is neither delivered nor bounced is deferred."""
     return Outcome(
         number=recipient.number,
         address=recipient.address,
         result=_RESULTS.get(judgement.verdict, Result.DEFERRED),
-        reply=reply,
-        host=host,
-        status=status,
+        reply=learnt.reply,
+        host=learnt.host,
+        status=learnt.status,
+        ours=learnt.ours,
         maybe_delivered=judgement.maybe_delivered,
     )
 

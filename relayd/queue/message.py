@@ -183,9 +183,9 @@ class Result(Enum):
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The result for one recipient and what is to be remembered of it.
 
-    reply: of the peer, or one of our own making (connection lost: 4.4.2).  host: the peer's name, "" when none was
-    reached.  status: the control API's status text.  next_attempt, next_notify: for DEFERRED, Unix seconds (the
-    schedule's); None keeps what the row has.  maybe_delivered: the connection was lost after the final dot.
+    reply: of the peer, or with `ours` one of our own making (connection lost: 4.4.2).  host: the peer's name, "" when
+    none was reached.  status: the control API's status text.  next_attempt, next_notify: for DEFERRED, Unix seconds
+    (the schedule's); None keeps what the row has.  maybe_delivered: the connection was lost after the final dot.
     destination: set when a DEFERRED recipient now belongs to another destination.
     uncounted: the attempt was never made (its host was busy, the route suspended): `attempts` goes back by one.
     """
@@ -199,5 +199,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     next_attempt: float | None = None
     next_notify: float | None = None
     maybe_delivered: bool = False
+    ours: bool = False
     destination: str | None = None
     uncounted: bool = False

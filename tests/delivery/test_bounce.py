@@ -80,6 +80,21 @@ async def test_a_failure_is_reported_with_the_header(tmp_path: Path) -> None:
         assert [event.fields["queue_id"] for event in it.of_kind("delivery.completed")] == [id]
 
 
+async def test_what_we_judged_ourselves_is_not_put_into_a_host_s_mouth(tmp_path: Path) -> None:
+    def ours(job: Job, hop: NextHop) -> list[Outcome]:
+        return [replace(each, ours=True) for each in bounced(job, hop)]
+
+    async with stage(tmp_path) as it:
+        it.attempts.answer = only("dest.example", ours)
+        await it.send("b@dest.example")
+        await it.attempts_made(2)
+        text = await report(it)
+        assert field(text, "Status") == "5.1.1"
+        assert "Remote-MTA" not in text
+        assert "Diagnostic-Code: smtp" not in text
+        assert " said:" not in text
+
+
 async def test_one_report_for_all_recipients_settled_together(tmp_path: Path) -> None:
     async with stage(tmp_path) as it:
         it.attempts.answer = only("dest.example", bounced)

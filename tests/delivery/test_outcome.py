@@ -10,6 +10,7 @@ from relayd.delivery.outcome import (
     REPLIES,
     TROUBLES,
     Judgement,
+    Learnt,
     Stage,
     Trouble,
     Verdict,
@@ -185,7 +186,8 @@ def test_status_texts() -> None:
     ],
 )
 def test_outcomes(verdict: Verdict, result: Result) -> None:
-    made = outcome_of(recipient(3, "b@x.example"), Judgement(verdict), Reply(250, "2.0.0", ""), "mx", "status")
+    learnt = Learnt(Reply(250, "2.0.0", ""), "mx", "status")
+    made = outcome_of(recipient(3, "b@x.example"), Judgement(verdict), learnt)
     assert (made.number, made.address, made.result, made.host) == (3, "b@x.example", result, "mx")
 
 

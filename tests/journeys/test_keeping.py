@@ -70,12 +70,12 @@ def test_a_newer_schema_exits_78_and_is_not_touched(relay: StartRelay) -> None:
     with contextlib.closing(sqlite3.connect(daemon.data / "queue.db")) as database:
         database.execute("PRAGMA user_version = 999")
         database.commit()
-    before = (daemon.data / "queue.db").read_bytes()
+    before = {each.name: each.read_bytes() for each in daemon.data.glob("queue.db*")}
     daemon.start(wait=False)
     assert daemon.process is not None
     assert daemon.process.wait(30) == 78
     assert "999" in daemon.output.read_text()
-    assert (daemon.data / "queue.db").read_bytes() == before
+    assert {each.name: each.read_bytes() for each in daemon.data.glob("queue.db*")} == before
 
 
 def test_a_stopping_daemon_finishes_what_is_past_data_and_turns_idle_sessions_away(relay: StartRelay) -> None:
