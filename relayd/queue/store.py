@@ -169,11 +169,7 @@ class Queue:
             retry_at=retry_at,
             turn=self._turn,
         )
-        try:
-            taken = await self.database.write(lambda connection: leases.take(connection, request))
-        except DatabaseError as error:
-            raise _unavailable(error) from error
-        for each in taken:
+        for each in (taken := await self.write(lambda connection: leases.take(connection, request))):
             self._leases[each.job.message.id, each.job.destination] = _Lease(each.is_whole, each.in_file)
         return [each.job for each in taken]
 
@@ -234,7 +230,7 @@ class Queue:
                     raise _unavailable(error) from error
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """An operator's word: on a full disk it gets the reserve, for it may be what makes room.
+        """A lease, or an operator's word: on a full disk it gets the reserve, for mail that leaves is what makes room.
 
         Raises QueueFull, QueueUnavailable: nothing was changed.
         """
