@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from relayd.events.event import Event, EventKind
+from relayd.events.event import Event, EventKind, Span
 from relayd.telemetry.escape import escape, escape_json, quoted
 
 _TIMES = frozenset({"nextRetry", "nextDsn", "expires", "due", "rangeFrom", "rangeTo", "validFrom", "validTo"})
@@ -114,36 +114,51 @@ def own_fields(event: Event) -> list[str]:
 _heads: dict[EventKind, str] = {}
 
 
-_last_span: tuple[dict[str, Any], str] = ({}, "")
-"""Keys and their text of the span rendered last: the events of a session come together."""
+_SPANS = 512
+
+_span_texts: dict[Span, tuple[dict[str, Any], str]] = {}
+"""Keys and their text of the spans rendered last: many sessions and attempts are under way at once."""
 
 
-def _span_text(keys: dict[str, Any]) -> str:
-    global _last_span
-    known, text = _last_span
-    if known != keys:
-        text = ", ".join(_pairs(keys))
-        _last_span = (keys, text)
+def _span_text(span: Span, keys: dict[str, Any]) -> str:
+    known = _span_texts.get(span)
+    if known is not None and known[0] == keys:
+        return known[1]
+    if len(_span_texts) >= _SPANS:
+        _span_texts.clear()
+    text = ", ".join(_pairs(keys))
+    _span_texts[span] = (keys, text)
     return text
+
+
+_Plan = list[tuple[str, str, Callable[[Any], str] | None]]
+
+_plans: dict[tuple[Any, ...], _Plan] = {}
+"""By kind and the fields that were given: each field's name as shown, its label, and how it is written."""
+
+
+def _plan(kind: EventKind, names: tuple[str, ...]) -> _Plan:
+    shown = [kind.fields.get(name, name) for name in names]
+    return [(name, f"{name} = ", _BY_KEY.get(name)) for name in shown]
 
 
 def render_text(event: Event) -> str:
     """The text line of `event`, without a line end."""
-    kind = event.kind
+    kind, span, fields = event.kind, event.span, event.fields
     head = _heads.get(kind)
     if head is None:
         head = _heads[kind] = f" {kind.level.name} {kind.text} ({kind.id}) "
-    names, keys = kind.fields, event.span.keys.copy() if event.span is not None else {}
-    own = {}
-    for name, value in event.fields.items():
-        shown = names.get(name, name)
+    key = (kind, *fields)
+    plan = _plans.get(key)
+    if plan is None:  # as many as there are calls that state a fact
+        plan = _plans[key] = _plan(kind, tuple(fields))
+    keys = span.keys.copy() if span is not None else {}
+    parts = [_span_text(span, keys)] if span is not None and keys else []
+    for (shown, label, render), value in zip(plan, fields.values(), strict=True):
         if shown not in keys:
-            own[shown] = value
+            parts.append(label + (render or _BY_TYPE.get(type(value)) or _of_any)(value))
         elif keys[shown] != value:  # it takes the span's place
             return rfc3339(event.at) + head + ", ".join(_pairs(logged_data(event)))
-    parts = _pairs(own)
-    if keys:
-        parts.insert(0, _span_text(keys))
     return rfc3339(event.at) + head + ", ".join(parts)
 
 
