@@ -14,7 +14,7 @@ import pytest
 from tests.durability.load import Load, check_promises
 from tests.durability.order import unsynced
 from tests.rig.daemon import Daemon
-from tests.rig.peers import require_program
+from tests.rig.peers import absent, require_program
 from tests.rig.recorder import CALLS, OPTIONS, read
 from tests.rig.sink import Delivery, Sink
 
@@ -58,7 +58,7 @@ def daemons() -> Iterator[list[Daemon]]:
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A directory on a disk of 48 MB."""
     if os.geteuid() != 0:
-        pytest.skip("mounting a tmpfs needs root")
+        absent("mounting a tmpfs needs root")
     directory = tmp_path / "small"
     directory.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(directory)], check=True)

@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from tests.journeys.conftest import StartRelay, message, send, wait_logged
-from tests.rig.peers import require_program
+from tests.rig.peers import absent, require_program
 from tests.rig.postfix import Postfix, free_port, wait_for_port
 from tests.rig.sink import Sink
 
@@ -24,7 +24,7 @@ def postfix() -> Iterator[StartPostfix]:
     """Start Postfix instances; they are stopped at the end.  Their directory must be open to user postfix."""
     require_program("postfix")
     if os.geteuid() != 0:
-        pytest.skip("Postfix's master needs root")
+        absent("Postfix's master needs root")
     with tempfile.TemporaryDirectory(prefix="relayd-postfix-") as name:
         started: list[Postfix] = []
 

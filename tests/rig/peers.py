@@ -16,7 +16,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 _SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
-def _absent(reason: str) -> NoReturn:
+def absent(reason: str) -> NoReturn:
+    """Skip the test for what is missing here, or fail it where nothing may be missing."""
     if os.environ.get("RELAYD_REQUIRE_PEERS") == "1" or os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -27,7 +28,7 @@ def require_suite(name: str) -> Path:
     given = os.environ.get("RELAYD_SUITES")
     suites = Path(given) if given else _ROOT.parent / "shared" / "suites"
     if not (suites / name).is_dir():
-        _absent(f"the suite {name} is not at {suites}; set RELAYD_SUITES")
+        absent(f"the suite {name} is not at {suites}; set RELAYD_SUITES")
     return suites / name
 
 
@@ -36,5 +37,5 @@ def require_program(name: str) -> str:
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SYSTEM_DIRECTORIES))
     found = shutil.which(name, path=path)
     if found is None:
-        _absent(f"the program {name} is not installed")
+        absent(f"the program {name} is not installed")
     return found
