@@ -17,12 +17,21 @@ Connect = Callable[[Path, bool], sqlite3.Connection]
 _CHECK_WHOLE = 64 << 20  # a quick_check reads the whole file: bound the time that a reopening takes
 _STATEMENTS = 256
 
+_PATIENCE = 0.2
+"""Seconds that a write waits for a lock: nobody else writes, and an emptying of the WAL need not wait for a long reader
+(a backup) while mail waits behind it."""
+
 
 def connect(path: Path, read_only: bool) -> sqlite3.Connection:
     """A connection in autocommit mode with the settings that the promises rest on.  Raises sqlite3.Error."""
     uri = path.absolute().as_uri() + ("?mode=ro" if read_only else "?mode=rwc")
     connection = sqlite3.connect(
-        uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS, timeout=10.0
+        uri,
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=_STATEMENTS,
+        timeout=10.0 if read_only else _PATIENCE,
     )
     connection.execute("PRAGMA temp_store = MEMORY")
     if read_only:
