@@ -14,7 +14,8 @@ from relayd.control.options import FallbackAdminOptions
 from relayd.directory.options import AccountOptions
 from relayd.listener.options import ListenerOptions
 from relayd.mail.options import ServerOptions
-from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions, RedirectOptions
+from relayd.options import section_of
+from relayd.reception.options import AccessOptions, AuthOptions, KnownOptions, RcptOptions, RedirectOptions
 from relayd.resolver.options import ResolverOptions
 from relayd.routing.options import DomainOptions, OutboundOptions, RouteOptions, ScheduleOptions
 
@@ -29,6 +30,7 @@ def check(config: Config) -> list[Problem]:
         *_check_known_recipients(config),
         *_check_access(config),
         *_check_redirect(config),
+        *_check_authentication(config),
         *check_decisions(config),
         *_check_routes(config),
         *_check_resolver(config),
@@ -96,6 +98,14 @@ def _covers(pattern: str, domain: str) -> bool:
     """Whether a pattern of relay-domains includes a domain or every domain of another pattern."""
     pattern, domain = pattern.removeprefix("*"), domain.removeprefix("*")
     return domain == pattern or (pattern.startswith(".") and domain.endswith(pattern))
+
+
+def _check_authentication(config: Config) -> Iterator[Problem]:
+    written = config.flat()
+    for each in section_of(AuthOptions).options:
+        key = f"auth.{each.key}"
+        if written.get(key) == "strict":
+            yield Problem(key, "this version does not make the check: nothing is refused by it", fatal=False)
 
 
 def _check_redirect(config: Config) -> Iterator[Problem]:

@@ -127,6 +127,7 @@ def test_files_that_are_no_certificates(text: str, key: str, tmp_path: Path) -> 
             '[server.listener.s]\nbind = ["0.0.0.0:25"]\nproxy-protocol = ["0.0.0.0/0"]',
             "server.listener.s.proxy-protocol: lets everybody pretend",
         ),
+        ('auth.dmarc.verify = "strict"', "auth.dmarc.verify: this version does not make the check"),
     ],
 )
 def test_warnings(text: str, expected: str, tmp_path: Path) -> None:
