@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import UTC, datetime
 
@@ -77,11 +78,13 @@ def _client(info: ReceivedInfo) -> str:
     return f"{_name(info.client_name) or 'unknown'} [{_literal(info.client_address)}]"
 
 
+@functools.lru_cache(1024)  # the same few peers, message after message
 def _literal(address: str) -> str:
     text = _name(address).strip("[]")
     return f"IPv6:{text}" if ":" in text and not text.lower().startswith("ipv6:") else text
 
 
+@functools.lru_cache(1024)
 def _name(text: str) -> str:
     return _UNSAFE_NAME.sub("?", text[:255])
 
@@ -92,6 +95,11 @@ def _word(text: str) -> str:
 
 def rfc5322_date(now: float) -> str:
     """Unix time `now` as the date of a header field, in UTC: "Tue, 01 Feb 2022 03:04:05 +0000"."""
+    return _date_of_second(int(now // 1))
+
+
+@functools.lru_cache(16)  # many messages come in one second
+def _date_of_second(now: int) -> str:
     at = datetime.fromtimestamp(now, UTC)
     return (
         f"{_DAYS[at.weekday()]}, {at.day:02d} {_MONTHS[at.month - 1]} {at.year:04d}"
