@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -172,11 +172,6 @@ class Option:
     secret: bool
     example: Raw | None
 
-    @property
-    def required(self) -> bool:
-        """Whether a record must give it."""
-        return self.default is REQUIRED
-
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -263,8 +258,3 @@ def section(prefix: str, doc: str) -> Callable[[type[T]], type[T]]:
 def section_of(cls: type[Any]) -> Section:
     """The section that a dataclass was declared as."""
     return _SECTIONS[cls]
-
-
-def defaults(classes: Iterable[type[Any]]) -> dict[type[Any], Any]:
-    """Instances with every default, for the sections that are not records."""
-    return {cls: section_of(cls).build({}) for cls in classes if not section_of(cls).is_record}

@@ -80,10 +80,6 @@ class Config:
         sections = {**self._sections, type(value): value}
         return Config(self.path, sections, self._records, self._written, self.warnings)
 
-    def with_records(self, cls: type[T], records: Mapping[str, T]) -> Config:
-        """A copy in which the records of `cls` are `records` (`relayd try` moves ports that are taken)."""
-        return Config(self.path, self._sections, {**self._records, cls: records}, self._written, self.warnings)
-
     def with_warnings(self, warnings: tuple[Problem, ...]) -> Config:
         """A copy with further warnings."""
         return Config(self.path, self._sections, self._records, self._written, (*self.warnings, *warnings))

@@ -34,6 +34,3 @@ class AccountOptions:
     disabled_permissions: tuple[str, ...] = option(
         TEXTS, [], 'Permissions taken away: without "email-send" it cannot send, without "authenticate" not sign in.'
     )
-
-
-SECTIONS = (AccountOptions,)

@@ -166,6 +166,3 @@ class PluginOptions:
         'Policy plug-ins, "module:Class", with aiosmtpd\'s handler interface; see conf/plugin_example.py.',
         example=["plugin_example:RefuseExecutables"],
     )
-
-
-SECTIONS = (ListenerOptions, CertificateOptions, TimeoutOptions, ErrorLimitOptions, PluginOptions)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import cast
 
@@ -268,8 +269,9 @@ class SessionProtocol(SMTP):
         self._reading_paused = False
         return cast(ssl.SSLObject, transport.get_extra_info("ssl_object"))
 
+    @abstractmethod
     async def _handle_client(self) -> None:
-        raise NotImplementedError
+        """The session, from its first octet to its last."""
 
     async def hang_up(self, linger: float) -> None:
         """Close.  Octets of the peer that nobody read would make the kernel drop our last reply with a reset, so wait

@@ -25,19 +25,9 @@ class Reply(msgspec.Struct, frozen=True):
         return 200 <= self.code < 300
 
     @property
-    def is_transient(self) -> bool:
-        """4xx."""
-        return 400 <= self.code < 500
-
-    @property
     def is_permanent(self) -> bool:
         """5xx."""
         return 500 <= self.code < 600
-
-    @property
-    def subject_detail(self) -> str:
-        """The enhanced code without its class: "7.1", or "" when there is none."""
-        return self.enhanced.partition(".")[2]
 
     def encode(self) -> bytes:
         """Wire form: each line with the code and, where there is one, the enhanced code (RFC 2034 §4)."""

@@ -270,19 +270,3 @@ class ReceptionOptions:
     access: Mapping[str, AccessOptions] = field(default_factory=dict)
     rewrite: Mapping[str, RewriteOptions] = field(default_factory=dict)
     listener_networks: Mapping[str, tuple[Network, ...]] = field(default_factory=dict)
-
-
-SECTIONS = (
-    TrustedRelayOptions,
-    RcptOptions,
-    ProbeOptions,
-    KnownOptions,
-    EhloOptions,
-    AuthOptions,
-    DataOptions,
-    DataLimits,
-    ReceivedOptions,
-    RedirectOptions,
-    AccessOptions,
-    RewriteOptions,
-)

@@ -129,4 +129,4 @@ class BreakerOptions:
     )
     percent: int = option(integer(1, 100), 50, "Suspend the route when more than this share of them bounced.")
     window: float = option(DURATION, "5m", "Over how long first attempts are counted.")
-    suspend: float = option(DURATION, "15m", "For how long a route is suspended; an operator may resume it earlier.")
+    suspend: float = option(DURATION, "15m", "For how long a route is suspended.")

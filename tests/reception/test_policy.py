@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from relayd.config.sections import sections_in
 from relayd.options import OptionError, section_of
-from relayd.reception.options import SECTIONS, RcptOptions
+from relayd.reception import options as reception
+from relayd.reception.options import RcptOptions
 from relayd.reception.policy import _PLACES, Policy
 from tests.reception.house import options
 
@@ -50,5 +52,5 @@ def test_a_relay_domain_is_found_in_either_form() -> None:
 
 
 def test_every_section_has_its_defaults() -> None:
-    for cls in SECTIONS:
+    for cls in sections_in(reception):
         section_of(cls).build({})
