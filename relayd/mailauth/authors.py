@@ -38,11 +38,11 @@ def authors_of(values: Sequence[bytes]) -> Authors:
     for value in values:
         found = False
         for mailbox in _mailboxes(value.decode("utf-8", "replace")):
-            domain = _domain(mailbox)
-            if domain:
+            named = _domains(mailbox)
+            for domain in filter(None, named):
                 domains[domain] = None
                 found = True
-            elif any(not token.isspace() for token in mailbox):
+            if len(named) > 1 or not all(named) or (not named and any(not token.isspace() for token in mailbox)):
                 problem = problem or "an address in From cannot be read"
         if not found:
             problem = problem or "there is no address in From"
@@ -92,12 +92,17 @@ def _behind_comment(text: str, place: int) -> int:
     return place
 
 
-def _domain(tokens: list[str]) -> str:
-    """What stands behind the last "@", "" when that is no domain name."""
-    if "@" not in tokens:
-        return ""
-    at = len(tokens) - 1 - tokens[::-1].index("@")
-    text = "".join(token for token in tokens[at + 1 :] if not token.isspace()).removesuffix(".")
-    if not text or len(text) > _MAX_DOMAIN or not _HOST.fullmatch(text):
-        return ""
-    return plain_domain(text)
+def _domains(tokens: list[str]) -> list[str]:
+    """What stands behind each "@"; "" for what is no domain name.  More than one is an address that cannot be read."""
+    parts = []
+    for token in tokens:
+        if token == "@":
+            parts.append("")
+        elif parts and not token.isspace():
+            parts[-1] += token
+    return [_name(part) for part in parts]
+
+
+def _name(text: str) -> str:
+    text = text.removesuffix(".")
+    return plain_domain(text) if len(text) <= _MAX_DOMAIN and _HOST.fullmatch(text) else ""

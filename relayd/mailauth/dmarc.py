@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from relayd.mailauth.authors import Authors
 from relayd.mailauth.dmarc_discovery import Discovered, Discovery
 from relayd.mailauth.dmarc_record import DmarcRecord
@@ -70,12 +72,7 @@ async def evaluate(
     problem = authors.problem or (f"From names {len(found)} domains" if len(found) > 1 else "")
     if not problem:
         return worst
-    return DmarcFinding(
-        **{
-            **{field: getattr(worst, field) for field in worst.__struct_fields__},
-            "problem": "; ".join(filter(None, (problem, worst.problem))),
-        }
-    )
+    return msgspec.structs.replace(worst, problem="; ".join(filter(None, (problem, worst.problem))))
 
 
 async def _evaluate_one(discovery: Discovery, author: str, identifiers: Identifiers, sample: float) -> DmarcFinding:
@@ -112,7 +109,7 @@ async def _evaluate_one(discovery: Discovery, author: str, identifiers: Identifi
     return DmarcFinding(
         result=result,
         domain=author,
-        organizational=alignment.organizational,
+        organizational=alignment.organizational or (author if result is Result.PASS else ""),
         policy_domain=found.domain,
         record=found.record.text,
         requested=requested,
