@@ -149,10 +149,12 @@ def _dmarc(findings: Findings, options: AuthOptions, message: Message) -> Verdic
     if not is_strict:
         return Verdict(action=Action.TAG, reasons=reasons, is_suspicious=True, override=Override.LOCAL_POLICY)
     advocate = _advocate(findings, options, message)
-    if dmarc.policy is Policy.REJECT and options.dmarc_reject != "never":
-        if advocate is None or options.dmarc_reject == "always":
-            text = f"Email rejected per DMARC policy for {dmarc.policy_domain or dmarc.domain}"
-            return Verdict(action=Action.REJECT, reply=Reply(550, "5.7.1", text), reasons=reasons, is_suspicious=True)
+    if dmarc.policy is Policy.REJECT and (
+        options.dmarc_reject == "always" or (options.dmarc_reject == "unless-indirect" and advocate is None)
+    ):
+        text = f"Email rejected per DMARC policy for {dmarc.policy_domain or dmarc.domain}"
+        reply = Reply(550, "5.7.1", text)
+        return Verdict(action=Action.REJECT, reply=reply, reasons=reasons, is_suspicious=True)
     override, reason = advocate or (Override.LOCAL_POLICY, "")
     return Verdict(
         action=Action.HOLD if options.dmarc_quarantine == "hold" and advocate is None else Action.TAG,
