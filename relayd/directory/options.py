@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from relayd.directory.permissions import PERMISSION_NAMES, ROLE_NAMES
 from relayd.options import REQUIRED, TEXT, TEXTS, choice, option, section
 
 
@@ -22,6 +23,13 @@ class AccountOptions:
         secret=True,
         example="%{env:APP_SECRET}%",
     )
+    otp: str | None = option(
+        TEXT,
+        None,
+        "Key of one-time codes (otpauth://totp/...): the account then signs in with PASSWORD$CODE.",
+        secret=True,
+        example="%{env:APP_OTP}%",
+    )
     emails: tuple[str, ...] = option(
         TEXTS,
         [],
@@ -29,8 +37,12 @@ class AccountOptions:
         "path of its mail must be one of them (or empty).",
         example=["app@example.org"],
     )
-    roles: tuple[str, ...] = option(TEXTS, ["user"], "Roles whose permissions the account has.")
-    enabled_permissions: tuple[str, ...] = option(TEXTS, [], "Permissions beside those of the roles.")
+    roles: tuple[str, ...] = option(
+        ROLE_NAMES, ["user"], "Roles whose permissions the account has: user, tenant-admin, admin."
+    )
+    enabled_permissions: tuple[str, ...] = option(PERMISSION_NAMES, [], "Permissions beside those of the roles.")
     disabled_permissions: tuple[str, ...] = option(
-        TEXTS, [], 'Permissions taken away: without "email-send" it cannot send, without "authenticate" not sign in.'
+        PERMISSION_NAMES,
+        [],
+        'Permissions taken away: without "email-send" it cannot send, without "authenticate" not sign in.',
     )
