@@ -16,6 +16,7 @@ from pathlib import Path
 from aiohttp import web
 
 from relayd.control.access import Authenticate, Gate
+from relayd.control.api import later
 from relayd.control.api.health import Health, Ready
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.queue import Bounce, QueueActions, QueueOfMessages, QueueOperations, Steering
@@ -75,8 +76,10 @@ class ControlApp:
         self.routes: list[Route] = [
             *QueueOperations(steering, self._background, clock).routes(),
             *Maintenance(parts.backup, parts.reload).routes(),
+            *later.routes(),
         ]
         add(self._app, self.routes)
+        add(self._app, later.fences())
         self._runner: web.AppRunner | None = None
         self._sweeping: asyncio.Task[None] | None = None
         self._sockets: list[socket.socket] = []
