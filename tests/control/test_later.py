@@ -94,9 +94,7 @@ def test_the_table_is_complete() -> None:
 async def test_every_operation_is_routed(
     control: Control, number: str, method: str, path: str, permission: str
 ) -> None:
-    found = [
-        route for route in control.app.routes if route.operation == int(number) and shape(route.path) == path
-    ]
+    found = [route for route in control.app.routes if route.operation == int(number) and shape(route.path) == path]
     assert [(each.method, each.permission) for each in found if each.method == method] == [(method, permission)]
 
 
