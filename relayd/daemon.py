@@ -129,7 +129,7 @@ class Daemon:
             return self._failed(str(error), EX_TEMPFAIL)
         except OptionError as error:  # a plug-in that cannot be loaded: known only now that it is
             await engine.opened.close()
-            return self._failed(str(located(self.config.path, error)), EX_CONFIG)
+            return self._failed(str(located(self.config, error)), EX_CONFIG)
         except NewerSchema as error:
             return self._failed(str(error), EX_CONFIG)
         except (DatabaseError, BlobError, OSError) as error:
@@ -230,7 +230,7 @@ class Daemon:
             await self.engine.reload(loaded)
             self._signing_in.reconfigure(config.section(FallbackAdminOptions))
         except (ConfigError, OptionError, UnknownRoute, BadServer) as refused:
-            error = located(self.config.path, refused) if isinstance(refused, OptionError) else refused
+            error = located(self.config, refused) if isinstance(refused, OptionError) else refused
             config_events.PARSE_ERROR(self.span, path=path, reason=str(error))
             return str(error)
         for key in self.config.changed_keys(config):

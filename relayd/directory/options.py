@@ -21,6 +21,7 @@ class AccountOptions:
         REQUIRED,
         "Password: a hash ($argon2id$, $y$, $6$, $5$, $2b$), or %{env:NAME}% or %{file:PATH}% of either kind.",
         secret=True,
+        hashed=True,
         example="%{env:APP_SECRET}%",
     )
     otp: str | None = option(
