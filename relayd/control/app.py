@@ -19,6 +19,7 @@ from relayd.control.access import Authenticate, Gate
 from relayd.control.api.health import Health, Ready
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.queue import Bounce, QueueActions, QueueOfMessages, QueueOperations, Steering
+from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.background import Background
 from relayd.control.options import HttpOptions
 from relayd.control.requests import guard, trace
@@ -39,7 +40,8 @@ class Parts:
     """What the control socket shows and steers; the daemon hands it in.
 
     queue, actions, bounce: see `Steering`.  metrics: of the daemon.  ready: what keeps mail from being taken.
-    backup, reload: carried out by the daemon.  authenticate: checks a login.  ids: issues request ids (span ids).
+    backup, reload: carried out by the daemon.  settings: their owner.  authenticate: checks a login.  ids: issues
+    request ids (span ids).
     """
 
     queue: QueueOfMessages
@@ -49,6 +51,7 @@ class Parts:
     ready: Ready
     backup: WriteBackup
     reload: Reload
+    settings: OwnerOfSettings
     authenticate: Authenticate
     ids: Callable[[], int]
 
@@ -75,6 +78,7 @@ class ControlApp:
         self.routes: list[Route] = [
             *QueueOperations(steering, self._background, clock).routes(),
             *Maintenance(parts.backup, parts.reload).routes(),
+            *SettingsOperations(parts.settings).routes(),
         ]
         add(self._app, self.routes)
         self._runner: web.AppRunner | None = None
