@@ -32,6 +32,7 @@ from relayd.control.app import ControlApp, Parts
 from relayd.control.options import FallbackAdminOptions, HttpOptions
 from relayd.control.signing_in import SigningIn
 from relayd.database.interface import DatabaseError, NewerSchema
+from relayd.directory.tokens import Tokens, load_key
 from relayd.events import config as config_events
 from relayd.events import server as events
 from relayd.events import telemetry as telemetry_events
@@ -202,7 +203,12 @@ class Daemon:
         self._own("loop watch", self._watch_loop())
         self._own("watchdog", self.supervisor.keep_alive())
         inherited = inherited_sockets()
-        self._signing_in = SigningIn(engine.directory, loaded.config.section(FallbackAdminOptions), time.monotonic)
+        self._signing_in = SigningIn(
+            engine.directory,
+            loaded.config.section(FallbackAdminOptions),
+            Tokens(load_key(loaded.data / "token.key"), self.stream.clock),
+            self.stream.clock,
+        )
         self._metrics.watch(
             "relayd_delivery_idle_connections", "Connections kept for the next message", lambda: engine.pool.idle
         )

@@ -16,6 +16,8 @@ from pathlib import Path
 from aiohttp import web
 
 from relayd.control.access import Authenticate, Gate
+from relayd.control.api import later
+from relayd.control.api.description import Description
 from relayd.control.api.health import Health, Ready
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.queue import Bounce, QueueActions, QueueOfMessages, QueueOperations, Steering
@@ -75,12 +77,17 @@ class ControlApp:
         steering = Steering(queue=parts.queue, actions=parts.actions, bounce=parts.bounce)
         clock = span.stream.clock
         Health(parts.queue, parts.metrics, parts.ready, clock).add_to(self._app)
+        description = Description(lambda: self.routes)
+        description.add_to(self._app)
         self.routes: list[Route] = [
             *QueueOperations(steering, self._background, clock).routes(),
             *Maintenance(parts.backup, parts.reload).routes(),
             *SettingsOperations(parts.settings).routes(),
+            *later.routes(),
+            *description.routes(),
         ]
         add(self._app, self.routes)
+        add(self._app, later.fences())
         self._runner: web.AppRunner | None = None
         self._sweeping: asyncio.Task[None] | None = None
         self._sockets: list[socket.socket] = []
