@@ -18,6 +18,7 @@ from aiohttp import web
 from relayd.control.access import Authenticate, Gate
 from relayd.control.api import later
 from relayd.control.api.health import Health, Ready
+from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.queue import Bounce, QueueActions, QueueOfMessages, QueueOperations, Steering
 from relayd.control.background import Background
@@ -40,7 +41,8 @@ class Parts:
     """What the control socket shows and steers; the daemon hands it in.
 
     queue, actions, bounce: see `Steering`.  metrics: of the daemon.  ready: what keeps mail from being taken.
-    backup, reload: carried out by the daemon.  authenticate: checks a login.  ids: issues request ids (span ids).
+    backup, reload: carried out by the daemon.  authenticate: checks a login.  logs: the log files.
+    ids: issues request ids (span ids).
     """
 
     queue: QueueOfMessages
@@ -51,6 +53,7 @@ class Parts:
     backup: WriteBackup
     reload: Reload
     authenticate: Authenticate
+    logs: LogFilesReader
     ids: Callable[[], int]
 
 
@@ -76,6 +79,7 @@ class ControlApp:
         self.routes: list[Route] = [
             *QueueOperations(steering, self._background, clock).routes(),
             *Maintenance(parts.backup, parts.reload).routes(),
+            *LogOperations(parts.logs).routes(),
             *later.routes(),
         ]
         add(self._app, self.routes)

@@ -19,6 +19,7 @@ from relayd.queue.backup import backup
 from relayd.queue.filter import Filter
 from relayd.queue.message import Message, Outcome
 from relayd.telemetry.metrics import Metrics
+from relayd.telemetry.reading import Logs, Place
 from tests.queue.conftest import Rig
 
 
@@ -32,6 +33,13 @@ ACCOUNTS = {"admin": ("s3:cret", ("admin",)), "user": ("plain", ("user",))}
 
 
 @dataclass
+class LogPlace:
+    """Where the log files are, for tests to set."""
+
+    place: Place | None = None
+
+
+@dataclass
 class Control:
     app: ControlApp
     events: list[Event]
@@ -39,6 +47,7 @@ class Control:
     refusals: list[str]
     path: Path
     rig: Rig
+    logs: LogPlace
     port: int = 0
 
     def named(self, id: str) -> list[Event]:
@@ -77,6 +86,7 @@ async def control(tmp_path: Path, options: HttpOptions, rig: Rig) -> AsyncIterat
     problems: list[str] = []
     flakes = Snowflakes()
     refusals: list[str] = []
+    control_logs = LogPlace()
 
     async def reload() -> list[str]:
         if refusals:
@@ -98,12 +108,13 @@ async def control(tmp_path: Path, options: HttpOptions, rig: Rig) -> AsyncIterat
         backup=lambda directory: backup(rig.o, directory, stream.clock, span),
         reload=reload,
         authenticate=authenticate,
+        logs=Logs(lambda: control_logs.place, lambda timeout: True),
         ids=lambda: flakes.issue(stream.clock()),
     )
     app = ControlApp(parts, span, options)
     path = tmp_path / "control.sock"
     await app.start([("127.0.0.1", 0)], path)
-    yield Control(app, events, problems, refusals, path, rig, app.addresses[0][1])
+    yield Control(app, events, problems, refusals, path, rig, control_logs, app.addresses[0][1])
     await app.stop()
 
 
