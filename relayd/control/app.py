@@ -17,6 +17,7 @@ from aiohttp import web
 
 from relayd.control.access import Authenticate, Gate
 from relayd.control.api import later
+from relayd.control.api.description import Description
 from relayd.control.api.health import Health, Ready
 from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
@@ -76,11 +77,14 @@ class ControlApp:
         steering = Steering(queue=parts.queue, actions=parts.actions, bounce=parts.bounce)
         clock = span.stream.clock
         Health(parts.queue, parts.metrics, parts.ready, clock).add_to(self._app)
+        description = Description(lambda: self.routes)
+        description.add_to(self._app)
         self.routes: list[Route] = [
             *QueueOperations(steering, self._background, clock).routes(),
             *Maintenance(parts.backup, parts.reload).routes(),
             *LogOperations(parts.logs).routes(),
             *later.routes(),
+            *description.routes(),
         ]
         add(self._app, self.routes)
         add(self._app, later.fences())

@@ -17,12 +17,13 @@ from relayd.control.access import Gate, is_local, remote_address
 from relayd.control.answers import NOT_FOUND, TOO_LARGE, TOO_SLOW, UNAUTHORIZED, Failure, Problem
 from relayd.control.answers import failure as failure_answer
 from relayd.control.answers import problem as problem_answer
+from relayd.control.api import description
 from relayd.control.routes import BODY, CALLER, SPAN
 from relayd.events import auth, http, limit, manage
 from relayd.events.event import Span
 from relayd.queue.failure import QueueUnavailable
 
-OPEN = frozenset({"/healthz/live", "/healthz/ready"})
+OPEN = frozenset({"/healthz/live", "/healthz/ready"}) | description.OPEN
 """Paths that need no credentials, from anywhere."""
 
 LOCAL = frozenset({"/metrics", "/metrics/prometheus"})
