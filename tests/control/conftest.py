@@ -126,8 +126,7 @@ async def control(tmp_path: Path, options: HttpOptions, rig: Rig) -> AsyncIterat
     app = ControlApp(parts, span, options)
     path = tmp_path / "control.sock"
     await app.start([("127.0.0.1", 0)], path)
-    yield Control(app, events, problems, refusals, reloads, settings, path, rig, app.addresses[0][1])
-    yield Control(app, events, problems, refusals, path, rig, control_logs, app.addresses[0][1])
+    yield Control(app, events, problems, refusals, reloads, settings, path, rig, control_logs, app.addresses[0][1])
     await app.stop()
     await settings.store.close()
 

@@ -1,8 +1,8 @@
 """schemathesis against a live daemon: whatever is asked, the answer is one that the API's description knows.
 
 It runs in an environment of its own (`tests/fuzz/api/requirements.lock`, which `.ci/run` installs), found by
-RELAYD_SCHEMATHESIS or on the path.  The daemon's data are thrown away.  Not asked: streams, which do not end, changes of
-passwords, which would lock the run out, and what writes where its caller says.
+RELAYD_SCHEMATHESIS or on the path.  The daemon's data are thrown away.  Not asked: streams, which do not end, changes
+of passwords, which would lock the run out, and what writes where its caller says.
 """
 
 from __future__ import annotations
