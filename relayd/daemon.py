@@ -50,6 +50,7 @@ from relayd.supervision import Supervisor, inherited_sockets
 from relayd.telemetry.log import LogFiles
 from relayd.telemetry.metrics import Metrics
 from relayd.telemetry.options import TracerOptions
+from relayd.telemetry.reading import Logs
 
 EX_OK, EX_SOFTWARE, EX_OSERR, EX_TEMPFAIL, EX_CONFIG = 0, 70, 71, 75, 78
 
@@ -222,6 +223,7 @@ class Daemon:
             reload=self.reload_part,
             settings=self.settings,
             authenticate=self._signing_in,
+            logs=Logs(lambda: self._log.place, self._log.flush),
             ids=lambda: snowflakes.issue(self.stream.clock()),
         )
         self.control = ControlApp(parts, self.span, loaded.config.section(HttpOptions))
