@@ -42,9 +42,9 @@ _BACKLOG = 128
 class Parts:
     """What the control socket shows and steers; the daemon hands it in.
 
-    queue, actions, bounce: see `Steering`.  bodies: the messages' octets.  logs: the log files.  metrics: of the daemon.
-    ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.  authenticate: checks a login.
-    ids: issues request ids (span ids).
+    queue, actions, bounce: see `Steering`.  bodies: the messages' octets.  logs: the log files.  metrics: of the
+    daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.  authenticate:
+    checks a login.  ids: issues request ids (span ids).
     """
 
     queue: QueueOfMessages

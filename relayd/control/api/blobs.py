@@ -79,16 +79,16 @@ class BlobOperations:
         blob_hash = _parse_hash(call.path["blob_id"])
         found = await self._open(blob_hash)
         if found is None:
-            raise Failure("notFound", item="")
+            raise _not_found()
         id, source = found
         try:
             return await _send(call, blob_hash, id, source)
         finally:
             source.close()
 
-    async def _open(self, blob_hash: str | None) -> tuple[int, BodySource] | None:
+    async def _open(self, blob_hash: str) -> tuple[int, BodySource] | None:
         """The first message of this hash whose octets are there."""
-        for id in await self._bodies.with_hash(blob_hash) if blob_hash else ():
+        for id in await self._bodies.with_hash(blob_hash):
             try:
                 return id, await self._bodies.open_body(id)
             except BodyMissing:
@@ -96,8 +96,12 @@ class BlobOperations:
         return None
 
 
-def _parse_hash(text: str) -> str | None:
-    """The hash, None for base64 that is none.  Raises Problem 400."""
+def _not_found() -> Failure:
+    return Failure("notFound", item="")
+
+
+def _parse_hash(text: str) -> str:
+    """The hash, in its one spelling.  Raises Problem 400 for what is no base64, Failure for what is no hash."""
     try:
         # strictly: urlsafe_b64decode passes over what is not of the alphabet
         octets = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -105,7 +109,9 @@ def _parse_hash(text: str) -> str | None:
         raise Problem(*_BAD_HASH) from None
     if base64.urlsafe_b64encode(octets).rstrip(b"=").decode() != text:
         raise Problem(*_BAD_HASH)
-    return text if len(octets) == _HASH else None
+    if len(octets) != _HASH:
+        raise _not_found()
+    return text
 
 
 async def _send(call: Call, blob_hash: str, id: int, source: BodySource) -> web.StreamResponse:
