@@ -8,6 +8,7 @@ that no key is asked for when the body is broken.  Concluding costs no more than
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import msgspec
 
@@ -80,7 +81,10 @@ class SignatureCheck:
             try:
                 self._check_time(signature, now)
                 self._check_body(signature)
-                self._check_keys(signature, await self._records(signature, resolver))
+                records = await key_records(signature.key_name, resolver)
+                self._steps.append(f"{signature.key_name} has {len(records)} TXT record(s)")
+                try_keys(records, lambda key: self._check_key(signature, key))
+                self._settle(Result.PASS, "", "")
             except SignatureError as error:
                 self._settle(error.result, str(error), error.cause)
         return self.finding
@@ -99,43 +103,12 @@ class SignatureCheck:
             raise SignatureError("the signature has expired", Result.POLICY, "dkim.signature-expired")
 
     def _check_body(self, signature: Signature) -> None:
-        hash = self._body.digest(signature.body_form, signature.limit)
-        if hash is None:
-            raise SignatureError("the body is shorter than l=", Result.FAIL, "dkim.failed-body-hash-match")
-        if hash != signature.body_hash:
-            raise SignatureError("the body was changed", Result.FAIL, "dkim.failed-body-hash-match")
+        check_body(signature, self._body)
         self._steps.append("the body is as it was signed")
         if signature.limit is not None:
             behind = self._body.length(signature.body_form) - signature.limit
             self.finding = msgspec.structs.replace(self.finding, unsigned_octets=behind)
             self._steps.append(f"{behind} octets of it stand behind what l= covers")
-
-    async def _records(self, signature: Signature, resolver: Resolver) -> tuple[bytes, ...]:
-        try:
-            answer = await resolver.txt(signature.key_name)
-        except (NoName, NoData):
-            problem = f"there is no key at {signature.key_name}"
-            raise SignatureError(problem, Result.PERMERROR, "mail-auth.dns-record-not-found") from None
-        except ResolveError:
-            problem = f"the key at {signature.key_name} cannot be had now"
-            raise SignatureError(problem, Result.TEMPERROR, "mail-auth.dns-error") from None
-        self._steps.append(f"{signature.key_name} has {len(answer.records)} TXT record(s)")
-        return answer.records[:_RECORDS]
-
-    def _check_keys(self, signature: Signature, records: tuple[bytes, ...]) -> None:
-        """Each record in turn until the signature holds with one (RFC 6376 §6.1.2); else the first that is a key."""
-        problem: SignatureError | None = None
-        for text in records:
-            try:
-                self._check_key(signature, parse_key_record(text))
-                return
-            except KeyRecordError as error:
-                problem = problem or SignatureError(str(error), Result.PERMERROR, error.cause)
-            except SignatureError as error:
-                if problem is None or problem.result is Result.PERMERROR:
-                    problem = error
-        assert problem is not None
-        raise problem
 
     def _check_key(self, signature: Signature, key: KeyRecord) -> None:
         self.finding = msgspec.structs.replace(self.finding, bits=key.bits, testing=key.testing)
@@ -148,7 +121,6 @@ class SignatureCheck:
             result = Result.NEUTRAL if key.testing else Result.FAIL
             raise SignatureError("the header was changed, or the key is another", result, "dkim.failed-verification")
         self._steps.append(f"the header is as it was signed with the {key.bits}-bit {key.type} key")
-        self._settle(Result.PASS, "", "")
 
     def _settle(self, result: Result, problem: str, cause: str) -> None:
         self.finding = msgspec.structs.replace(
@@ -188,6 +160,46 @@ class Verifier:
         for check in self.checks:
             await check.conclude(resolver, now)
         return self.findings
+
+
+async def key_records(name: str, resolver: Resolver) -> tuple[bytes, ...]:
+    """The TXT records of a key.  SignatureError, permerror or temperror."""
+    try:
+        answer = await resolver.txt(name)
+    except (NoName, NoData):
+        problem = f"there is no key at {name}"
+        raise SignatureError(problem, Result.PERMERROR, "mail-auth.dns-record-not-found") from None
+    except ResolveError:
+        problem = f"the key at {name} cannot be had now"
+        raise SignatureError(problem, Result.TEMPERROR, "mail-auth.dns-error") from None
+    return answer.records
+
+
+def try_keys(records: tuple[bytes, ...], check: Callable[[KeyRecord], None]) -> None:
+    """Give the keys to `check` until it takes one (RFC 6376 §6.1.2); else raises its SignatureError.
+
+    What it says of a key counts for more than that another record is none.
+    """
+    problem: SignatureError | None = None
+    for text in records[:_RECORDS]:
+        try:
+            check(parse_key_record(text))
+            return
+        except KeyRecordError as error:
+            problem = problem or SignatureError(str(error), Result.PERMERROR, error.cause)
+        except SignatureError as error:
+            if problem is None or problem.result is Result.PERMERROR:
+                problem = error
+    raise problem or SignatureError("there is no key", Result.PERMERROR, "mail-auth.dns-record-not-found")
+
+
+def check_body(signature: Signature, body: BodyDigests) -> None:
+    """SignatureError unless the body is the one that was signed."""
+    hash = body.digest(signature.body_form, signature.limit)
+    if hash is None:
+        raise SignatureError("the body is shorter than l=", Result.FAIL, "dkim.failed-body-hash-match")
+    if hash != signature.body_hash:
+        raise SignatureError("the body was changed", Result.FAIL, "dkim.failed-body-hash-match")
 
 
 def check_key_use(key_type: str, key: KeyRecord, rules: VerifyRules) -> None:

@@ -109,57 +109,50 @@ def dkim_signature(tags: Tags) -> Signature:
             raise SignatureError("d= is not a domain name")
         if "dns/txt" not in (tags.words("q") if "q" in tags else ("dns/txt",)):
             raise SignatureError("q= names no way to get the key that is known")
-        identity, identity_domain = _identity(tags, signer.domain)
-        names = _names(tags)
-        if "from" not in names:
-            raise SignatureError("From is not signed", Result.PERMERROR, "mail-auth.missing-parameters")
-        signed_at, expires_at = tags.number("t", 12), tags.number("x", 12)
-        if signed_at is not None and expires_at is not None and expires_at <= signed_at:
-            raise SignatureError("x= is not later than t=")
-        header_form, body_form = _forms(tags, Canonical.SIMPLE)
-        return Signature(
-            **_fields(signer),
-            header_form=header_form,
-            body_form=body_form,
-            body_hash=_body_hash(tags),
-            names=names,
-            limit=tags.number("l", 76),
-            identity=identity,
-            identity_domain=identity_domain,
-            signed_at=signed_at,
-            expires_at=expires_at,
-        )
+        signature = _signature(tags, signer, Canonical.SIMPLE, _identity(tags, signer.domain))
     except TagError as error:
         raise SignatureError(str(error)) from None
+    if "from" not in signature.names:
+        raise SignatureError("From is not signed", Result.PERMERROR, "mail-auth.missing-parameters")
+    if signature.expires_at is not None and signature.expires_at <= (signature.signed_at or 0):
+        raise SignatureError("x= is not later than t=")
+    return signature
 
 
 def arc_message_signature(tags: Tags) -> Signature:
     """What an ARC-Message-Signature says.  SignatureError.
 
-    As a DKIM signature, but From need not be signed, there is no v=, and i= is the instance.
+    As a DKIM signature, but From need not be signed, there is no v=, i= is the instance, and the implementations
+    agree (the public suite too) that without c= it is relaxed/relaxed.
     """
     try:
-        signer = read_signer(tags)
-        names = _names(tags)
-        if "arc-seal" in names:
-            raise SignatureError("h= names ARC-Seal")
-        header_form, body_form = _forms(tags, Canonical.SIMPLE)
-        return Signature(
-            **_fields(signer),
-            header_form=header_form,
-            body_form=body_form,
-            body_hash=_body_hash(tags),
-            names=names,
-            limit=tags.number("l", 76),
-            signed_at=tags.number("t", 12),
-            expires_at=tags.number("x", 12),
-        )
+        signature = _signature(tags, read_signer(tags), Canonical.RELAXED, ("", ""))
     except TagError as error:
         raise SignatureError(str(error)) from None
+    if "arc-seal" in signature.names:
+        raise SignatureError("h= names ARC-Seal")
+    return signature
 
 
-def _fields(signer: Signer) -> dict[str, object]:
-    return {name: getattr(signer, name) for name in Signer.__struct_fields__}
+def _signature(tags: Tags, signer: Signer, default: Canonical, identity: tuple[str, str]) -> Signature:
+    header_form, body_form = _forms(tags, default)
+    return Signature(
+        algorithm=signer.algorithm,
+        key_type=signer.key_type,
+        domain=signer.domain,
+        selector=signer.selector,
+        signature=signer.signature,
+        header_form=header_form,
+        body_form=body_form,
+        body_hash=_body_hash(tags),
+        # An empty element of h= names nothing, since no field is called so
+        names=tuple(name.lower() for name in tags.words("h")),
+        limit=tags.number("l", 76),
+        identity=identity[0],
+        identity_domain=identity[1],
+        signed_at=tags.number("t", 12),
+        expires_at=tags.number("x", 12),
+    )
 
 
 def _body_hash(tags: Tags) -> bytes:
@@ -167,11 +160,6 @@ def _body_hash(tags: Tags) -> bytes:
     if len(hash) != 32:
         raise TagError("bh= is not a SHA-256 hash")
     return hash
-
-
-def _names(tags: Tags) -> tuple[str, ...]:
-    """h=; an empty element names nothing, which no field is called."""
-    return tuple(name.lower() for name in tags.words("h"))
 
 
 def _forms(tags: Tags, default: Canonical) -> tuple[Canonical, Canonical]:

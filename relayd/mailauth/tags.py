@@ -90,7 +90,7 @@ def parse_tags(octets: bytes) -> Tags:
     if _CONTROL.search(octets):
         raise TagError("a control character")
     try:
-        found = parse_tag_value(octets)
+        found = parse_tag_value(octets)  # type: ignore[no-untyped-call]
     except InvalidTagValueList as error:
         raise TagError(f"not a list of tags: {_shown(error.args[0])}") from None
     for name in found:
