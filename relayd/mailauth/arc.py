@@ -37,15 +37,16 @@ NAMES = (_RESULTS, _MESSAGE, _SEAL)
 """Lower-case names of the three fields of a set, in the order in which a seal covers them."""
 
 
-class _ChainError(Exception):
-    """The chain fails; the text says why.  cause: as in `ArcFinding.cause`."""
+class ChainError(Exception):
+    """The chain fails; the text says why.  cause, sealed: as in `ArcFinding`."""
 
-    def __init__(self, problem: str, cause: str = "arc.broken-chain") -> None:
+    def __init__(self, problem: str, cause: str = "arc.broken-chain", *, sealed: bool = False) -> None:
         super().__init__(problem)
         self.cause = cause
+        self.sealed = sealed
 
 
-class _Set:
+class FieldSet:
     """The fields of one instance, and what was read from them."""
 
     __slots__ = ("digest", "fields", "finding", "message", "seal", "tags")
@@ -68,14 +69,15 @@ class ChainVerifier:
         self._fields = FieldSelector(header)
         self._body = body
         self._rules = rules or VerifyRules()
-        self._sets: list[_Set] = []
+        self._sets: list[FieldSet] = []
         self._keys: dict[str, tuple[bytes, ...] | SignatureError] = {}
         self._steps: list[str] = []
         self.finding = ArcFinding(result=Result.NONE)
         try:
-            self._sets = self._collect()
+            self._sets = collect_sets(self._fields)
             self._read()
-        except _ChainError as error:
+        except ChainError as error:
+            self.finding = ArcFinding(result=Result.FAIL, sealed=error.sealed)
             self._settle(Result.FAIL, str(error), error.cause)
             self._sets = []
         else:
@@ -105,39 +107,15 @@ class ChainVerifier:
             self._sets = []
         return self.finding
 
-    def _collect(self) -> list[_Set]:
-        """The sets by instance.  _ChainError: an instance is not clear, or one of the three is there twice or not."""
-        fields = [(name, field) for name in NAMES for field in self._fields.named(name)]
-        if len(fields) > len(NAMES) * MAX_SETS:
-            raise _ChainError("more than 50 sets", "arc.chain-too-long")
-        sets: dict[int, _Set] = {}
-        for name, field in fields:
-            tags = None if name == _RESULTS else _tags(field)
-            each = sets.setdefault(_instance(field, tags), _Set())
-            if name in each.fields:
-                raise _ChainError(f"two {name} fields of one instance")
-            each.fields[name] = field
-            if tags is not None:
-                each.tags[name] = tags
-        newest = sets.get(max(sets, default=0))
-        if newest is not None and _SEAL in newest.tags and _validation(newest.tags[_SEAL]) == "fail":
-            self.finding = ArcFinding(result=Result.FAIL, sealed=True)
-            raise _ChainError("the newest seal says that the chain is broken")
-        if sorted(sets) != list(range(1, len(sets) + 1)):
-            raise _ChainError("an instance is missing", "arc.invalid-instance")
-        if any(len(each.fields) < len(NAMES) for each in sets.values()):
-            raise _ChainError("a set is not complete")
-        return [sets[instance] for instance in sorted(sets)]
-
     def _read(self) -> None:
         """Seals and message signatures as values, and what each seal covers."""
         running = hashlib.sha256()
         for place, each in enumerate(self._sets):
             expected = "pass" if place else "none"
             if _validation(each.tags[_SEAL]) != expected:
-                raise _ChainError(f"the seal of instance {place + 1} does not say {expected}", "arc.invalid-cv")
+                raise ChainError(f"the seal of instance {place + 1} does not say {expected}", "arc.invalid-cv")
             if "h" in each.tags[_SEAL]:
-                raise _ChainError(f"the seal of instance {place + 1} has h=", "arc.has-header-tag")
+                raise ChainError(f"the seal of instance {place + 1} has h=", "arc.has-header-tag")
             each.seal = _seal(each.tags[_SEAL], place + 1)
             each.finding = _set_finding(place + 1, each.seal, each.fields[_RESULTS])
             for name in (_RESULTS, _MESSAGE):
@@ -149,14 +127,14 @@ class ChainVerifier:
             running.update(canonical_field(seal, Canonical.RELAXED))
             self._read_message(each, newest=place == len(self._sets) - 1)
 
-    def _read_message(self, each: _Set, newest: bool) -> None:
+    def _read_message(self, each: FieldSet, newest: bool) -> None:
         """The message signature; that of an older set may be anything, only `oldest_pass` depends on it."""
         try:
             each.message = arc_message_signature(each.tags[_MESSAGE])
             self._body.want(each.message.body_form, each.message.limit)
         except SignatureError as error:
             if newest:
-                raise _ChainError(f"the newest message signature: {error}") from None
+                raise ChainError(f"the newest message signature: {error}") from None
 
     async def _records(self, name: str, resolver: Resolver) -> tuple[bytes, ...]:
         """As `key_records`, asked once for each name."""
@@ -170,7 +148,7 @@ class ChainVerifier:
             raise found
         return found
 
-    async def _check_message(self, each: _Set, resolver: Resolver, now: float) -> None:
+    async def _check_message(self, each: FieldSet, resolver: Resolver, now: float) -> None:
         signature = each.message
         if signature is None:
             raise SignatureError("the message signature cannot be read")
@@ -182,7 +160,7 @@ class ChainVerifier:
         try_keys(records, lambda key: self._check_key(signature, key, digest))
         self._steps.append(f"the message is as {signature.key_name} signed it")
 
-    async def _check_seal(self, each: _Set, resolver: Resolver) -> None:
+    async def _check_seal(self, each: FieldSet, resolver: Resolver) -> None:
         signer, finding = each.seal, each.finding
         assert signer is not None
         assert finding is not None
@@ -219,6 +197,45 @@ class ChainVerifier:
         )
 
 
+def collect_sets(selector: FieldSelector) -> list[FieldSet]:
+    """The sets of a header by instance, 1 first; [] when it has none.
+
+    ChainError: too many, the newest seal says "fail", an instance is not clear, a set is missing or not complete.
+    """
+    fields = [(name, field) for name in NAMES for field in selector.named(name)]
+    if len(fields) > len(NAMES) * MAX_SETS:
+        raise ChainError("more than 50 sets", "arc.chain-too-long")
+    sets: dict[int, FieldSet] = {}
+    for name, field in fields:
+        tags = None if name == _RESULTS else _tags(field)
+        each = sets.setdefault(_instance(field, tags), FieldSet())
+        if name in each.fields:
+            raise ChainError(f"two {name} fields of one instance")
+        each.fields[name] = field
+        if tags is not None:
+            each.tags[name] = tags
+    newest = sets.get(max(sets, default=0))
+    if newest is not None and _SEAL in newest.tags and _validation(newest.tags[_SEAL]) == "fail":
+        raise ChainError("the newest seal says that the chain is broken", sealed=True)
+    if sorted(sets) != list(range(1, len(sets) + 1)):
+        raise ChainError("an instance is missing", "arc.invalid-instance")
+    if any(len(each.fields) < len(NAMES) for each in sets.values()):
+        raise ChainError("a set is not complete")
+    return [sets[instance] for instance in sorted(sets)]
+
+
+def next_instance(selector: FieldSelector) -> int:
+    """One more than the highest instance that any ARC field names, whether its chain holds or not."""
+    highest = 0
+    for name in NAMES:
+        for field in selector.named(name):
+            try:
+                highest = max(highest, _instance(field, None if name == _RESULTS else _tags(field)))
+            except ChainError:
+                continue
+    return highest + 1
+
+
 def vouched(finding: ArcFinding, trusted: Iterable[str]) -> bool:
     """Whether a trusted sealer says that the mail passed DMARC when it arrived there.
 
@@ -240,7 +257,7 @@ def _tags(field: HeaderField) -> Tags:
     try:
         return read_tags(field)
     except SignatureError as error:
-        raise _ChainError(f"{field.name}: {error}") from None
+        raise ChainError(f"{field.name}: {error}") from None
 
 
 def _instance(field: HeaderField, tags: Tags | None) -> int:
@@ -250,9 +267,9 @@ def _instance(field: HeaderField, tags: Tags | None) -> int:
         else:
             instance = tags.number("i", 2) or 0
     except (ResultsError, TagError) as error:
-        raise _ChainError(f"{field.name}: {error}", "arc.invalid-instance") from None
+        raise ChainError(f"{field.name}: {error}", "arc.invalid-instance") from None
     if not 1 <= instance <= MAX_SETS:
-        raise _ChainError(f"{field.name} has no instance", "arc.invalid-instance")
+        raise ChainError(f"{field.name} has no instance", "arc.invalid-instance")
     return instance
 
 
@@ -268,7 +285,7 @@ def _seal(tags: Tags, instance: int) -> Signer:
         tags.number("t", 12)
         return read_signer(tags)
     except (TagError, SignatureError) as error:
-        raise _ChainError(f"seal {instance}: {error}") from None
+        raise ChainError(f"seal {instance}: {error}") from None
 
 
 def _set_finding(instance: int, seal: Signer, results: HeaderField) -> ArcSet:
