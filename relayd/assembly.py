@@ -196,7 +196,7 @@ class Engine:
 
     def _build_reception(self) -> None:
         loaded = self.loaded
-        self.directory = Directory(loaded.config.records(AccountOptions), time.monotonic)
+        self.directory = Directory(loaded.config.records(AccountOptions), self.stream.clock)
         self.reception = Reception(
             loaded.policy,
             Parts(

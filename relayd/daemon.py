@@ -28,6 +28,7 @@ from relayd.control.app import ControlApp, Parts
 from relayd.control.options import FallbackAdminOptions, HttpOptions
 from relayd.control.signing_in import SigningIn
 from relayd.database.interface import DatabaseError, NewerSchema
+from relayd.directory.tokens import Tokens, load_key
 from relayd.events import config as config_events
 from relayd.events import server as events
 from relayd.events import telemetry as telemetry_events
@@ -128,7 +129,7 @@ class Daemon:
             return self._failed(str(error), EX_TEMPFAIL)
         except OptionError as error:  # a plug-in that cannot be loaded: known only now that it is
             await engine.opened.close()
-            return self._failed(str(located(self.config.path, error)), EX_CONFIG)
+            return self._failed(str(located(self.config, error)), EX_CONFIG)
         except NewerSchema as error:
             return self._failed(str(error), EX_CONFIG)
         except (DatabaseError, BlobError, OSError) as error:
@@ -166,7 +167,12 @@ class Daemon:
         self._own("loop watch", self._watch_loop())
         self._own("watchdog", self.supervisor.keep_alive())
         inherited = inherited_sockets()
-        self._signing_in = SigningIn(engine.directory, loaded.config.section(FallbackAdminOptions), time.monotonic)
+        self._signing_in = SigningIn(
+            engine.directory,
+            loaded.config.section(FallbackAdminOptions),
+            Tokens(load_key(loaded.data / "token.key"), self.stream.clock),
+            self.stream.clock,
+        )
         self._metrics.watch(
             "relayd_delivery_idle_connections", "Connections kept for the next message", lambda: engine.pool.idle
         )
@@ -224,7 +230,7 @@ class Daemon:
             await self.engine.reload(loaded)
             self._signing_in.reconfigure(config.section(FallbackAdminOptions))
         except (ConfigError, OptionError, UnknownRoute, BadServer) as refused:
-            error = located(self.config.path, refused) if isinstance(refused, OptionError) else refused
+            error = located(self.config, refused) if isinstance(refused, OptionError) else refused
             config_events.PARSE_ERROR(self.span, path=path, reason=str(error))
             return str(error)
         for key in self.config.changed_keys(config):
