@@ -20,6 +20,7 @@ from typing import Protocol
 from aiohttp import web
 
 from relayd.control.answers import FORBIDDEN, TOO_MANY, UNAUTHORIZED, Problem
+from relayd.control.signing_in import Identity, local_peer
 from relayd.directory.directory import TooBusy
 
 ADMIN = "admin"
@@ -43,10 +44,11 @@ Authenticate = Callable[[str, str], Awaitable[Principal | None]]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks.  permissions: None for all of them."""
+    """Who asks.  permissions: None for all of them.  identity: who signed in, None where that is not known."""
 
     name: str
     permissions: frozenset[str] | None = frozenset()
+    identity: Identity | None = None
 
     def may(self, permission: str) -> bool:
         """Whether the caller has `permission`."""
@@ -65,7 +67,8 @@ class Gate:
         429 when too many sign-ins wait."""
         peer = peer_uid(request)
         if peer is not None and peer in (0, self._uid):
-            return Caller("root" if peer == 0 else "local", None)
+            local = local_peer("root" if peer == 0 else "local")
+            return Caller(local.name, None, local)
         given = basic(request.headers.get("Authorization", ""))
         if given is None:
             raise Problem(*UNAUTHORIZED)

@@ -16,13 +16,18 @@ from pathlib import Path
 from aiohttp import web
 
 from relayd.control.access import Authenticate, Gate
+from relayd.control.api import later
+from relayd.control.api.blobs import BlobOperations, Bodies
+from relayd.control.api.description import Description
 from relayd.control.api.health import Health, Ready
+from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.queue import Bounce, QueueActions, QueueOfMessages, QueueOperations, Steering
+from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.background import Background
 from relayd.control.options import HttpOptions
 from relayd.control.requests import guard, trace
-from relayd.control.routes import add
+from relayd.control.routes import Route, add
 from relayd.control.sweep import Sweep
 from relayd.events import http, network, server
 from relayd.events.event import Span
@@ -38,18 +43,22 @@ _BACKLOG = 128
 class Parts:
     """What the control socket shows and steers; the daemon hands it in.
 
-    queue, actions, bounce: see `Steering`.  metrics: of the daemon.  ready: what keeps mail from being taken.
-    backup, reload: carried out by the daemon.  authenticate: checks a login.  ids: issues request ids (span ids).
+    queue, actions, bounce: see `Steering`.  bodies: the messages' octets.  logs: the log files.  metrics: of the
+    daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.  settings: their
+    owner.  authenticate: checks a login.  ids: issues request ids (span ids).
     """
 
     queue: QueueOfMessages
+    bodies: Bodies
     actions: QueueActions
     bounce: Bounce
     metrics: Metrics
     ready: Ready
     backup: WriteBackup
     reload: Reload
+    settings: OwnerOfSettings
     authenticate: Authenticate
+    logs: LogFilesReader
     ids: Callable[[], int]
 
 
@@ -61,15 +70,30 @@ class ControlApp:
         self._span = span
         self._sweep = Sweep(self._options, time.monotonic)
         self._app = web.Application(
-            middlewares=[self._sweep.middleware(), trace(span, parts.ids), guard(Gate(parts.authenticate))],
+            middlewares=[
+                self._sweep.middleware(),
+                trace(span, parts.ids),
+                guard(Gate(parts.authenticate), self._options.body_timeout),
+            ],
             client_max_size=self._options.max_body,
         )
         self._background = Background()
         steering = Steering(queue=parts.queue, actions=parts.actions, bounce=parts.bounce)
-        clock, timeout = span.stream.clock, options.body_timeout
+        clock = span.stream.clock
         Health(parts.queue, parts.metrics, parts.ready, clock).add_to(self._app)
-        add(self._app, QueueOperations(steering, self._background, clock, timeout).routes())
-        add(self._app, Maintenance(parts.backup, parts.reload, timeout).routes())
+        description = Description(lambda: self.routes)
+        description.add_to(self._app)
+        self.routes: list[Route] = [
+            *QueueOperations(steering, self._background, clock).routes(),
+            *Maintenance(parts.backup, parts.reload).routes(),
+            *SettingsOperations(parts.settings).routes(),
+            *BlobOperations(parts.bodies).routes(),
+            *LogOperations(parts.logs).routes(),
+            *later.routes(),
+            *description.routes(),
+        ]
+        add(self._app, self.routes)
+        add(self._app, later.fences())
         self._runner: web.AppRunner | None = None
         self._sweeping: asyncio.Task[None] | None = None
         self._sockets: list[socket.socket] = []

@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
 
-import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from relayd.control.access import Gate, is_local, remote_address
-from relayd.control.answers import BAD_JSON, NOT_FOUND, TOO_LARGE, TOO_SLOW, UNAUTHORIZED, Failure, Problem
+from relayd.control.answers import NOT_FOUND, TOO_LARGE, TOO_SLOW, UNAUTHORIZED, Failure, Problem
 from relayd.control.answers import failure as failure_answer
 from relayd.control.answers import problem as problem_answer
-from relayd.control.routes import CALLER, SPAN
+from relayd.control.api import description
+from relayd.control.routes import BODY, CALLER, SPAN
 from relayd.events import auth, http, limit, manage
 from relayd.events.event import Span
 from relayd.queue.failure import QueueUnavailable
 
-T = TypeVar("T")
-
-OPEN = frozenset({"/healthz/live", "/healthz/ready"})
+OPEN = frozenset({"/healthz/live", "/healthz/ready"}) | description.OPEN
 """Paths that need no credentials, from anywhere."""
 
 LOCAL = frozenset({"/metrics", "/metrics/prometheus"})
@@ -88,8 +85,8 @@ async def _answer(request: web.Request, handler: Handler, span: Span) -> web.Str
         return problem_answer(Problem(*_INTERNAL), span.id)
 
 
-def guard(gate: Gate) -> Middleware:
-    """The middleware that asks for credentials before anything else is looked at."""
+def guard(gate: Gate, body_timeout: float) -> Middleware:
+    """The middleware that asks for credentials before anything else is looked at, then reads the body."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -104,26 +101,16 @@ def guard(gate: Gate) -> Middleware:
             if error.status == UNAUTHORIZED[0] and "Authorization" in request.headers:
                 auth.FAILED(request[SPAN], account_name="", type_="http", remote_ip=remote_address(request))
             raise
+        request[BODY] = await read_body(request, body_timeout)
         return await handler(request)
 
     return middleware
 
 
-async def read_json(request: web.Request, shape: type[T], timeout: float) -> T:
-    """The body as `shape`; an empty one is that shape's defaults.
-
-    Raises Problem 400 when it is no such JSON, 413 when it is too large, 408 after `timeout` seconds.
-    """
+async def read_body(request: web.Request, timeout: float) -> bytes:
+    """The octets of the body.  Raises Problem 413 when they are too many, 408 after `timeout` seconds."""
     try:
-        body = await _within(request.read(), timeout)
+        async with asyncio.timeout(timeout):
+            return await request.read()
     except TimeoutError:
         raise Problem(*TOO_SLOW) from None
-    try:
-        return msgspec.json.decode(body.strip() or b"{}", type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Problem(*BAD_JSON) from None
-
-
-async def _within(reading: Awaitable[bytes], timeout: float) -> bytes:
-    async with asyncio.timeout(timeout):
-        return await reading

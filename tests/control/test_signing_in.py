@@ -11,6 +11,7 @@ from relayd.control.signing_in import SigningIn
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions
 from relayd.directory.password import hash_secret
+from relayd.directory.tokens import Tokens
 
 ACCOUNTS = {"ann": AccountOptions(secret="plain", roles=("admin",)), "bob": AccountOptions(secret="plain")}
 
@@ -19,7 +20,7 @@ ACCOUNTS = {"ann": AccountOptions(secret="plain", roles=("admin",)), "bob": Acco
 async def signing_in() -> AsyncIterator[SigningIn]:
     accounts = Directory(ACCOUNTS, lambda: 0.0)
     fallback = FallbackAdminOptions(user="Root", secret=hash_secret("s3cret"))
-    signing_in = SigningIn(accounts, fallback, lambda: 0.0)
+    signing_in = SigningIn(accounts, fallback, Tokens(bytes(32), lambda: 0.0), lambda: 0.0)
     yield signing_in
     signing_in.close()
     accounts.close()

@@ -9,21 +9,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import msgspec
-from aiohttp import web
 
-from relayd.control.access import Caller
 from relayd.control.answers import NOT_FOUND, Problem
 from relayd.control.api.messages import message_value
 from relayd.control.background import Background
-from relayd.control.queries import Page, Query
-from relayd.control.requests import read_json
-from relayd.control.routes import SPAN, Route
+from relayd.control.queries import FLAG, TEXT, TIME, MessageQuery, parameter
+from relayd.control.routes import Call, Handler, Route
 from relayd.control.streaming import stream_list
 from relayd.events import manage
-from relayd.events.event import Span
 from relayd.mail.snowflake import parse_snowflake
 from relayd.queue.filter import Filter
 from relayd.queue.listing import Audit, Counts
@@ -44,6 +40,56 @@ class Reason(msgspec.Struct):
     """The body of requests that may say why."""
 
     reason: str = ""
+
+
+class Matched(TypedDict):
+    """How many messages a change concerned."""
+
+    matched: int
+
+
+class MessageList(TypedDict):
+    """Ids, or messages; how many there are in all; whether the queue runs."""
+
+    items: list[int | dict[str, Any]]
+    total: int
+    status: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListQuery(MessageQuery):
+    """Of the list."""
+
+    values: bool = parameter(FLAG, "Whole messages instead of their ids.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RescheduleQuery(MessageQuery):
+    """Of many messages' next attempt."""
+
+    at: float | None = parameter(TIME, "When; absent or past: now.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RescheduleOneQuery:
+    """Of one message's next attempt."""
+
+    at: float | None = parameter(TIME, "When; absent or past: now.")
+    filter: str | None = parameter(TEXT, "Only recipients whose domain holds this.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelQuery:
+    """Of one message's removal."""
+
+    filter: str | None = parameter(TEXT, "Only give up recipients whose address holds this.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusQuery:
+    """Of the queue's state."""
+
+    detail: bool = parameter(FLAG, "Who stopped it, when and why.")
 
 
 class QueueOfMessages(Protocol):
@@ -82,46 +128,118 @@ class Steering:
 
 
 class QueueOperations:
-    """The handlers.  clock: Unix time in seconds.  timeout: seconds for the body of a request."""
+    """The handlers.  clock: Unix time in seconds."""
 
-    def __init__(self, steering: Steering, background: Background, clock: Callable[[], float], timeout: float) -> None:
+    def __init__(self, steering: Steering, background: Background, clock: Callable[[], float]) -> None:
         self._queue = steering.queue
         self._actions = steering.actions
         self._bounce = steering.bounce
         self._background = background
         self._clock = clock
-        self._timeout = timeout
 
     def routes(self) -> Iterator[Route]:
         """Every operation of the area."""
-        show, change, remove = "message-queue-get", "message-queue-update", "message-queue-delete"
-        yield Route("GET", "/queue/messages", "message-queue-list", self.index)
-        yield Route("PATCH", "/queue/messages", change, self.reschedule_many)
-        yield Route("DELETE", "/queue/messages", remove, self.remove_many)
-        yield Route("GET", "/queue/messages/{id}", show, self.show)
-        yield Route("PATCH", "/queue/messages/{id}", change, self.reschedule)
-        yield Route("DELETE", "/queue/messages/{id}", remove, self.cancel)
-        yield Route("GET", "/queue/status", show, self.status)
-        yield Route("PATCH", "/queue/status/stop", change, self.pause)
-        yield Route("PATCH", "/queue/status/start", change, self.resume)
-        yield Route("POST", "/queue/hold", change, self.hold)
-        yield Route("POST", "/queue/release", change, self.release)
-        yield Route("POST", "/queue/bounce", remove, self.bounce)
-        yield Route("GET", "/queue/audit", show, self.audit)
+        listing, show, change, remove = (f"message-queue-{each}" for each in ("list", "get", "update", "delete"))
+
+        def route(method: str, path: str, permission: str, handler: Handler, **rest: Any) -> Route:
+            return Route(
+                method=method, path="/queue" + path, permission=permission, handler=handler, area="queue", **rest
+            )
+
+        many: dict[str, Any] = {"query": MessageQuery, "strict": True}
+        steered: dict[str, Any] = {**many, "body": Reason, "answer": Matched}
+        yield route(
+            "GET",
+            "/messages",
+            listing,
+            self.index,
+            summary="List the queued messages",
+            query=ListQuery,
+            answer=MessageList,
+            operation=11,
+        )
+        yield route(
+            "PATCH",
+            "/messages",
+            change,
+            self.reschedule_many,
+            summary="Set the next attempt of many messages",
+            query=RescheduleQuery,
+            strict=True,
+            answer=bool,
+            operation=12,
+        )
+        yield route(
+            "DELETE",
+            "/messages",
+            remove,
+            self.remove_many,
+            summary="Remove many messages",
+            **many,
+            answer=bool,
+            operation=13,
+        )
+        one = "/messages/{id}"
+        yield route("GET", one, show, self.show, summary="One message", answer=dict[str, Any], operation=42)
+        yield route(
+            "PATCH",
+            one,
+            change,
+            self.reschedule,
+            summary="Set the next attempt of a message",
+            query=RescheduleOneQuery,
+            strict=True,
+            answer=bool,
+            operation=43,
+        )
+        yield route(
+            "DELETE",
+            one,
+            remove,
+            self.cancel,
+            summary="Remove a message, or give up some of its recipients",
+            query=CancelQuery,
+            answer=bool,
+            operation=44,
+        )
+        yield route(
+            "GET",
+            "/status",
+            show,
+            self.status,
+            summary="Whether the queue runs",
+            query=StatusQuery,
+            answer=bool | dict[str, Any],
+            operation=53,
+        )
+        yield route(
+            "PATCH", "/status/stop", change, self.pause, summary="Pause", body=Reason, answer=bool, operation=40
+        )
+        yield route("PATCH", "/status/start", change, self.resume, summary="Resume", answer=bool, operation=41)
+        yield route("POST", "/hold", change, self.hold, summary="Hold messages", **steered)
+        yield route("POST", "/release", change, self.release, summary="Release held messages", **steered)
+        yield route("POST", "/bounce", remove, self.bounce, summary="Return messages to their senders", **steered)
+        yield route(
+            "GET",
+            "/audit",
+            show,
+            self.audit,
+            summary="Compare what was promised with what is there",
+            answer=dict[str, int],
+        )
 
     # Looking
 
-    async def index(self, request: web.Request, caller: Caller) -> Any:
+    async def index(self, call: Call) -> Any:
         """11: ids, or with `values` messages."""
-        query = Query(request)
-        page = query.page()
-        ids, total = await self._queue.list(query.filter(), page.offset, page.limit, page.max_total)
+        query: ListQuery = call.query
+        ids, total = await self._queue.list(query.filter(), query.offset, query.size, query.max_total or 0)
         rest = {"total": total, "status": self._queue.paused is None}
-        if not query.flag("values"):
+        if not query.values:
             return {"items": ids, **rest}
         if len(ids) <= _AT_ONCE:
             return {"items": await self._values(ids), **rest}
-        return await stream_list(request, self._pieces(ids), rest)
+        return await stream_list(call.request, self._pieces(ids), rest)
 
     async def _pieces(self, ids: Sequence[int]) -> AsyncIterator[list[Any]]:
         for start in range(0, len(ids), _AT_ONCE):
@@ -131,105 +249,100 @@ class QueueOperations:
         now = self._clock()
         return [message_value(each, now) for each in await self._queue.get_many(ids)]
 
-    async def show(self, request: web.Request, caller: Caller) -> Any:
+    async def show(self, call: Call) -> Any:
         """42: one message."""
-        return message_value(await self._message(request), self._clock())
+        return message_value(await self._message(call), self._clock())
 
-    async def status(self, request: web.Request, caller: Caller) -> Any:
+    async def status(self, call: Call) -> Any:
         """53: whether the queue runs; with `detail` who stopped it, when and why."""
         pause = self._queue.paused
-        if not Query(request).flag("detail"):
+        if not call.query.detail:
             return pause is None
         if pause is None:
             return {"running": True}
         return {"running": False, "since": rfc3339(pause.since), "by": pause.by, "reason": pause.reason}
 
-    async def audit(self, request: web.Request, caller: Caller) -> Any:
+    async def audit(self, call: Call) -> Any:
         """The invariant: its counters, what is queued, and the difference, which is 0."""
         found = await self._queue.audit()
         return {**found.counters, "queued": found.queued, "difference": found.difference}
 
     # Many messages
 
-    async def reschedule_many(self, request: web.Request, caller: Caller) -> bool:
+    async def reschedule_many(self, call: Call) -> bool:
         """12: the next attempt at `at`, or now."""
-        query = Query(request, strict=True)
-        filter = await self._selected(query)
-        at = self._at(query)
+        filter = await self._selected(call.query)
+        at = self._at(call.query.at)
         work = partial(self._actions.reschedule, filter, at)
-        return await self._change(request, caller, "reschedule", filter, work) > 0
+        return await self._change(call, "reschedule", filter, work) > 0
 
-    async def remove_many(self, request: web.Request, caller: Caller) -> bool:
+    async def remove_many(self, call: Call) -> bool:
         """13: gone, and nobody is told."""
-        filter = await self._selected(Query(request, strict=True))
-        work = partial(self._actions.remove, filter, caller.name, "")
-        return await self._change(request, caller, "remove", filter, work) > 0
+        filter = await self._selected(call.query)
+        work = partial(self._actions.remove, filter, call.caller.name, "")
+        return await self._change(call, "remove", filter, work) > 0
 
-    async def hold(self, request: web.Request, caller: Caller) -> dict[str, int]:
+    async def hold(self, call: Call) -> dict[str, int]:
         """Keep from being tried until released."""
-        filter, reason = await self._selected(Query(request, strict=True)), await self._reason(request)
-        work = partial(self._actions.hold, filter, caller.name, reason)
-        return {"matched": await self._change(request, caller, "hold", filter, work, reason)}
+        filter, reason = await self._selected(call.query), call.body.reason
+        work = partial(self._actions.hold, filter, call.caller.name, reason)
+        return {"matched": await self._change(call, "hold", filter, work, reason)}
 
-    async def release(self, request: web.Request, caller: Caller) -> dict[str, int]:
+    async def release(self, call: Call) -> dict[str, int]:
         """Let held messages go."""
-        filter, reason = await self._selected(Query(request, strict=True)), await self._reason(request)
-        work = partial(self._actions.release, filter, caller.name)
-        return {"matched": await self._change(request, caller, "release", filter, work, reason)}
+        filter, reason = await self._selected(call.query), call.body.reason
+        work = partial(self._actions.release, filter, call.caller.name)
+        return {"matched": await self._change(call, "release", filter, work, reason)}
 
-    async def bounce(self, request: web.Request, caller: Caller) -> dict[str, int]:
+    async def bounce(self, call: Call) -> dict[str, int]:
         """Give up: senders are told."""
-        filter, reason = await self._selected(Query(request, strict=True)), await self._reason(request)
-        work = partial(self._bounce, filter, caller.name, reason)
-        return {"matched": await self._change(request, caller, "bounce", filter, work, reason)}
+        filter, reason = await self._selected(call.query), call.body.reason
+        work = partial(self._bounce, filter, call.caller.name, reason)
+        return {"matched": await self._change(call, "bounce", filter, work, reason)}
 
-    async def _selected(self, query: Query) -> Filter:
+    async def _selected(self, query: MessageQuery) -> Filter:
         """The filter; a page of it when there is a `limit`."""
-        filter, page = query.filter(), query.page()
-        return filter if page.limit is None else replace(filter, ids=await self._ids(filter, page))
+        filter = query.filter()
+        if query.size is None:
+            return filter
+        ids, _ = await self._queue.list(filter, query.offset, query.size, 0)
+        return replace(filter, ids=ids)
 
-    async def _ids(self, filter: Filter, page: Page) -> Sequence[int]:
-        return (await self._queue.list(filter, page.offset, page.limit, 0))[0]
-
-    async def _change(
-        self, request: web.Request, caller: Caller, verb: str, filter: Filter, work: Work, reason: str = ""
-    ) -> int:
+    async def _change(self, call: Call, verb: str, filter: Filter, work: Work, reason: str = "") -> int:
         """How many messages `work` changes; when it takes long, how many match."""
-        span = request[SPAN]
         what = f"{verb} {_words(filter)}"
         _, matching = await self._queue.list(filter, 0, 0, 0)
-        changed = await self._background.run(_awaited(work), span, what)
+        changed = await self._background.run(_awaited(work), call.span, what)
         total = matching if changed is None else changed
-        _audit(span, caller, f"queue.{verb}", what, total, reason)
+        _audit(call, f"queue.{verb}", what, total, reason)
         return total
 
     # One message
 
-    async def reschedule(self, request: web.Request, caller: Caller) -> bool:
+    async def reschedule(self, call: Call) -> bool:
         """43: the next attempt at `at`, or now; with `filter` of the domains that hold it."""
-        message = await self._message(request)
-        query = Query(request, strict=True)
-        domain = query.text("filter")
+        message = await self._message(call)
+        domain = call.query.filter
         filter = Filter(ids=[message.id], domain=domain)
-        work = partial(self._actions.reschedule, filter, self._at(query), domain=domain)
-        return await self._change(request, caller, "reschedule", filter, work) > 0
+        work = partial(self._actions.reschedule, filter, self._at(call.query.at), domain=domain)
+        return await self._change(call, "reschedule", filter, work) > 0
 
-    async def cancel(self, request: web.Request, caller: Caller) -> bool:
+    async def cancel(self, call: Call) -> bool:
         """44: gone; with `filter` only the recipients that hold it are given up."""
-        message = await self._message(request)
-        recipient = Query(request).text("filter")
+        message = await self._message(call)
+        recipient = call.query.filter
         if recipient is None:
             filter = Filter(ids=[message.id])
-            work = partial(self._actions.remove, filter, caller.name, "")
-            return await self._change(request, caller, "remove", filter, work) > 0
-        changed = await self._actions.cancel(message.id, recipient, caller.name)
+            work = partial(self._actions.remove, filter, call.caller.name, "")
+            return await self._change(call, "remove", filter, work) > 0
+        changed = await self._actions.cancel(message.id, recipient, call.caller.name)
         if changed is None:
             raise Problem(*NOT_FOUND)
-        _audit(request[SPAN], caller, "queue.cancel", f"cancel {message.id} to {recipient}", changed, "")
+        _audit(call, "queue.cancel", f"cancel {message.id} to {recipient}", changed, "")
         return changed > 0
 
-    async def _message(self, request: web.Request) -> Message:
-        id = parse_snowflake(request.match_info["id"])
+    async def _message(self, call: Call) -> Message:
+        id = parse_snowflake(call.path["id"])
         message = await self._queue.get(id) if id is not None and id < 1 << 63 else None
         if message is None:
             raise Problem(*NOT_FOUND)
@@ -237,27 +350,24 @@ class QueueOperations:
 
     # The whole queue
 
-    async def pause(self, request: web.Request, caller: Caller) -> bool:
+    async def pause(self, call: Call) -> bool:
         """40: no more attempts; whether the queue ran before."""
-        reason = await self._reason(request)
+        reason = call.body.reason
         ran = self._queue.paused is None
-        await self._queue.pause(caller.name, reason)
-        _audit(request[SPAN], caller, "queue.pause", "pause", 1, reason)
+        await self._queue.pause(call.caller.name, reason)
+        _audit(call, "queue.pause", "pause", 1, reason)
         return ran
 
-    async def resume(self, request: web.Request, caller: Caller) -> bool:
+    async def resume(self, call: Call) -> bool:
         """41: attempts again; whether the queue ran before."""
         ran = self._queue.paused is None
-        await self._queue.resume(caller.name)
-        _audit(request[SPAN], caller, "queue.resume", "resume", 1, "")
+        await self._queue.resume(call.caller.name)
+        _audit(call, "queue.resume", "resume", 1, "")
         return ran
 
-    def _at(self, query: Query) -> float:
+    def _at(self, asked: float | None) -> float:
         now = self._clock()
-        return max(query.time("at") or now, now)
-
-    async def _reason(self, request: web.Request) -> str:
-        return (await read_json(request, Reason, self._timeout)).reason
+        return max(asked or now, now)
 
 
 async def _awaited(work: Work) -> int:
@@ -274,5 +384,5 @@ def _words(filter: Filter) -> str:
     return " ".join(words) or "all"
 
 
-def _audit(span: Span, caller: Caller, action: str, details: str, total: int, reason: str) -> None:
-    manage.ACTION(span, account_name=caller.name, type_=action, details=details, total=total, reason=reason)
+def _audit(call: Call, action: str, details: str, total: int, reason: str) -> None:
+    manage.ACTION(call.span, account_name=call.caller.name, type_=action, details=details, total=total, reason=reason)

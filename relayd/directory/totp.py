@@ -1,0 +1,81 @@
+"""One-time codes of time (RFC 6238), each good once.
+
+The key of an account is an `otpauth://totp/...` URL as authenticator programs show it in a QR code.  A client sends the
+code behind the secret: `secret$123456`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections import OrderedDict
+
+import pyotp
+
+WINDOW = 1
+"""Steps by which the clocks may differ, either way."""
+
+MAX_REMEMBERED = 100_000
+"""Accounts whose last code is remembered; a code is worth remembering for two steps only."""
+
+_WITH_CODE = re.compile(r"(.*)\$([0-9]{6,8})", re.DOTALL)
+_MIN_KEY = 10  # octets: the 80 bits that common generators make; RFC 4226 asks for 128 and recommends 160
+
+
+class BadTotp(ValueError):
+    """The text is no otpauth URL that can be used; says why, without the key."""
+
+
+def split_code(secret: str) -> tuple[str, str]:
+    """The secret and the 6 to 8 digits behind its last `$`, "" when there are none."""
+    match = _WITH_CODE.fullmatch(secret)
+    return (match[1], match[2]) if match is not None else (secret, "")
+
+
+def parse_totp(url: str) -> pyotp.TOTP:
+    """The generator of an otpauth URL.  Raises BadTotp."""
+    try:
+        parsed = pyotp.parse_uri(url)
+    except (ValueError, TypeError):  # its text may quote the URL
+        raise BadTotp('expected a URL such as "otpauth://totp/NAME?secret=BASE32"') from None
+    if type(parsed) is not pyotp.TOTP:
+        raise BadTotp("expected codes of time: otpauth://totp/...")
+    if not 15 <= parsed.interval <= 300:
+        raise BadTotp("expected a period from 15 to 300 seconds")
+    try:
+        key = base64.b32decode(parsed.secret + "=" * (-len(parsed.secret) % 8), casefold=True)
+    except (binascii.Error, ValueError):
+        raise BadTotp("expected a secret in base32") from None
+    if len(key) < _MIN_KEY:
+        raise BadTotp(f"expected a secret of at least {_MIN_KEY} octets")
+    return parsed
+
+
+class UsedCodes:
+    """Takes each code once: of every account the last step whose code was taken."""
+
+    def __init__(self) -> None:
+        self._taken: OrderedDict[bytes, int] = OrderedDict()
+
+    def take(self, name: str, url: str, code: str, now: float) -> bool:
+        """Whether `code` is good at `now` (Unix seconds) and was not used before; it is used then.  Raises BadTotp.
+
+        A code of an earlier step than one that was taken is refused too (RFC 6238 section 5.2 asks for less).
+        """
+        totp = parse_totp(url)
+        step = int(now // totp.interval)
+        matching = None
+        for each in range(max(0, step - WINDOW), step + WINDOW + 1):  # all of them, however soon one is found
+            if hmac.compare_digest(totp.generate_otp(each).encode(), code.encode("utf-8", "replace")):
+                matching = each
+        key = hashlib.sha256(f"{len(name)}:{name}:{url}".encode("utf-8", "surrogateescape")).digest()
+        if matching is None or matching <= self._taken.get(key, -1):
+            return False
+        self._taken[key] = matching
+        self._taken.move_to_end(key)
+        if len(self._taken) > MAX_REMEMBERED:
+            self._taken.popitem(last=False)
+        return True
