@@ -61,7 +61,7 @@ def _try_plugins(config: Config) -> None:
     try:
         load_plugins(names)
     except OptionError as error:
-        raise located(config.path, error) from error
+        raise located(config, error) from error
 
 
 def _look(config: Config, target: str | None) -> list[dict[str, str]]:

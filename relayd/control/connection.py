@@ -125,10 +125,8 @@ class Connection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The answer to what is no HTTP, or to a failure outside of the application."""
-        if status >= 500:
-            facts = _INTERNAL
-        else:
-            facts = _TOO_LONG if isinstance(exc, LineTooLong) else _UNREADABLE
+        unread = _TOO_LONG if isinstance(exc, LineTooLong) else _UNREADABLE
+        facts = _INTERNAL if status >= 500 else unread
         answer = self._outside(facts, repr(exc)[:300])
         if request.writer.output_size > 0:
             raise ConnectionError("half an answer was sent: another cannot follow")

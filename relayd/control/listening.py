@@ -7,6 +7,7 @@ connection.  The Unix socket in the data directory is no listener of the configu
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class NoCertificates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doorway:
-    """What a new connection needs.  place: makes the place of a listener; connection: makes the connection's protocol."""
+    """What new connections need.  place: makes the place of a listener.  connection: makes their protocol."""
 
     place: Callable[[str, ListenerOptions], Place]
     connection: Callable[[Place, ProxyHeader | None], Connection]
@@ -97,7 +98,9 @@ class Listening:
                         await self._bind(place, bind, options.socket_mode)
             if own is not None:
                 bind = Bind(path=str(own))
-                await self._bind(self._doorway.place(OWN, ListenerOptions(bind=(bind,), protocol="http")), bind, _OWN_MODE)
+                await self._bind(
+                    self._doorway.place(OWN, ListenerOptions(bind=(bind,), protocol="http")), bind, _OWN_MODE
+                )
         except BaseException:
             await self.close()
             raise
@@ -162,7 +165,7 @@ class Listening:
         else:
             create = self._loop.create_unix_server if bind.path else self._loop.create_server
             server = await create(lambda: connection(place, None), sock=sock)
-        inode = Path(bind.path).stat().st_ino if bind.path else 0
+        inode = os.stat(bind.path).st_ino if bind.path else 0
         self._open.append(_Open(place, bind, sock, server, is_inherited, inode))
         at = bound_as(sock)
         network.LISTEN_START(

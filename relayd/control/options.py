@@ -65,10 +65,10 @@ class HttpOptions:
     max_concurrent: int = option(integer(1, 10_000), 4, "Requests of one account at once; open streams do not count.")
     max_streams: int = option(integer(1, 10_000), 100, "Open streams at once.")
     max_streams_per_account: int = option(integer(1, 10_000), 10, "Open streams of one account at once.")
-    rate_limit_account: Rate | None = option(  # noqa: RUF009 - a value, as the others
+    rate_limit_account: Rate | None = option(
         RATE, "1000/1m", 'Requests of one account; "none": no limit.', key="rate-limit.account"
     )
-    rate_limit_anonymous: Rate | None = option(  # noqa: RUF009
+    rate_limit_anonymous: Rate | None = option(
         RATE,
         "100/1m",
         "Requests without credentials, or with a token not seen before, of one address (IPv6: of one /64).",

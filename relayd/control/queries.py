@@ -182,7 +182,7 @@ class MessageQuery(PageQuery):
     after: float | None = parameter(TIME, "The next attempt is after this time.")
     range_start: int | None = parameter(ID, "The lowest id.")
     range_end: int | None = parameter(ID, "The highest id.")
-    state: State | None = parameter(STATE, "The state of the message.")  # noqa: RUF009 - a field, as the others
+    state: State | None = parameter(STATE, "The state of the message.")
     held: bool = parameter(FLAG, "Held messages only; as state=held.")
     max_total: int | None = parameter(NUMBER, "Stop counting here; 0 or absent: never.")
 

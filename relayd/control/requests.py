@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from relayd.control.access import Gate
+from relayd.control.access import Caller, Gate
 from relayd.control.answers import BROKEN_BODY, FORBIDDEN, NOT_FOUND, TOO_LARGE, TOO_SLOW, Failure, Problem
 from relayd.control.answers import failure as failure_answer
 from relayd.control.answers import problem as problem_answer
@@ -23,7 +23,7 @@ from relayd.control.hosts import Hosts
 from relayd.control.limits import Limits, Slot, unlimited
 from relayd.control.options import NATIVE, HttpOptions
 from relayd.control.origin import ORIGIN, Origin
-from relayd.control.routes import BODY, CALLER, SLOT, SPAN, Caller, Door
+from relayd.control.routes import BODY, CALLER, SLOT, SPAN, Door
 from relayd.directory.permissions import UNLIMITED_REQUESTS
 from relayd.events import http, limit, manage
 from relayd.events.event import Span
@@ -146,7 +146,7 @@ class Checks:
         return self.limits.enter(account)
 
     def _is_spoken(self, dialect: str, origin: Origin) -> bool:
-        return dialect in self.options.dialects or (dialect == NATIVE and origin.is_unix)
+        return not dialect or dialect in self.options.dialects or (dialect == NATIVE and origin.is_unix)
 
     def _check_route(self, request: web.Request, route: str, door: Door | None, origin: Origin) -> None:
         """Raise Problem for a route of a dialect that is switched off (404), and for parameters that are none."""

@@ -58,8 +58,9 @@ class Route:
     method, path: below `/api`, in aiohttp's pattern syntax.  permission: that it needs; with `or_permission`, either.
     summary, area: what the description says of it.  query: a class of declared parameters.  body: the type of the JSON
     body (an empty body is its defaults), `bytes` for the octets as they are, None where a body means nothing.  answer:
-    the type of what stands under `data`.  media: of the answer.  strict: a parameter that cannot be read is refused.
-    operation: its number in the API it comes from, 0 for ours.  available: False for what a later version brings.
+    the type of what stands under `data`; with `bare`, of the whole answer.  media: of the answer.  strict: a parameter
+    that cannot be read is refused.  operation: its number in the API it comes from, 0 for ours.  available: False for
+    what a later version brings.
     """
 
     method: str
@@ -76,6 +77,7 @@ class Route:
     operation: int = 0
     available: bool = True
     or_permission: str = ""
+    bare: bool = False
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
         """Check the permission, decode, let the handler answer."""
@@ -129,8 +131,9 @@ class Door:
     """A handler that sees to credentials itself, so it stands outside of the API's order of checks.
 
     method, path: the whole path, in aiohttp's pattern syntax.  handler: answers a complete response; what it raises is
-    answered as everywhere.  dialect: that it belongs to; switched off, it is not there.  Requests to it are counted as
-    a stranger's.  The body is not read yet, see `requests.read_body`; the gate signs in who names himself in it.
+    answered as everywhere.  dialect: that it belongs to ("": to none); switched off, it is not there.  Requests to it
+    are counted as a stranger's.  The body is not read yet, see `requests.read_body`; who names himself in it is signed
+    in by the gate.
     """
 
     method: str

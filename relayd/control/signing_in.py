@@ -17,7 +17,7 @@ from relayd.directory.account import Account, Refusal
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions
 from relayd.directory.permissions import METRICS_LIVE, PERMISSIONS, TRACING_LIVE, TROUBLESHOOT
-from relayd.directory.tokens import STREAM_LIFETIME, Claims, Realm, TokenExpired, TokenKind, TokenRefused, Tokens
+from relayd.directory.tokens import STREAM_LIFETIME, Realm, TokenExpired, TokenKind, TokenRefused, Tokens
 
 ADMIN = "admin"
 
@@ -125,25 +125,22 @@ class SigningIn:
             return Refusal.EXPIRED
         except TokenRefused:
             return Refusal.WRONG
-        return await self.holder(claims)
-
-    async def holder(self, claims: Claims) -> Identity | Refusal:
-        """Whose claims these are, as the account is now; WRONG when it is gone or has other secrets."""
-        account = await self._present(claims)
+        account = await self.account(claims.realm, claims.account)
         if account is None:
             return Refusal.WRONG
         way = Way.TOKEN
         if claims.kind in GRANTS:
             way = Way.STREAM
             account = replace(account, permissions=account.permissions & GRANTS[claims.kind])
-        elif account.version != claims.version:
+        elif claims.realm is Realm.LOCAL or account.version != claims.version:
             return Refusal.WRONG
         return Identity(account=account, realm=claims.realm, way=way, client_id=claims.client_id)
 
-    async def _present(self, claims: Claims) -> Account | None:
-        if claims.realm is Realm.LOCAL:
-            return local_peer(claims.account).account if claims.kind in GRANTS else None
-        return await (self._fallback if claims.realm is Realm.FALLBACK else self._directory).get(claims.account)
+    async def account(self, realm: Realm, name: str) -> Account | None:
+        """The account of that name as it is now, None when it is gone."""
+        if realm is Realm.LOCAL:
+            return local_peer(name).account
+        return await (self._fallback if realm is Realm.FALLBACK else self._directory).get(name)
 
     def stream_token(self, identity: Identity, kind: TokenKind) -> str:
         """A token by which `identity` opens streams of `kind` for a minute."""

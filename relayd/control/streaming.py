@@ -145,7 +145,7 @@ class Streams:
             cut_off(request)
             raise
         finally:
-            tasks = [*enough, *([following] if following is not None else [])]
+            tasks: list[asyncio.Future[Any]] = [*enough, *([following] if following is not None else [])]
             for each in tasks:
                 each.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -87,14 +87,14 @@ class Tokens:
 
     def __init__(self, key: bytes, clock: Callable[[], float]) -> None:
         self._box = AESGCM(key)
-        self._clock = clock
+        self.clock = clock
         self._decode = msgspec.msgpack.Decoder(Claims).decode
 
     def issue(
         self, kind: TokenKind, realm: Realm, account: str, version: bytes, lifetime: float, client_id: str = ""
     ) -> str:
         """A token of `kind` for `lifetime` seconds from now; standard base64, padded."""
-        now = int(self._clock())
+        now = int(self.clock())
         claims = Claims(kind, realm, account, version, client_id, now, now + max(1, int(lifetime)))
         nonce = os.urandom(_NONCE)
         sealed = self._box.encrypt(nonce, msgspec.msgpack.encode(claims), _PURPOSE)
@@ -115,7 +115,7 @@ class Tokens:
             raise TokenForged from None
         if claims.kind not in kinds:
             raise WrongKind
-        if not claims.issued - 60 <= self._clock() < claims.expires:  # a clock that was set back lengthens no life
+        if not claims.issued - 60 <= self.clock() < claims.expires:  # a clock that was set back lengthens no life
             raise TokenExpired
         return claims
 

@@ -111,8 +111,7 @@ class ListenerOptions:
     trusted_proxies: tuple[Network, ...] = option(
         NETWORKS,
         [],
-        "Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed (protocol http only).",
-        example=["192.0.2.30"],
+        'Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed (protocol http), such as ["192.0.2.30"].',
     )
     plain_credentials: bool = option(
         BOOLEAN, False, "Take credentials without TLS from other machines too (protocol http only)."

@@ -13,7 +13,7 @@ from relayd.reputation.rate import RATE, Rate
 class BanOptions:
     """`server.auto-ban.*`"""
 
-    auth_rate: Rate | None = option(  # noqa: RUF009 - a value, as the others
+    auth_rate: Rate | None = option(
         RATE,
         "100/1d",
         "Failed sign-ins of one address (IPv6: of one /64), or with one login name, before the address that fails is "

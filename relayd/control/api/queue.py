@@ -51,7 +51,7 @@ class Matched(TypedDict):
 class MessageList(TypedDict):
     """Ids, or messages; how many there are in all; whether the queue runs."""
 
-    items: list[int] | list[dict[str, Any]]
+    items: list[int | dict[str, Any]]
     total: int
     status: bool
 
