@@ -21,6 +21,7 @@ VERBS = {
     "try": ("relayd.cli.trial:trial", "A whole relay in one terminal, with a sink as the next hop."),
     "send": ("relayd.cli.send:send", "Hand in a message."),
     "queue": ("relayd.cli.queue:queue", "Show and steer the queue."),
+    "account": ("relayd.cli.account:account", "Hash the secret of an account."),
     "backup": ("relayd.cli.backup:backup", "Copy the running relay's data."),
 }
 """Each verb: where it is, and its line in the help."""
