@@ -111,7 +111,7 @@ class ListenerOptions:
     trusted_proxies: tuple[Network, ...] = option(
         NETWORKS,
         [],
-        'Proxies, ["192.0.2.30"], whose X-Forwarded-For and X-Forwarded-Proto are believed; where the protocol is http.',
+        'Proxies, ["192.0.2.30"], whose X-Forwarded-For and X-Forwarded-Proto are believed; where protocol is http.',
     )
     plain_credentials: bool = option(
         BOOLEAN, False, "Take credentials without TLS from other machines too (protocol http only)."
