@@ -23,6 +23,7 @@ VERBS = {
     "queue": ("relayd.cli.queue:queue", "Show and steer the queue."),
     "message": ("relayd.cli.message:message", "Read queued mail."),
     "log": ("relayd.cli.log:log", "Show the daemon's log."),
+    "account": ("relayd.cli.account:account", "Hash the secret of an account."),
     "backup": ("relayd.cli.backup:backup", "Copy the running relay's data."),
 }
 """Each verb: where it is, and its line in the help."""

@@ -14,7 +14,7 @@ then they are invalid commands, which is what their description has for such.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,8 +25,9 @@ from relayd.control.access import Caller
 from relayd.control.answers import Problem
 from relayd.control.background import Background
 from relayd.control.forms import BadForm, parse_form
+from relayd.control.options import BRAINYCP, HttpOptions
 from relayd.control.requests import read_body
-from relayd.control.routes import SPAN
+from relayd.control.routes import CALLER, SPAN, Door
 from relayd.control.streaming import stream_array
 from relayd.events import manage, security
 from relayd.events.event import Span
@@ -79,7 +80,7 @@ class Actions(Protocol):
     """What it asks to change (`relayd.queue.actions.Actions`)."""
 
     async def reschedule(self, filter: Filter, at: float) -> int: ...
-    async def remove(self, filter: Filter, by: str, reason: str = "") -> int: ...
+    async def remove(self, filter: Filter, by: str, reason: str = "", *, purge: bool = False) -> int: ...
     async def release(self, filter: Filter, by: str) -> int: ...
 
 
@@ -113,7 +114,7 @@ def denied() -> Refused:
 
 
 class BrainyCp:
-    """The dialect.  body_timeout: seconds for a form to arrive.  clock: Unix time."""
+    """The dialect.  options: those in force.  clock: Unix time."""
 
     def __init__(
         self,
@@ -121,14 +122,14 @@ class BrainyCp:
         queue: Queue,
         actions: Actions,
         background: Background,
-        body_timeout: float,
+        options: Callable[[], HttpOptions],
         clock: Callable[[], float],
     ) -> None:
         self._sign_in = sign_in
         self._queue = queue
         self._actions = actions
         self._background = background
-        self._body_timeout = body_timeout
+        self._options = options
         self._clock = clock
         self._operations: dict[str, tuple[tuple[str, ...], Callable[[Asked], Awaitable[web.StreamResponse]]]] = {
             "list_msg": ((LIST,), self.show),
@@ -139,6 +140,11 @@ class BrainyCp:
             "clamav": ((LIST, DELETE, UPDATE), _still_to_come),
             "spamassassin": ((LIST, DELETE, UPDATE), _still_to_come),
         }
+
+    def doors(self) -> Iterator[Door]:
+        """Its one address."""
+        for method in ("GET", "POST"):
+            yield Door(method=method, path=PATH, handler=self.handle, dialect=BRAINYCP)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """The answer to one request."""
@@ -156,10 +162,11 @@ class BrainyCp:
     async def _parameters(self, request: web.Request) -> dict[str, str]:
         given = dict(request.query.items())
         if request.method == "POST":
+            options = self._options()
             try:
-                octets = await read_body(request, self._body_timeout)
+                octets = await read_body(request, options.max_body, options.body_timeout)
                 given |= parse_form(request.headers.get("Content-Type", ""), octets, _FIELDS)
-            except (Problem, BadForm, web.HTTPRequestEntityTooLarge):
+            except (Problem, BadForm):
                 raise denied() from None
         return given
 
@@ -169,7 +176,7 @@ class BrainyCp:
         if not login or "\0" in login + secret:
             raise denied()
         try:
-            caller = await self._sign_in(request, span, login.strip().lower(), secret)
+            caller = request[CALLER] = await self._sign_in(request, span, login.strip().lower(), secret)
         except Problem:
             raise denied() from None
         if "mailserver" not in parameters:
@@ -218,18 +225,19 @@ class BrainyCp:
 
     async def delete_all(self, asked: Asked) -> web.StreamResponse:
         """`delete_all_msg`: every message goes; nobody is told."""
-        return await self._delete(asked, Filter(), "all")
+        return await self._delete(asked, Filter(), "all", purge="dellete_forse" in asked.parameters)
 
     async def delete_frozen(self, asked: Asked) -> web.StreamResponse:
         """`delete_frozen_msg`: every held message goes."""
         return await self._delete(asked, Filter(kind=Kind.HELD), "held")
 
-    async def _delete(self, asked: Asked, filter: Filter, what: str) -> web.StreamResponse:
+    async def _delete(self, asked: Asked, filter: Filter, what: str, *, purge: bool = False) -> web.StreamResponse:
         _, matching = await self._queue.list(filter, 0, 0, 0)
-        work = self._actions.remove(filter, asked.caller.name, "")
-        removed = await self._background.run(work, asked.span, f"remove {what}")
+        verb = "purge" if purge else "remove"
+        work = self._actions.remove(filter, asked.caller.name, "", purge=purge)
+        removed = await self._background.run(work, asked.span, f"{verb} {what}")
         total = matching if removed is None else removed
-        _audit(asked, "queue.remove", f"remove {what}", total)
+        _audit(asked, f"queue.{verb}", f"{verb} {what}", total)
         return _answer(
             0, asked.text("done"), [asked.text("deleted" if removed is not None else "being deleted", total)]
         )
@@ -241,18 +249,17 @@ class BrainyCp:
             raise Refused(100, "bad command")
         _require(asked, DELETE if command == "delete" else UPDATE)
         id = parse_snowflake(asked.parameters.get("id", "").strip())
-        found = await self._queue.get_many([id]) if id is not None and id < 1 << 63 else ()
-        if not found:
+        filter = Filter(ids=[] if id is None or id >= 1 << 63 else [id])
+        ids, _ = await self._queue.list(filter, 0, 1, 0)
+        if not ids:
             raise Refused(101, "no id")
-        filter = Filter(ids=[found[0].id])
         if command == "delete":
-            return await self._delete(asked, filter, str(found[0].id))
-        if found[0].hold is not None:
-            _audit(
-                asked, "queue.release", f"release {found[0].id}", await self._actions.release(filter, asked.caller.name)
-            )
+            return await self._delete(asked, filter, str(id))
+        by = asked.caller.name
+        if released := await self._actions.release(filter, by):
+            _audit(asked, "queue.release", f"release {id}", released)
         total = await self._actions.reschedule(filter, self._clock())
-        _audit(asked, "queue.reschedule", f"reschedule {found[0].id}", total)
+        _audit(asked, "queue.reschedule", f"reschedule {id}", total)
         return _answer(0, asked.text("done"), [asked.text("resent", total)])
 
 
