@@ -20,7 +20,8 @@ from relayd.control.api import later
 from relayd.control.api.description import Description
 from relayd.control.api.health import Health, Ready
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
-from relayd.control.api.queue import Bounce, QueueActions, QueueOfMessages, QueueOperations, Steering
+from relayd.control.api.queue import QueueOperations
+from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.background import Background
 from relayd.control.options import HttpOptions
 from relayd.control.requests import guard, trace
@@ -40,13 +41,15 @@ _BACKLOG = 128
 class Parts:
     """What the control socket shows and steers; the daemon hands it in.
 
-    queue, actions, bounce: see `Steering`.  metrics: of the daemon.  ready: what keeps mail from being taken.
-    backup, reload: carried out by the daemon.  authenticate: checks a login.  ids: issues request ids (span ids).
+    queue, actions, bounce, destinations: see `Steering`.  metrics: of the daemon.  ready: what keeps mail from being
+    taken.  backup, reload: carried out by the daemon.  authenticate: checks a login.  ids: issues request ids (span
+    ids).
     """
 
     queue: QueueOfMessages
     actions: QueueActions
     bounce: Bounce
+    destinations: Destinations
     metrics: Metrics
     ready: Ready
     backup: WriteBackup
@@ -71,7 +74,9 @@ class ControlApp:
             client_max_size=self._options.max_body,
         )
         self._background = Background()
-        steering = Steering(queue=parts.queue, actions=parts.actions, bounce=parts.bounce)
+        steering = Steering(
+            queue=parts.queue, actions=parts.actions, bounce=parts.bounce, destinations=parts.destinations
+        )
         clock = span.stream.clock
         Health(parts.queue, parts.metrics, parts.ready, clock).add_to(self._app)
         description = Description(lambda: self.routes)
