@@ -187,6 +187,7 @@ class Daemon:
             bodies=engine.opened.queue,
             actions=engine.opened.actions,
             bounce=self._bounce,
+            destinations=self._destinations,
             metrics=self._metrics,
             ready=engine.problems,
             backup=self._backup,
@@ -260,6 +261,9 @@ class Daemon:
     async def _bounce(self, filter: Filter, by: str, reason: str) -> int:
         compose = partial(self.engine.bounces.compose, now=self.stream.clock())
         return await self.engine.opened.actions.bounce(filter, by, reason, compose)
+
+    def _destinations(self, next_hop: str | None) -> Callable[[str], str]:
+        return self.engine.loaded.router.under(next_hop)
 
     async def _reload_by_operator(self) -> Sequence[str]:
         refused = await self.reload()

@@ -24,7 +24,8 @@ from relayd.control.api.health import Health, Ready
 from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.oauth import OAuth
-from relayd.control.api.queue import Bounce, QueueActions, QueueOfMessages, QueueOperations, Steering
+from relayd.control.api.queue import QueueOperations
+from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
@@ -61,15 +62,17 @@ _LAST_WRITES = 2.0
 class Parts:
     """What the control socket shows and steers; the daemon hands it in.
 
-    queue, actions, bounce: see `Steering`.  bodies: the messages' octets.  logs: the log files.  metrics: of the
-    daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.  signing_in: checks
-    credentials.  ids: issues request ids (span ids).  bans: who is shut out.  certificates: of listeners with TLS.
+    queue, actions, bounce, destinations: see `Steering`.  bodies: the messages' octets.  logs: the log files.
+    metrics: of the daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.
+    signing_in: checks credentials.  ids: issues request ids (span ids).  bans: who is shut out.  certificates: of
+    listeners with TLS.
     """
 
     queue: QueueOfMessages
     bodies: Bodies
     actions: QueueActions
     bounce: Bounce
+    destinations: Destinations
     metrics: Metrics
     ready: Ready
     backup: WriteBackup
@@ -137,7 +140,9 @@ class ControlApp:
     def _areas(self) -> Iterator[Route]:
         """Every operation, by area."""
         parts, clock = self._parts, self._span.stream.clock
-        steering = Steering(queue=parts.queue, actions=parts.actions, bounce=parts.bounce)
+        steering = Steering(
+            queue=parts.queue, actions=parts.actions, bounce=parts.bounce, destinations=parts.destinations
+        )
         yield from QueueOperations(steering, self._background, clock).routes()
         yield from Maintenance(parts.backup, parts.reload).routes()
         yield from OAuth(self._codes).routes()
