@@ -230,6 +230,14 @@ class Engine:
         if retired is not None:
             await retired.close()
 
+    def reload_certificates(self) -> None:
+        """Read the certificates' files again, for new connections."""
+        self.listeners.certificates.replace(self.loaded.listeners.certificates)
+
+    def reload_lists(self) -> None:
+        """Read the files of known recipients again, each when it is next asked."""
+        self.reception.reconfigure(Policy(self.reception.policy.options))
+
     async def close(self, timeout: float) -> None:
         """Stop accepting, finish and settle what is in flight within `timeout` seconds, close the queue."""
         until = time.monotonic() + timeout

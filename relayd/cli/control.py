@@ -13,7 +13,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -66,7 +66,7 @@ class Control:
         """The `data` of a read."""
         return self.ask("GET", path, query)
 
-    def ask(self, method: str, path: str, query: Query = (), body: Mapping[str, Any] | None = None) -> Any:
+    def ask(self, method: str, path: str, query: Query = (), body: object = None) -> Any:
         """Send one request to `/api<path>` and give the `data` of its answer."""
         status, answer = self._exchange(method, "/api" + path, query, body)
         if status == 200 and "data" in answer:
@@ -80,9 +80,7 @@ class Control:
         detail = str(answer.get("detail") or answer.get("title") or "no reason given")
         raise Failure(_EXIT_CODES.get(status, SOFTWARE), f"relayd answered {status}: {detail}")
 
-    def _exchange(
-        self, method: str, target: str, query: Query, body: Mapping[str, Any] | None
-    ) -> tuple[int, dict[str, Any]]:
+    def _exchange(self, method: str, target: str, query: Query, body: object) -> tuple[int, dict[str, Any]]:
         encoded = urlencode(list(query))
         headers = {"Accept": "application/json"}
         if self._credentials is not None:

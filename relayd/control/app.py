@@ -19,8 +19,10 @@ from relayd.control.access import Authenticate, Gate
 from relayd.control.api import later
 from relayd.control.api.description import Description
 from relayd.control.api.health import Health, Ready
+from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.queue import Bounce, QueueActions, QueueOfMessages, QueueOperations, Steering
+from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.background import Background
 from relayd.control.options import HttpOptions
 from relayd.control.requests import guard, trace
@@ -41,7 +43,10 @@ class Parts:
     """What the control socket shows and steers; the daemon hands it in.
 
     queue, actions, bounce: see `Steering`.  metrics: of the daemon.  ready: what keeps mail from being taken.
-    backup, reload: carried out by the daemon.  authenticate: checks a login.  ids: issues request ids (span ids).
+    backup, reload: carried out by the daemon.  settings: their owner.  authenticate: checks a login.  ids: issues
+    request ids (span ids).
+    backup, reload: carried out by the daemon.  authenticate: checks a login.  logs: the log files.
+    ids: issues request ids (span ids).
     """
 
     queue: QueueOfMessages
@@ -51,7 +56,9 @@ class Parts:
     ready: Ready
     backup: WriteBackup
     reload: Reload
+    settings: OwnerOfSettings
     authenticate: Authenticate
+    logs: LogFilesReader
     ids: Callable[[], int]
 
 
@@ -79,6 +86,8 @@ class ControlApp:
         self.routes: list[Route] = [
             *QueueOperations(steering, self._background, clock).routes(),
             *Maintenance(parts.backup, parts.reload).routes(),
+            *SettingsOperations(parts.settings).routes(),
+            *LogOperations(parts.logs).routes(),
             *later.routes(),
             *description.routes(),
         ]
