@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayd.control.answers import TOO_MANY, Problem, problem
-from relayd.control.auth import DEVICE_CODE, FORM, MAX_FORM, MULTIPART, Refused, TokenEndpoint, parse_form
+from relayd.control.auth import DEVICE_CODE, FORM, MAX_FORM, MULTIPART, PATH, Refused, TokenEndpoint, parse_form
 from relayd.control.options import FallbackAdminOptions
 from relayd.control.routes import SPAN
 from relayd.control.signing_in import Identity, SigningIn
@@ -271,7 +271,7 @@ async def client(house: House) -> AsyncIterator[tuple[TestClient[web.Request, we
             return problem(error)
 
     app = web.Application(middlewares=[outer])
-    house.endpoint.add_to(app)
+    app.router.add_post(PATH, house.endpoint.handle)
     async with TestClient(TestServer(app)) as client:
         yield client, events
 
