@@ -10,14 +10,18 @@ import hashlib
 import hmac
 import re
 from collections import OrderedDict
+from dataclasses import dataclass
 
 import pyotp
 
 WINDOW = 1
 """Steps by which the clocks may differ, either way."""
 
+MAX_WRONG = 5
+"""Wrong codes of an account after which none is taken for the rest of the step: there are but a million."""
+
 MAX_REMEMBERED = 100_000
-"""Accounts whose last code is remembered; a code is worth remembering for two steps only."""
+"""Accounts whose last codes are remembered; a code is worth remembering for two steps only."""
 
 _WITH_CODE = re.compile(r"(.*)\$([0-9]{6,8})", re.DOTALL)
 
@@ -46,11 +50,20 @@ def parse_totp(url: str) -> pyotp.TOTP:
     return parsed
 
 
+@dataclass(slots=True)
+class _Memory:
+    """Of an account: the last step whose code was taken; wrong codes, and in which step."""
+
+    taken: int = -1
+    step: int = -1
+    wrong: int = 0
+
+
 class UsedCodes:
-    """Takes each code once: of every account the last step whose code was taken."""
+    """Takes each code once, and few wrong ones."""
 
     def __init__(self) -> None:
-        self._taken: OrderedDict[bytes, int] = OrderedDict()
+        self._memories: OrderedDict[bytes, _Memory] = OrderedDict()
 
     def take(self, name: str, url: str, code: str, now: float) -> bool:
         """Whether `code` is good at `now` (Unix seconds) and was not used before; it is used then.  Raises BadTotp.
@@ -64,10 +77,14 @@ class UsedCodes:
             if hmac.compare_digest(totp.generate_otp(each).encode(), code.encode("utf-8", "replace")):
                 matching = each
         key = hashlib.sha256(f"{len(name)}:{name}:{url}".encode("utf-8", "surrogateescape")).digest()
-        if matching is None or matching <= self._taken.get(key, -1):
+        memory = self._memories.setdefault(key, _Memory())
+        self._memories.move_to_end(key)
+        if len(self._memories) > MAX_REMEMBERED:
+            self._memories.popitem(last=False)
+        if memory.step != step:
+            memory.step, memory.wrong = step, 0
+        if matching is None or matching <= memory.taken or memory.wrong >= MAX_WRONG:
+            memory.wrong += 1
             return False
-        self._taken[key] = matching
-        self._taken.move_to_end(key)
-        if len(self._taken) > MAX_REMEMBERED:
-            self._taken.popitem(last=False)
+        memory.taken = matching
         return True

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.directory.totp import BadTotp, UsedCodes, parse_totp, split_code
+from relayd.directory.totp import MAX_WRONG, BadTotp, UsedCodes, parse_totp, split_code
 
 SHA1 = base64.b32encode(b"12345678901234567890").decode()
 SHA256 = base64.b32encode(b"12345678901234567890123456789012").decode()
@@ -56,12 +56,22 @@ def test_a_code_is_good_once_and_none_before_it_after() -> None:
     assert not codes.take("ann", URL, "", now + 30)
 
 
+def test_codes_cannot_be_guessed_by_trying() -> None:
+    codes, totp = UsedCodes(), parse_totp(URL)
+    right = [totp.generate_otp(step) for step in (100, 101)]
+    for _ in range(MAX_WRONG):
+        assert not codes.take("ann", URL, "000000", 3000.0)
+    assert not codes.take("ann", URL, right[0], 3029.9)
+    assert codes.take("bob", URL, right[0], 3029.9)
+    assert codes.take("ann", URL, right[1], 3030.0)
+
+
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relayd.directory.totp.MAX_REMEMBERED", 3)
     codes, code = UsedCodes(), parse_totp(URL).generate_otp(100)
     for number in range(5):
         assert codes.take(f"user{number}", URL, code, 3000.0)
-    assert len(codes._taken) == 3
+    assert len(codes._memories) == 3
     assert not codes.take("user4", URL, code, 3000.0)
 
 
