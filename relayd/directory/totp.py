@@ -45,8 +45,8 @@ def parse_totp(url: str) -> pyotp.TOTP:
         raise BadTotp(text) from None
     if type(parsed) is not pyotp.TOTP:
         raise BadTotp("expected codes of time: otpauth://totp/...")
-    if not 15 <= parsed.interval <= 300:
-        raise BadTotp("expected a period from 15 to 300 seconds")
+    if not 15 <= parsed.interval <= 120:
+        raise BadTotp("expected a period from 15 to 120 seconds")
     return parsed
 
 
