@@ -14,7 +14,7 @@ from urllib.parse import quote
 import click
 
 from relayd.cli.control import Control, open_control
-from relayd.cli.failure import BAD_CONFIG, NO_INPUT, OS_ERROR, TRY_AGAIN, UNAVAILABLE, Failure
+from relayd.cli.failure import BAD_CONFIG, BAD_DATA, NO_INPUT, OS_ERROR, TRY_AGAIN, UNAVAILABLE, Failure, Refused
 from relayd.cli.show import json_option, print_json, print_table, printable
 from relayd.cli.where import url_option, where
 
@@ -87,7 +87,7 @@ def set_(pairs: tuple[str, ...], new: bool) -> None:
         raise click.UsageError("expected pairs of KEY and VALUE")
     values = [[key, _value(value)] for key, value in zip(pairs[::2], pairs[1::2], strict=True)]
     body = [{"type": "insert", "prefix": None, "values": values, "assert_empty": new}]
-    open_control(where()).ask("POST", "/settings", body=body)
+    _change(open_control(where()), "POST", "/settings", body)
     click.echo(f"{len(values)} key{'s' * (len(values) != 1)} written. {_LATER}")
 
 
@@ -119,12 +119,20 @@ def delete(keys: tuple[str, ...], below: str | None) -> None:
 
 def _delete(control: Control, keys: tuple[str, ...], below: str | None) -> None:
     if len(keys) == 1 and not below:
-        control.ask("DELETE", f"/settings/{quote(keys[0], safe='')}")
+        _change(control, "DELETE", f"/settings/{quote(keys[0], safe='')}", None)
         return
     body: list[dict[str, object]] = [{"type": "delete", "keys": list(keys)}]
     if below:
         body.append({"type": "clear", "prefix": below})
-    control.ask("POST", "/settings", body=body)
+    _change(control, "POST", "/settings", body)
+
+
+def _change(control: Control, method: str, path: str, body: object) -> None:
+    """Ask for a change.  Raises Failure: 65 where what was asked for is refused."""
+    try:
+        control.ask(method, path, body=body)
+    except Refused as refused:
+        raise Failure(BAD_DATA, str(refused)) from None
 
 
 def _delete_offline(keys: tuple[str, ...], below: str | None, unanswered: Failure) -> str:
