@@ -50,6 +50,7 @@ from relayd.supervision import Supervisor, inherited_sockets
 from relayd.telemetry.log import LogFiles
 from relayd.telemetry.metrics import Metrics
 from relayd.telemetry.options import TracerOptions
+from relayd.telemetry.reading import Logs
 
 EX_OK, EX_SOFTWARE, EX_OSERR, EX_TEMPFAIL, EX_CONFIG = 0, 70, 71, 75, 78
 
@@ -214,6 +215,7 @@ class Daemon:
         )
         parts = Parts(
             queue=engine.opened.queue,
+            bodies=engine.opened.queue,
             actions=engine.opened.actions,
             bounce=self._bounce,
             metrics=self._metrics,
@@ -222,6 +224,7 @@ class Daemon:
             reload=self.reload_part,
             settings=self.settings,
             authenticate=self._signing_in,
+            logs=Logs(lambda: self._log.place, self._log.flush),
             ids=lambda: snowflakes.issue(self.stream.clock()),
         )
         self.control = ControlApp(parts, self.span, loaded.config.section(HttpOptions))
@@ -292,7 +295,7 @@ class Daemon:
         waiting = [
             Problem(key, "takes effect at the next start", fatal=False, kind="build", stored=key in config.stored)
             for key in self._started_with.changed_keys(config)
-            if key in FIXED or key.startswith("tracer.")
+            if _waits_for_start(key, config)
         ]
         if not dry_run:
             for each in waiting:
@@ -342,6 +345,12 @@ class Daemon:
             await self.control.stop()
             self._signing_in.close()
         events.SHUTDOWN_COMPLETE(self.span, elapsed=time.monotonic() - started)
+
+
+def _waits_for_start(key: str, config: Config) -> bool:
+    """Whether a changed key takes effect at the next start alone."""
+    http = {f"server.listener.{id}." for id, each in config.records(ListenerOptions).items() if each.protocol == "http"}
+    return key in FIXED or key.startswith(("tracer.", "server.http.", *http))
 
 
 def _built(config: Config) -> Loaded:

@@ -22,7 +22,7 @@ from relayd.config.sections import ALL_SECTIONS, DEFAULT_RECORDS, declared
 from relayd.config.store import SettingsStore
 from relayd.control.api.settings import Insert, Operation, Setting, SettingsRefused, SettingsUnavailable
 from relayd.database.interface import DatabaseError
-from relayd.directory.password import MAX_SECRET, hash_secret, is_hash
+from relayd.directory.password import MAX_SECRET, hash_secret, is_hash, unmarked
 from relayd.options import REQUIRED, Raw, Section
 
 MAX_HASHED = 100
@@ -163,7 +163,7 @@ class Settings:
             plain.append(text)
         if len(plain) > MAX_HASHED:
             raise SettingsRefused(f"expected at most {MAX_HASHED} plain secrets in one change, not {len(plain)}")
-        return {**after, **{text: hash_secret(after[text]) for text in plain}}
+        return {**after, **{text: hash_secret(unmarked(after[text])) for text in plain}}
 
 
 def findings(problems: Iterable[Problem], config: Config) -> dict[str, dict[str, str]]:

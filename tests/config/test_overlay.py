@@ -12,8 +12,9 @@ from relayd.config.load import load, located
 from relayd.directory.options import AccountOptions
 from relayd.listener.options import ListenerOptions
 from relayd.mail.options import ServerOptions
+from relayd.mailauth.options import AuthOptions
 from relayd.options import OptionError
-from relayd.reception.options import AuthOptions, DataLimits, EhloOptions, RcptOptions
+from relayd.reception.options import DataLimits, EhloOptions, RcptOptions
 from relayd.routing.options import DomainOptions, OutboundOptions, RouteOptions, ScheduleOptions
 
 FILE = """

@@ -23,6 +23,7 @@ from relayd.queue.backup import backup
 from relayd.queue.filter import Filter
 from relayd.queue.message import Message, Outcome
 from relayd.telemetry.metrics import Metrics
+from relayd.telemetry.reading import Logs, Place
 from tests.queue.conftest import Rig
 
 
@@ -36,6 +37,13 @@ ACCOUNTS = {"admin": ("s3:cret", ("admin",)), "user": ("plain", ("user",))}
 
 
 @dataclass
+class LogPlace:
+    """Where the log files are, for tests to set."""
+
+    place: Place | None = None
+
+
+@dataclass
 class Control:
     app: ControlApp
     events: list[Event]
@@ -45,6 +53,7 @@ class Control:
     settings: Settings
     path: Path
     rig: Rig
+    logs: LogPlace
     port: int = 0
 
     def named(self, id: str) -> list[Event]:
@@ -83,6 +92,7 @@ async def control(tmp_path: Path, options: HttpOptions, rig: Rig) -> AsyncIterat
     problems: list[str] = []
     flakes = Snowflakes()
     refusals: list[str] = []
+    control_logs = LogPlace()
 
     reloads: list[tuple[str, bool]] = []
 
@@ -102,6 +112,7 @@ async def control(tmp_path: Path, options: HttpOptions, rig: Rig) -> AsyncIterat
 
     parts = Parts(
         queue=rig.o.queue,
+        bodies=rig.o.queue,
         actions=rig.o.actions,
         bounce=bounce,
         metrics=metrics,
@@ -110,12 +121,13 @@ async def control(tmp_path: Path, options: HttpOptions, rig: Rig) -> AsyncIterat
         reload=reload,
         settings=settings,
         authenticate=authenticate,
+        logs=Logs(lambda: control_logs.place, lambda timeout: True),
         ids=lambda: flakes.issue(stream.clock()),
     )
     app = ControlApp(parts, span, options)
     path = tmp_path / "control.sock"
     await app.start([("127.0.0.1", 0)], path)
-    yield Control(app, events, problems, refusals, reloads, settings, path, rig, app.addresses[0][1])
+    yield Control(app, events, problems, refusals, reloads, settings, path, rig, control_logs, app.addresses[0][1])
     await app.stop()
     await settings.store.close()
 
