@@ -63,6 +63,13 @@ def test_set(
     assert control.asked[0].body == [{"type": "insert", "prefix": None, "values": values, "assert_empty": True}]
     assert "2 keys written" in capsys.readouterr().out
     assert main(["settings", "set", "server.node", *url]) == 64
+    assert main(["settings", "set", "--list", "a.b", "x", "y", *url]) == 0
+    assert control.asked[-1].body == [
+        {"type": "delete", "keys": ["a.b"]},
+        {"type": "insert", "prefix": None, "values": [["a.b.0000", "x"], ["a.b.0001", "y"]], "assert_empty": False},
+    ]
+    assert main(["settings", "set", "--list", "a.b", *url]) == 0
+    assert control.asked[-1].body[1]["values"] == [["a.b", ""]]
     for refusal in ({"error": "other", "details": "refused", "reason": "why"}, {"error": "assertFailed"}):
         control.answers["POST /api/settings"] = refusal
         assert main(["settings", "set", "server.node", "5", *url]) == 65
