@@ -34,8 +34,8 @@ from relayd.listener.listeners import ListenerConfiguration, Listeners, Machiner
 from relayd.listener.options import Bind, ListenerOptions
 from relayd.mail.options import ServerOptions
 from relayd.mail.snowflake import Snowflakes
-from relayd.queue.opening import OpenQueue, Surroundings, open_queue
-from relayd.queue.options import LimitOptions, SpaceOptions
+from relayd.queue.opening import OpenQueue, QueueOptions, Surroundings, open_queue
+from relayd.queue.options import DeletedOptions, LimitOptions, SpaceOptions
 from relayd.reception import options as receiving
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
@@ -62,6 +62,11 @@ class Loaded:
         self.listeners = self._listeners()
         self.policy = Policy(self._reception())
         self.router = self._router()
+        self.queue = QueueOptions(
+            space=config.section(SpaceOptions),
+            limits=config.section(LimitOptions),
+            deleted=config.section(DeletedOptions),
+        )
         self.resolving = config.section(ResolverOptions)
         for text in self.resolving.custom:
             parse_server(text, self.resolving.trust_ad)
@@ -132,10 +137,7 @@ class Engine:
         """
         loaded = self.loaded
         around = Surroundings(clock=self.stream.clock, span=self.span, on_broken=on_broken)
-        config = loaded.config
-        self.opened = await open_queue(
-            loaded.data, config.section(SpaceOptions), config.section(LimitOptions), loaded.server.node, around
-        )
+        self.opened = await open_queue(loaded.data, loaded.queue, loaded.server.node, around)
         self._build_delivery()
         self._build_reception()
 
@@ -218,7 +220,7 @@ class Engine:
         before, self.loaded = self.loaded, loaded
         self.reception.reconfigure(loaded.policy)
         self.directory.reconfigure(loaded.config.records(AccountOptions))
-        self.opened.space.configure(loaded.config.section(SpaceOptions), loaded.config.section(LimitOptions))
+        self.opened.configure(loaded.queue)
         retired = None
         if loaded.resolving != before.resolving:
             retired, self.resolver = self.resolver, LiveResolver(loaded.resolving, self.span)
@@ -230,6 +232,14 @@ class Engine:
         self.scheduler.reload(loaded.settings, loaded.router)
         if retired is not None:
             await retired.close()
+
+    def reload_certificates(self) -> None:
+        """Read the certificates' files again, for new connections."""
+        self.listeners.certificates.replace(self.loaded.listeners.certificates)
+
+    def reload_lists(self) -> None:
+        """Read the files of known recipients again, each when it is next asked."""
+        self.reception.reconfigure(Policy(self.reception.policy.options))
 
     async def drain(self, timeout: float) -> None:
         """Stop accepting, finish and settle what is in flight within `timeout` seconds; the queue stays open."""

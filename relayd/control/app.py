@@ -18,11 +18,14 @@ from aiohttp import web
 from relayd.control.access import Gate
 from relayd.control.api import later
 from relayd.control.api.bans import BanOperations
+from relayd.control.api.blobs import BlobOperations, Bodies
 from relayd.control.api.description import Description
 from relayd.control.api.health import Health, Ready
+from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.oauth import OAuth
 from relayd.control.api.queue import Bounce, QueueActions, QueueOfMessages, QueueOperations, Steering
+from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
@@ -58,19 +61,23 @@ _LAST_WRITES = 2.0
 class Parts:
     """What the control socket shows and steers; the daemon hands it in.
 
-    queue, actions, bounce: see `Steering`.  metrics: of the daemon.  ready: what keeps mail from being taken.
-    backup, reload: carried out by the daemon.  signing_in: checks credentials.  ids: issues request ids (span ids).
-    bans: who is shut out.  certificates: of listeners with TLS.
+    queue, actions, bounce: see `Steering`.  bodies: the messages' octets.  logs: the log files.  metrics: of the
+    daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.  settings: their
+    owner.  signing_in: checks credentials.  ids: issues request ids (span ids).  bans: who is shut out.
+    certificates: of listeners with TLS.
     """
 
     queue: QueueOfMessages
+    bodies: Bodies
     actions: QueueActions
     bounce: Bounce
     metrics: Metrics
     ready: Ready
     backup: WriteBackup
     reload: Reload
+    settings: OwnerOfSettings
     signing_in: SigningIn
+    logs: LogFilesReader
     ids: Callable[[], int]
     bans: Bans = field(default_factory=Bans)
     certificates: Certificates = field(default_factory=NoCertificates)
@@ -135,6 +142,9 @@ class ControlApp:
         steering = Steering(queue=parts.queue, actions=parts.actions, bounce=parts.bounce)
         yield from QueueOperations(steering, self._background, clock).routes()
         yield from Maintenance(parts.backup, parts.reload).routes()
+        yield from SettingsOperations(parts.settings).routes()
+        yield from BlobOperations(parts.bodies).routes()
+        yield from LogOperations(parts.logs).routes()
         yield from OAuth(self._codes).routes()
         yield from StreamTokens(parts.signing_in).routes()
         yield from BanOperations(parts.bans, clock).routes()

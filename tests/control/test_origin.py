@@ -16,7 +16,7 @@ from relayd.control.origin import Origin, find_origin, parse_address
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("127.0.0.1/32"))
 
 
-def origin(peer: str | None, trusted: bool = True, is_tls: bool = False, **headers: str | list[str]) -> Origin:
+def origin(peer: str | None, trusted: bool = True, is_tls: bool = False, /, **headers: str | list[str]) -> Origin:
     given: CIMultiDict[str] = CIMultiDict()
     for name, values in headers.items():
         for value in values if isinstance(values, list) else [values]:
@@ -28,12 +28,12 @@ def origin(peer: str | None, trusted: bool = True, is_tls: bool = False, **heade
 def test_without_headers_the_peer_is_the_client() -> None:
     assert origin("127.0.0.1").is_local
     assert origin("127.0.0.1").is_private
-    assert origin("::1", trusted=False).is_local
+    assert origin("::1", False).is_local
     assert origin(None).is_local
     assert str(origin(None)) == "unix"
     there = origin("192.0.2.1")
     assert (str(there), there.is_local, there.is_private, there.is_unix) == ("192.0.2.1", False, False, False)
-    assert origin("192.0.2.1", is_tls=True).is_private
+    assert origin("192.0.2.1", True, True).is_private
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_nobody_forwards_himself_into_this_machine() -> None:
 )
 @pytest.mark.parametrize("peer", ["127.0.0.1", "192.0.2.7", None])
 def test_of_anybody_else_headers_only_take_away(name: str, peer: str | None) -> None:
-    found = origin(peer, trusted=False, **{name: "https"})
+    found = origin(peer, False, False, **{name: "https"})
     assert (str(found), found.is_local, found.is_private) == (peer or "unix", False, False)
 
 
@@ -89,7 +89,7 @@ def test_a_load_balancer_on_this_machine_is_no_local_client() -> None:
 def test_one_client_has_a_whole_network_in_ipv6() -> None:
     assert origin("2001:db8::1").site == origin("2001:db8::ffff").site
     assert origin("192.0.2.1").site != origin("192.0.2.2").site
-    assert origin(None, trusted=False).site == "unix"
+    assert origin(None, False).site == "unix"
 
 
 @given(st.text(max_size=60), st.sampled_from(["10.0.0.1", "127.0.0.1", "192.0.2.1"]))
