@@ -52,6 +52,17 @@ class LogPlace:
     place: Place | None = None
 
 
+class Accounts(Directory):
+    """The directory of the tests; "busy" and "broken" are out of order."""
+
+    async def authenticate(self, login: str, secret: str) -> Account | Refusal:
+        if login == "busy":
+            raise TooBusy
+        if login == "broken":
+            raise RuntimeError("the directory is down: password=hunter2")
+        return await super().authenticate(login, secret)
+
+
 @dataclass
 class Control:
     app: ControlApp
@@ -63,6 +74,7 @@ class Control:
     path: Path
     rig: Rig
     parts: Parts
+    accounts: Accounts
     logs: LogPlace
     port: int = 0
 
@@ -76,17 +88,6 @@ class Control:
 
     def named(self, id: str) -> list[Event]:
         return [event for event in self.events if event.kind.id == id]
-
-
-class Accounts(Directory):
-    """The directory of the tests; "busy" and "broken" are out of order."""
-
-    async def authenticate(self, login: str, secret: str) -> Account | Refusal:
-        if login == "busy":
-            raise TooBusy
-        if login == "broken":
-            raise RuntimeError("the directory is down: password=hunter2")
-        return await super().authenticate(login, secret)
 
 
 @pytest.fixture
@@ -157,13 +158,12 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig) -> AsyncIterator[C
     app = ControlApp(parts, span, setting)
     path = tmp_path / "control.sock"
     await app.start(path)
-    yield Control(
-        app, events, problems, refusals, reloads, settings, path, rig, parts, control_logs, app.addresses[0][1]
-    )
+    port = app.addresses[0][1]
+    yield Control(app, events, problems, refusals, reloads, settings, path, rig, parts, accounts, control_logs, port)
     await app.stop()
-    await settings.store.close()
     signing_in.close()
     accounts.close()
+    await settings.store.close()
 
 
 FILE = """
