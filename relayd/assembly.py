@@ -33,8 +33,8 @@ from relayd.listener.listeners import ListenerConfiguration, Listeners, Machiner
 from relayd.listener.options import Bind, ListenerOptions
 from relayd.mail.options import ServerOptions
 from relayd.mail.snowflake import Snowflakes
-from relayd.queue.opening import OpenQueue, Surroundings, open_queue
-from relayd.queue.options import LimitOptions, SpaceOptions
+from relayd.queue.opening import OpenQueue, QueueOptions, Surroundings, open_queue
+from relayd.queue.options import DeletedOptions, LimitOptions, SpaceOptions
 from relayd.reception import options as receiving
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
@@ -61,6 +61,11 @@ class Loaded:
         self.listeners = self._listeners()
         self.policy = Policy(self._reception())
         self.router = self._router()
+        self.queue = QueueOptions(
+            space=config.section(SpaceOptions),
+            limits=config.section(LimitOptions),
+            deleted=config.section(DeletedOptions),
+        )
         self.resolving = config.section(ResolverOptions)
         for text in self.resolving.custom:
             parse_server(text, self.resolving.trust_ad)
@@ -131,10 +136,7 @@ class Engine:
         """
         loaded = self.loaded
         around = Surroundings(clock=self.stream.clock, span=self.span, on_broken=on_broken)
-        config = loaded.config
-        self.opened = await open_queue(
-            loaded.data, config.section(SpaceOptions), config.section(LimitOptions), loaded.server.node, around
-        )
+        self.opened = await open_queue(loaded.data, loaded.queue, loaded.server.node, around)
         self._build_delivery()
         self._build_reception()
 
@@ -217,7 +219,7 @@ class Engine:
         before, self.loaded = self.loaded, loaded
         self.reception.reconfigure(loaded.policy)
         self.directory.reconfigure(loaded.config.records(AccountOptions))
-        self.opened.space.configure(loaded.config.section(SpaceOptions), loaded.config.section(LimitOptions))
+        self.opened.configure(loaded.queue)
         retired = None
         if loaded.resolving != before.resolving:
             retired, self.resolver = self.resolver, LiveResolver(loaded.resolving, self.span)

@@ -215,6 +215,7 @@ class Daemon:
         )
         parts = Parts(
             queue=engine.opened.queue,
+            bodies=engine.opened.queue,
             actions=engine.opened.actions,
             bounce=self._bounce,
             metrics=self._metrics,

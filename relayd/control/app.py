@@ -17,6 +17,7 @@ from aiohttp import web
 
 from relayd.control.access import Authenticate, Gate
 from relayd.control.api import later
+from relayd.control.api.blobs import BlobOperations, Bodies
 from relayd.control.api.description import Description
 from relayd.control.api.health import Health, Ready
 from relayd.control.api.logs import LogFilesReader, LogOperations
@@ -42,14 +43,13 @@ _BACKLOG = 128
 class Parts:
     """What the control socket shows and steers; the daemon hands it in.
 
-    queue, actions, bounce: see `Steering`.  metrics: of the daemon.  ready: what keeps mail from being taken.
-    backup, reload: carried out by the daemon.  settings: their owner.  authenticate: checks a login.  ids: issues
-    request ids (span ids).
-    backup, reload: carried out by the daemon.  authenticate: checks a login.  logs: the log files.
-    ids: issues request ids (span ids).
+    queue, actions, bounce: see `Steering`.  bodies: the messages' octets.  logs: the log files.  metrics: of the
+    daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.  settings: their
+    owner.  authenticate: checks a login.  ids: issues request ids (span ids).
     """
 
     queue: QueueOfMessages
+    bodies: Bodies
     actions: QueueActions
     bounce: Bounce
     metrics: Metrics
@@ -87,6 +87,7 @@ class ControlApp:
             *QueueOperations(steering, self._background, clock).routes(),
             *Maintenance(parts.backup, parts.reload).routes(),
             *SettingsOperations(parts.settings).routes(),
+            *BlobOperations(parts.bodies).routes(),
             *LogOperations(parts.logs).routes(),
             *later.routes(),
             *description.routes(),

@@ -11,7 +11,8 @@ from aiohttp import web
 
 _encode = msgspec.json.Encoder().encode
 
-_WRITE_TIMEOUT = 30.0
+WRITE_TIMEOUT = 30.0
+"""Seconds for which a client may read nothing while something waits to be written."""
 
 
 async def stream_list(
@@ -25,21 +26,27 @@ async def stream_list(
     response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
     await response.prepare(request)
     try:
-        await _write(response, b'{"data":{"items":[')
+        await write(response, b'{"data":{"items":[')
         first = True
         async for piece in pieces:
             if piece:
-                await _write(response, (b"" if first else b",") + _encode(piece)[1:-1])
+                await write(response, (b"" if first else b",") + _encode(piece)[1:-1])
                 first = False
-        await _write(response, b"]," + _encode(rest)[1:] + b"}")
+        await write(response, b"]," + _encode(rest)[1:] + b"}")
         await response.write_eof()
     except BaseException:
-        if request.transport is not None:
-            request.transport.abort()
+        cut_off(request)
         raise
     return response
 
 
-async def _write(response: web.StreamResponse, data: bytes) -> None:
-    async with asyncio.timeout(_WRITE_TIMEOUT):
+async def write(response: web.StreamResponse, data: bytes) -> None:
+    """Write, at the pace of the client; TimeoutError when it reads nothing for too long."""
+    async with asyncio.timeout(WRITE_TIMEOUT):
         await response.write(data)
+
+
+def cut_off(request: web.BaseRequest) -> None:
+    """End the connection so that the client sees that the answer is not whole."""
+    if request.transport is not None:
+        request.transport.abort()

@@ -112,6 +112,7 @@ async def control(tmp_path: Path, options: HttpOptions, rig: Rig) -> AsyncIterat
 
     parts = Parts(
         queue=rig.o.queue,
+        bodies=rig.o.queue,
         actions=rig.o.actions,
         bounce=bounce,
         metrics=metrics,

@@ -270,6 +270,8 @@ class SettingsOperations:
         except SettingsUnavailable as error:
             manage.ERROR(call.span, details="the settings cannot be written", reason=str(error))
             raise Problem(*_UNAVAILABLE) from None
+        if not changed:
+            return
         shown = ", ".join(changed[:_SHOWN_KEYS])
         if len(changed) > _SHOWN_KEYS:
             shown += f" and {len(changed) - _SHOWN_KEYS} more"
