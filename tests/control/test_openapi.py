@@ -158,3 +158,4 @@ def test_streams_and_octets_have_no_schema_and_may_fail_in_json(media: str) -> N
     content = found["responses"]["200"]["content"]
     assert content == {media: {}, "application/json": {"schema": {"$ref": "#/components/schemas/Failure"}}}
     assert ("streamToken" in str(found.get("security", ""))) is (media == EVENTS)
+    assert ("206" in found["responses"], "416" in found["responses"]) == (media == OCTETS, media == OCTETS)
