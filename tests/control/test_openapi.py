@@ -84,6 +84,7 @@ async def test_the_document_needs_credentials_and_the_page_none(tcp: aiohttp.Cli
         async with tcp.get(f"/{each}") as answer:
             assert answer.status == 200
             text = await answer.text()
+        assert set(re.findall(r'by\("([a-z-]+)"\)', text)) <= set(re.findall(r'id="([a-z-]+)"', page))
         assert not re.search(r"https?:|innerHTML|eval\(|@import|[^a-zA-Z]url\(", text)
     async with tcp.get("/docs/other.js") as answer:
         assert answer.status == 401
