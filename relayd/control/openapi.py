@@ -57,7 +57,7 @@ _SIGNING_IN: Json = {
     },
 }
 
-_COMMON = (400, 401, 402, 403, 404, 408, 413, 429, 500, 503)
+_COMMON = (400, 401, 402, 403, 404, 408, 413, 417, 421, 429, 431, 500, 503)
 """Statuses that any operation under `/api` may answer: all of them come from what surrounds the handler."""
 
 

@@ -274,27 +274,27 @@ def test_45_what_is_not_there(stopped: Relay) -> None:
 
 def test_changes_beyond_the_pages(stopped: Relay) -> None:
     """Hold, preview, release, reroute, undo: the issue's own operations, on the list's filters."""
-    id = send(stopped.daemon, to="b@met.test")
+    id = send(stopped.daemon, to="b@changed.test")
     send(stopped.daemon, to="b@other.test")
     json = {"Content-Type": "application/json"}
     preview = stopped.client.ask(
-        "POST", "/api/queue/hold", query={"text": "met.test", "dry-run": 1}, body="{}", headers=json
+        "POST", "/api/queue/hold", query={"text": "changed.test", "dry-run": 1}, body="{}", headers=json
     )
     assert preview.json == {"data": {"matched": 1, "sample": [int(id)]}}
     held = stopped.client.ask(
-        "POST", "/api/queue/hold", query={"text": "met.test"}, body='{"reason": "look first"}', headers=json
+        "POST", "/api/queue/hold", query={"text": "changed.test"}, body='{"reason": "look first"}', headers=json
     )
     assert held.json == {"data": {"matched": 1}}
     check(stopped.shown(id), {**MESSAGE, "hold": {"since": TIME, "by": "admin", "reason": "look first"}})
-    released = stopped.client.ask("POST", "/api/queue/release", query={"text": "met.test"}, headers=json)
+    released = stopped.client.ask("POST", "/api/queue/release", query={"text": "changed.test"}, headers=json)
     assert released.json == {"data": {"matched": 1}}
     assert stopped.ask("DELETE", f"/queue/messages/{id}").json == {"data": True}
-    deleted = stopped.ask("GET", "/queue/messages", state="deleted", text="met.test")
+    deleted = stopped.ask("GET", "/queue/messages", state="deleted", text="changed.test")
     assert deleted.json == {"data": {"items": [int(id)], "total": 1, "status": False}}
-    undone = stopped.client.ask("POST", "/api/queue/undo", query={"text": "met.test"}, headers=json)
+    undone = stopped.client.ask("POST", "/api/queue/undo", query={"text": "changed.test"}, headers=json)
     assert undone.json == {"data": {"matched": 1}}
     check(stopped.shown(id), MESSAGE)
     rerouted = stopped.client.ask(
-        "POST", "/api/queue/reroute", query={"text": "met.test"}, body='{"next_hop": "sink"}', headers=json
+        "POST", "/api/queue/reroute", query={"text": "changed.test"}, body='{"next_hop": "sink"}', headers=json
     )
     assert rerouted.json == {"data": {"matched": 1}}
