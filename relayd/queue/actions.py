@@ -257,8 +257,8 @@ class Actions:
 
 
 class _Statement:
-    """The event of a change, stated for up to a hundred messages at a time: one for each would cost more than the change
-    itself.  `queue_id` is then a list."""
+    """The event of a change, stated for up to a hundred messages at a time: one for each would cost more than the
+    change itself.  `queue_id` is then a list."""
 
     __slots__ = ("_fields", "_kind")
 
