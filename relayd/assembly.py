@@ -233,6 +233,14 @@ class Engine:
         if retired is not None:
             await retired.close()
 
+    def reload_certificates(self) -> None:
+        """Read the certificates' files again, for new connections."""
+        self.listeners.certificates.replace(self.loaded.listeners.certificates)
+
+    def reload_lists(self) -> None:
+        """Read the files of known recipients again, each when it is next asked."""
+        self.reception.reconfigure(Policy(self.reception.policy.options))
+
     async def drain(self, timeout: float) -> None:
         """Stop accepting, finish and settle what is in flight within `timeout` seconds; the queue stays open."""
         until = time.monotonic() + timeout

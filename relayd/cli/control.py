@@ -14,7 +14,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -69,7 +69,7 @@ class Control:
         """The `data` of a read."""
         return self.ask("GET", path, query)
 
-    def ask(self, method: str, path: str, query: Query = (), body: Mapping[str, Any] | None = None) -> Any:
+    def ask(self, method: str, path: str, query: Query = (), body: object = None) -> Any:
         """Send one request to `/api<path>` and give the `data` of its answer."""
         with self._exchange(method, "/api" + path, query, body) as response:
             return _data(response.status, response.read())
@@ -86,9 +86,7 @@ class Control:
                 raise Failure(UNAVAILABLE, f"relayd broke off {response.length} octets before the end")
 
     @contextlib.contextmanager
-    def _exchange(
-        self, method: str, target: str, query: Query, body: Mapping[str, Any] | None
-    ) -> Iterator[http.client.HTTPResponse]:
+    def _exchange(self, method: str, target: str, query: Query, body: object) -> Iterator[http.client.HTTPResponse]:
         encoded = urlencode(list(query))
         headers = {"Accept": "*/*"}
         if self._credentials is not None:

@@ -15,8 +15,9 @@ from relayd.directory.account import API_KEY
 from relayd.directory.options import AccountOptions
 from relayd.listener.options import ListenerOptions
 from relayd.mail.options import ServerOptions
+from relayd.mailauth.options import AuthOptions
 from relayd.options import section_of
-from relayd.reception.options import AccessOptions, AuthOptions, KnownOptions, RcptOptions, RedirectOptions
+from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions, RedirectOptions
 from relayd.resolver.options import ResolverOptions
 from relayd.routing.options import DomainOptions, OutboundOptions, RouteOptions, ScheduleOptions
 

@@ -25,6 +25,7 @@ from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.oauth import OAuth
 from relayd.control.api.queue import QueueOperations
+from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.auth import PATH as TOKEN_PATH
@@ -64,8 +65,8 @@ class Parts:
 
     queue, actions, bounce, destinations: see `Steering`.  bodies: the messages' octets.  logs: the log files.
     metrics: of the daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.
-    signing_in: checks credentials.  ids: issues request ids (span ids).  bans: who is shut out.  certificates: of
-    listeners with TLS.
+    settings: their owner.  signing_in: checks credentials.  ids: issues request ids (span ids).  bans: who is shut
+    out.  certificates: of listeners with TLS.
     """
 
     queue: QueueOfMessages
@@ -77,6 +78,7 @@ class Parts:
     ready: Ready
     backup: WriteBackup
     reload: Reload
+    settings: OwnerOfSettings
     signing_in: SigningIn
     logs: LogFilesReader
     ids: Callable[[], int]
@@ -145,11 +147,12 @@ class ControlApp:
         )
         yield from QueueOperations(steering, self._background, clock).routes()
         yield from Maintenance(parts.backup, parts.reload).routes()
+        yield from SettingsOperations(parts.settings).routes()
+        yield from BlobOperations(parts.bodies).routes()
+        yield from LogOperations(parts.logs).routes()
         yield from OAuth(self._codes).routes()
         yield from StreamTokens(parts.signing_in).routes()
         yield from BanOperations(parts.bans, clock).routes()
-        yield from BlobOperations(parts.bodies).routes()
-        yield from LogOperations(parts.logs).routes()
         yield from later.routes()
         yield from self._description.routes()
 

@@ -81,7 +81,7 @@ def test_errors_as_json(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path.write_text("[server]\nlop = 1\n", encoding="utf-8")
     assert main(["check", "--json", "--config", str(path)]) == 78
     assert json.loads(capsys.readouterr().out)["errors"] == [
-        {"key": "server.lop", "line": 2, "text": 'unknown key, did you mean "server.loop"?'}
+        {"key": "server.lop", "line": 2, "text": 'unknown key, did you mean "server.loop"?', "source": "file"}
     ]
 
 

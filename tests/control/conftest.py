@@ -9,7 +9,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from relayd.control.api.maintenance import Refused
+from relayd.config.configuration import Config, ConfigError, Problem
+from relayd.config.load import load
+from relayd.config.settings import Settings
+from relayd.config.store import open_store
+from relayd.control.api.maintenance import ReloadAnswer
 from relayd.control.app import ControlApp, Parts, Setting
 from relayd.control.options import FallbackAdminOptions, HttpOptions
 from relayd.control.signing_in import SigningIn
@@ -48,15 +52,29 @@ class LogPlace:
     place: Place | None = None
 
 
+class Accounts(Directory):
+    """The directory of the tests; "busy" and "broken" are out of order."""
+
+    async def authenticate(self, login: str, secret: str) -> Account | Refusal:
+        if login == "busy":
+            raise TooBusy
+        if login == "broken":
+            raise RuntimeError("the directory is down: password=hunter2")
+        return await super().authenticate(login, secret)
+
+
 @dataclass
 class Control:
     app: ControlApp
     events: list[Event]
     problems: list[str]
     refusals: list[str]
+    reloads: list[tuple[str, bool]]
+    settings: Settings
     path: Path
     rig: Rig
     parts: Parts
+    accounts: Accounts
     logs: LogPlace
     port: int = 0
 
@@ -70,17 +88,6 @@ class Control:
 
     def named(self, id: str) -> list[Event]:
         return [event for event in self.events if event.kind.id == id]
-
-
-class Accounts(Directory):
-    """The directory of the tests; "busy" and "broken" are out of order."""
-
-    async def authenticate(self, login: str, secret: str) -> Account | Refusal:
-        if login == "busy":
-            raise TooBusy
-        if login == "broken":
-            raise RuntimeError("the directory is down: password=hunter2")
-        return await super().authenticate(login, secret)
 
 
 @pytest.fixture
@@ -114,10 +121,15 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig) -> AsyncIterator[C
     refusals: list[str] = []
     control_logs = LogPlace()
 
-    async def reload() -> list[str]:
+    reloads: list[tuple[str, bool]] = []
+
+    async def reload(part: str, *, dry_run: bool) -> ReloadAnswer:
+        reloads.append((part, dry_run))
         if refusals:
-            raise Refused(refusals[0])
-        return ["queue.min-free is low"]
+            return ReloadAnswer(warnings={}, errors={"server.loop": {"type": "parse", "error": refusals[0]}})
+        return ReloadAnswer(warnings={"queue.min-free": {"type": "build", "error": "is low"}}, errors={})
+
+    settings = await settings_of(tmp_path, span)
 
     async def untold(message: Message, outcomes: Sequence[Outcome]) -> None:
         return None
@@ -138,6 +150,7 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig) -> AsyncIterator[C
         ready=lambda: problems,
         backup=lambda directory: backup(rig.o, directory, stream.clock, span),
         reload=reload,
+        settings=settings,
         signing_in=signing_in,
         logs=Logs(lambda: control_logs.place, lambda timeout: True),
         ids=lambda: flakes.issue(stream.clock()),
@@ -145,10 +158,44 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig) -> AsyncIterator[C
     app = ControlApp(parts, span, setting)
     path = tmp_path / "control.sock"
     await app.start(path)
-    yield Control(app, events, problems, refusals, path, rig, parts, control_logs, app.addresses[0][1])
+    port = app.addresses[0][1]
+    yield Control(app, events, problems, refusals, reloads, settings, path, rig, parts, accounts, control_logs, port)
     await app.stop()
     signing_in.close()
     accounts.close()
+    await settings.store.close()
+
+
+FILE = """
+server.hostname = "mx.example.org"
+server.postmaster = "ops@example.org"
+session.rcpt.relay-domains = ["example.org", "example.net"]
+session.ehlo.reject-non-fqdn = true
+[server.listener.smtp]
+bind = ["127.0.0.1:2525"]
+protocol = "smtp"
+[server.listener.http]
+bind = ["127.0.0.1:8080"]
+protocol = "http"
+[account.app]
+secret = "of the file"
+emails = ["app@example.org"]
+"""
+
+
+async def settings_of(directory: Path, span: Span) -> Settings:
+    """Settings over the file FILE and an empty database."""
+    (directory / "settings").mkdir()
+    file = directory / "settings" / "relayd.toml"
+    file.write_text(f'server.data-dir = "{directory}/settings"\n{FILE}', encoding="utf-8")
+    config = load(file, environ={})
+    return Settings(await open_store(directory / "settings", span), config, refuse_marked)
+
+
+def refuse_marked(config: Config) -> None:
+    """The daemon's part of the validation, played: one host name that it would not start with."""
+    if config.flat().get("server.hostname") == "unbuildable.example.org":
+        raise ConfigError(config.path, [Problem("server.hostname", "is refused", kind="build", stored=True)])
 
 
 @pytest.fixture
