@@ -62,6 +62,9 @@ def _check_accounts(config: Config) -> Iterator[Problem]:
         same = seen.setdefault(name.strip().lower(), name)
         if same != name:
             yield Problem(f"account.{name}", f'is the same login as "{same}": case does not count')
+        if admin.user is not None and name.strip().lower() == admin.user.strip().lower():
+            text = "has the name of the fallback administrator, who signs in to the control socket instead"
+            yield Problem(f"account.{name}", text, fatal=False)
         if not account.emails and account.type_ == "individual":
             text = "is not set: the account can send with an empty return path only"
             yield Problem(f"account.{name}.emails", text, fatal=False)

@@ -33,6 +33,7 @@ _ELEMENTS = {
     "account_id": "The name of an account.",
     "principal_id": "The name of a principal.",
     "domain": "A domain.",
+    "destination": "The destination, as a suspension names it.",
 }
 
 _INFO = """\

@@ -144,7 +144,12 @@ class _Alignment:
         return next(iter(await self.all(domains, strict)), "")
 
     async def all(self, domains: Sequence[str], strict: bool) -> tuple[str, ...]:
-        """Those that are aligned; `failure` says when the DNS could not tell of one."""
+        """Those that are aligned, the same domain alone where it is there (§4.10.2 needs no more than that); `failure`
+        says when the DNS could not tell of one.
+        """
+        if self._author in domains:
+            self._steps.append(f"{self._author} is aligned with itself")
+            return (self._author,)
         aligned = []
         for domain in filter(None, domains):
             try:
@@ -167,8 +172,6 @@ class _Alignment:
         )
 
     async def _is_aligned(self, domain: str, strict: bool) -> bool:
-        if domain == self._author:
-            return True
         if strict or domain.rpartition(".")[2] != self._author.rpartition(".")[2]:
             return False
         if not self.organizational:

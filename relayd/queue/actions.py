@@ -34,7 +34,7 @@ Change = Callable[[Connection, Sequence[int]], Changed]
 
 _ROWS = 1000
 _TOGETHER = 50
-_STATED = 100  # events in one turn of the loop
+_STATED = 100  # messages of one event
 _BREATH = 0.06  # seconds between two transactions
 
 
@@ -242,10 +242,7 @@ class Actions:
                 await self._queue.left(changed)
             elif verb is not Verb.HOLD:
                 self._queue.came_back(changed)
-            for start in range(0, len(changed.ids), _STATED):
-                for id in changed.ids[start : start + _STATED]:
-                    stated.kind(self._span, queue_id=id, **stated.fields)
-                await asyncio.sleep(0)
+            stated.of(self._span, changed.ids)
         return total
 
     async def _matching(self, verb: Verb, filter: Filter, now: float) -> list[tuple[int, int]]:
@@ -260,13 +257,20 @@ class Actions:
 
 
 class _Statement:
-    """The event that is stated for each message that was changed."""
+    """The event of a change, stated for up to a hundred messages at a time: one for each would cost more than the change
+    itself.  `queue_id` is then a list."""
 
-    __slots__ = ("fields", "kind")
+    __slots__ = ("_fields", "_kind")
 
     def __init__(self, kind: EventKind, **fields: object) -> None:
-        self.kind = kind
-        self.fields = fields
+        self._kind = kind
+        self._fields = fields
+
+    def of(self, span: Span, ids: Sequence[int]) -> None:
+        """State it of these messages."""
+        for start in range(0, len(ids), _STATED):
+            part = list(ids[start : start + _STATED])
+            self._kind(span, queue_id=part[0] if len(part) == 1 else part, **self._fields)
 
 
 def _text(reply: Reply) -> str:

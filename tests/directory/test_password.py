@@ -102,7 +102,7 @@ def no_libcrypt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_libcrypt")
-@pytest.mark.parametrize(("secret", "stored"), CRYPTS, ids=ids(CRYPTS))
+@pytest.mark.parametrize(("secret", "stored"), NATIVE, ids=ids(NATIVE))
 def test_without_libcrypt_libpass_checks(secret: str, stored: str) -> None:
     assert problem_of(stored) is None
     assert matches(secret, stored)
