@@ -138,6 +138,10 @@ def _check_authentication(config: Config) -> Iterator[Problem]:
         key = f"auth.{each.key}"
         if written.get(key) == "strict":
             yield Problem(key, "this version does not make the check: nothing is refused by it", fatal=False)
+    auth = config.section(AuthOptions)
+    file = auth.suffix_file
+    if auth.dmarc_discovery == "public-suffix-list" and file is not None and is_missing(file):
+        yield Problem("auth.dmarc.public-suffix-file", f"expected a file: {file} is not there")
 
 
 def _check_redirect(config: Config) -> Iterator[Problem]:

@@ -273,7 +273,7 @@ async def test_another_module(tcp: aiohttp.ClientSession) -> None:
 )
 async def test_permissions(control: Control, tcp: aiohttp.ClientSession, permission: str, allowed: set[str]) -> None:
     account = AccountOptions(secret="plain", roles=(), enabled_permissions=("authenticate", permission))
-    control.signing_in._directory.reconfigure({"limited": account})
+    control.accounts.reconfigure({"limited": account})
     panel = Panel(tcp, {**ADMIN, "username": "Limited", "password": "plain"})
     for operation in ("list_msg", "count_msg", "delete_all_msg", "delete_frozen_msg"):
         assert ((await panel.ask(operation))["error"] != 400) == (operation in allowed), operation
