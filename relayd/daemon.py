@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from relayd import __version__
-from relayd.assembly import Engine, Loaded, control_binds
+from relayd.assembly import Engine, Loaded, control_setting
 from relayd.blobs.spool import BlobError
 from relayd.config.configuration import Config, ConfigError, Problem
 from relayd.config.listeners import check_certificates
@@ -29,7 +29,7 @@ from relayd.config.settings import Settings, findings
 from relayd.config.store import SETTINGS, open_store
 from relayd.control.api.maintenance import ReloadAnswer
 from relayd.control.app import ControlApp, Parts
-from relayd.control.options import FallbackAdminOptions, HttpOptions
+from relayd.control.options import FallbackAdminOptions
 from relayd.control.signing_in import SigningIn
 from relayd.database.interface import DatabaseError, NewerSchema
 from relayd.directory.tokens import Tokens, load_key
@@ -44,6 +44,8 @@ from relayd.options import OptionError
 from relayd.queue.backup import Backup, backup
 from relayd.queue.filter import Filter
 from relayd.queue.lock import DirectoryInUse
+from relayd.reputation.bans import Bans
+from relayd.reputation.options import BanOptions
 from relayd.resolver.exchange import BadServer
 from relayd.routing.route import UnknownRoute
 from relayd.supervision import Supervisor, inherited_sockets
@@ -56,6 +58,9 @@ EX_OK, EX_SOFTWARE, EX_OSERR, EX_TEMPFAIL, EX_CONFIG = 0, 70, 71, 75, 78
 
 STALL = 0.5
 """Seconds by which a turn of the loop may be late before it is an event."""
+
+LAST_REQUESTS = 1.0
+"""Seconds at least that requests at work to the control socket have, however long all else took to stop."""
 
 FIXED = ("server.data-dir", "server.loop", "server.node", "server.hostname")
 """Keys that take effect at the next start."""
@@ -204,6 +209,7 @@ class Daemon:
         self._own("loop watch", self._watch_loop())
         self._own("watchdog", self.supervisor.keep_alive())
         inherited = inherited_sockets()
+        self._bans = Bans(loaded.config.section(BanOptions))
         self._signing_in = SigningIn(
             engine.directory,
             loaded.config.section(FallbackAdminOptions),
@@ -218,19 +224,22 @@ class Daemon:
             bodies=engine.opened.queue,
             actions=engine.opened.actions,
             bounce=self._bounce,
+            destinations=self._destinations,
             metrics=self._metrics,
             ready=engine.problems,
             backup=self._backup,
             reload=self.reload_part,
             settings=self.settings,
-            authenticate=self._signing_in,
+            signing_in=self._signing_in,
             logs=Logs(lambda: self._log.place, self._log.flush),
             ids=lambda: snowflakes.issue(self.stream.clock()),
+            bans=self._bans,
+            certificates=engine.listeners.certificates,
         )
-        self.control = ControlApp(parts, self.span, loaded.config.section(HttpOptions))
-        http = {id for id, each in loaded.config.records(ListenerOptions).items() if each.protocol == "http"}
-        passed: list[Any] = [sock for id in http for sock in inherited.pop(id, ())]
-        await self.control.start(passed or control_binds(loaded.config), control_socket(loaded.config))
+        setting = control_setting(loaded)
+        self.control = ControlApp(parts, self.span, setting)
+        passed = {id: inherited.pop(id) for id in setting.listeners if id in inherited}
+        await self.control.start(control_socket(loaded.config), passed)
         await engine.listeners.start(inherited)
 
     def _own(self, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -312,6 +321,8 @@ class Daemon:
         except OptionError as error:
             raise located(config, error) from error
         self._signing_in.reconfigure(config.section(FallbackAdminOptions))
+        self._bans.reconfigure(config.section(BanOptions))
+        await self.control.reload(control_setting(loaded))
         self.config = self.settings.config = config
 
     async def _backup(self, directory: Path) -> Backup:
@@ -321,6 +332,9 @@ class Daemon:
     async def _bounce(self, filter: Filter, by: str, reason: str) -> int:
         compose = partial(self.engine.bounces.compose, now=self.stream.clock())
         return await self.engine.opened.actions.bounce(filter, by, reason, compose)
+
+    def _destinations(self, next_hop: str | None) -> Callable[[str], str]:
+        return self.engine.loaded.router.under(next_hop)
 
     async def _watch_loop(self) -> None:
         """State when the loop did not turn for a while: something blocked it."""
@@ -336,14 +350,18 @@ class Daemon:
         started = time.monotonic()
         self.supervisor.notify_stopping()
         events.SHUTDOWN(self.span, reason=self._reason)
-        await self.settings.store.close()  # before the directory is unlocked
-        await self.engine.close(timeout)
+        until = time.monotonic() + timeout
+        if hasattr(self, "control"):
+            self.control.streams.end()
+        await self.engine.drain(timeout)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if hasattr(self, "control"):
-            await self.control.stop()
+            await self.control.stop(max(LAST_REQUESTS, until - time.monotonic()))
             self._signing_in.close()
+        await self.settings.store.close()  # before the directory is unlocked
+        await self.engine.close()
         events.SHUTDOWN_COMPLETE(self.span, elapsed=time.monotonic() - started)
 
 

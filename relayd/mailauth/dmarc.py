@@ -83,7 +83,7 @@ async def _evaluate_one(discovery: Discovery, author: str, identifiers: Identifi
         return DmarcFinding(result=Result.TEMPERROR, domain=author, problem=str(error), steps=tuple(steps))
     if found is None:
         return DmarcFinding(result=Result.NONE, domain=author, problem="there is no DMARC record", steps=tuple(steps))
-    if not found.record.applies:
+    if not _applies(discovery, found.record):
         return DmarcFinding(
             result=Result.NONE,
             domain=author,
@@ -120,6 +120,11 @@ async def _evaluate_one(discovery: Discovery, author: str, identifiers: Identifi
         problem=problem,
         steps=tuple(steps),
     )
+
+
+def _applies(discovery: Discovery, record: DmarcRecord) -> bool:
+    """RFC 9989 §4.7 reads a missing p as none; RFC 7489 §6.6.3 only where reports are asked for."""
+    return record.applies and (discovery.walks or "p" in record.tags or bool(record.aggregate))
 
 
 def _applied(discovery: Discovery, record: DmarcRecord, requested: Policy, sample: float) -> Policy:

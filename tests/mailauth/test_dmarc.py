@@ -147,6 +147,14 @@ async def test_a_policy_that_cannot_be_read_is_none(by_list: bool) -> None:
     assert (found.result, found.policy) == (Result.FAIL, Policy.NONE)
 
 
+async def test_a_missing_policy_is_none_but_for_rfc_7489() -> None:
+    names = zone(b__example="v=DMARC1; sp=reject", c__example="v=DMARC1; rua=mailto:a@c.example")
+    assert (await check(names, "b.example")).result is Result.FAIL
+    assert (await check(names, "b.example", by_list=True)).result is Result.NONE
+    assert (await check(names, "c.example", by_list=True)).result is Result.FAIL
+    assert (await check(names, "m.b.example")).policy is Policy.REJECT
+
+
 @pytest.mark.parametrize(
     ("asked", "applied"),
     [("reject", Policy.QUARANTINE), ("quarantine", Policy.NONE), ("none", Policy.NONE)],

@@ -42,7 +42,7 @@ def test_defaults() -> None:
     assert (found.subdomains, found.nonexistent, found.pct, found.failure_options) == (None, None, 100, "0")
 
 
-@pytest.mark.parametrize("policy", ["", "p=rejekt;", "p=reject; sp=x;", "p=reject; np=x;", "p;"])
+@pytest.mark.parametrize("policy", ["p=rejekt;", "p=reject; sp=x;", "p=reject; np=x;", "sp=x;"])
 def test_a_policy_that_cannot_be_read(policy: str) -> None:
     """RFC 9989 §4.10.1: with an address for reports it is p=none, without one no record at all."""
     found = read_record(f"v=DMARC1; {policy} rua=bad, mailto:a@b.example".encode())

@@ -110,15 +110,19 @@ def test_dkim_refuses_nothing(result: Result) -> None:
 
 
 @pytest.mark.parametrize("result", list(Result))
-def test_strict_arc_and_iprev_refuse_a_fail_only(result: Result) -> None:
-    for findings, enhanced in (
-        (Findings(arc=ArcFinding(result=result)), "5.7.29"),
-        (Findings(iprev=IprevFinding(result=result, address="198.51.100.7")), "5.7.25"),
-    ):
-        found = judge(findings, STRICT)
-        assert found.action is (Action.REJECT if result is Result.FAIL else Action.TAG)
-        if found.reply is not None:
-            assert (found.reply.code, found.reply.enhanced) == (550, enhanced)
+def test_strict_arc_refuses_a_broken_chain_only(result: Result) -> None:
+    found = judge(Findings(arc=ArcFinding(result=result)), STRICT)
+    assert found.action is (Action.REJECT if result is Result.FAIL else Action.TAG)
+    if found.reply is not None:
+        assert (found.reply.code, found.reply.enhanced) == (550, "5.7.29")
+
+
+@pytest.mark.parametrize("result", list(Result))
+def test_strict_iprev_refuses_clients_without_a_name_of_their_own(result: Result) -> None:
+    found = judge(Findings(iprev=IprevFinding(result=result, address="198.51.100.7", problem="why")), STRICT)
+    assert found.action is (Action.REJECT if result in (Result.FAIL, Result.PERMERROR) else Action.TAG)
+    if found.reply is not None:
+        assert str(found.reply) == "550 5.7.25 Reverse DNS of 198.51.100.7: why"
 
 
 @pytest.mark.parametrize(
