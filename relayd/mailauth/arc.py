@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from relayd.mail.header import HeaderBlock, HeaderField
+from relayd.mail.header import HeaderField
 from relayd.mailauth.canonical import BodyDigests, Canonical, canonical_field
 from relayd.mailauth.dkim_key import KeyRecord
 from relayd.mailauth.dkim_verify import VerifyRules, check_body, check_key_use, header_digest, key_records, try_keys
@@ -61,12 +61,12 @@ class FieldSet:
 
 
 class ChainVerifier:
-    """The ARC chain of one message; made, fed and finished as `dkim_verify.Verifier` is, from the same `body`."""
+    """The ARC chain of one message; made, fed and finished as `dkim_verify.Verifier` is, from the same things."""
 
     __slots__ = ("_body", "_fields", "_keys", "_rules", "_sets", "_steps", "finding")
 
-    def __init__(self, header: HeaderBlock, body: BodyDigests, rules: VerifyRules | None = None) -> None:
-        self._fields = FieldSelector(header)
+    def __init__(self, fields: FieldSelector, body: BodyDigests, rules: VerifyRules | None = None) -> None:
+        self._fields = fields
         self._body = body
         self._rules = rules or VerifyRules()
         self._sets: list[FieldSet] = []

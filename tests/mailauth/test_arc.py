@@ -13,6 +13,7 @@ from relayd.mailauth.canonical import BodyDigests
 from relayd.mailauth.dkim_sign import want_signed
 from relayd.mailauth.findings import ArcFinding, ArcSet, Result
 from relayd.mailauth.results import MethodResult
+from relayd.mailauth.signature import FieldSelector
 from relayd.mailauth.signing_key import KeyType
 from relayd.resolver.answer import Resolver
 from relayd.resolver.zone import TIMEOUT
@@ -36,7 +37,7 @@ def sealed(
         header, octets = signing.parts(message)
         body = BodyDigests()
         want_signed(body)
-        verifier = ChainVerifier(header, body)
+        verifier = ChainVerifier(FieldSelector(header), body)
         signing.digests(body, octets)
         finding = signing.done(verifier.finish(resolver or signing.zone(), NOW))
         sealer = Sealer(authserv_id="mx.example.org", domain=domain, selector=type)
@@ -157,7 +158,7 @@ def test_older_message_signatures_may_be_broken() -> None:
 
 def test_names_to_ask_for_come_from_the_newest_sets() -> None:
     header, _ = signing.parts(surely(sealed(MESSAGE, ("rsa", "ed25519"))))
-    verifier = ChainVerifier(header, BodyDigests())
+    verifier = ChainVerifier(FieldSelector(header), BodyDigests())
     assert verifier.key_names == (f"ed25519._domainkey.{DOMAIN}", f"rsa._domainkey.{DOMAIN}")
     assert verifier.finding.result is Result.TEMPERROR
 
