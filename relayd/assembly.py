@@ -11,10 +11,11 @@ import random
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from relayd.config.configuration import Config
 from relayd.config.places import data_directory, submit_socket
+from relayd.control.app import Setting
+from relayd.control.options import HttpOptions
 from relayd.delivery.attempt import Attempts, Road
 from relayd.delivery.bounce import Bounces
 from relayd.delivery.connection import Dialer
@@ -26,15 +27,15 @@ from relayd.delivery.prober import NextHopProber
 from relayd.delivery.scheduler import Scheduler, Settings
 from relayd.delivery.tls import TlsContexts
 from relayd.directory.directory import Directory
-from relayd.directory.options import AccountOptions
+from relayd.directory.options import AccountOptions, CodeOptions, ExpiryOptions
 from relayd.events.event import EventStream, Span
 from relayd.listener import options as listening
 from relayd.listener.listeners import ListenerConfiguration, Listeners, Machinery
 from relayd.listener.options import Bind, ListenerOptions
 from relayd.mail.options import ServerOptions
 from relayd.mail.snowflake import Snowflakes
-from relayd.queue.opening import OpenQueue, Surroundings, open_queue
-from relayd.queue.options import LimitOptions, SpaceOptions
+from relayd.queue.opening import OpenQueue, QueueOptions, Surroundings, open_queue
+from relayd.queue.options import DeletedOptions, LimitOptions, SpaceOptions
 from relayd.reception import options as receiving
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
@@ -61,6 +62,11 @@ class Loaded:
         self.listeners = self._listeners()
         self.policy = Policy(self._reception())
         self.router = self._router()
+        self.queue = QueueOptions(
+            space=config.section(SpaceOptions),
+            limits=config.section(LimitOptions),
+            deleted=config.section(DeletedOptions),
+        )
         self.resolving = config.section(ResolverOptions)
         for text in self.resolving.custom:
             parse_server(text, self.resolving.trust_ad)
@@ -131,10 +137,7 @@ class Engine:
         """
         loaded = self.loaded
         around = Surroundings(clock=self.stream.clock, span=self.span, on_broken=on_broken)
-        config = loaded.config
-        self.opened = await open_queue(
-            loaded.data, config.section(SpaceOptions), config.section(LimitOptions), loaded.server.node, around
-        )
+        self.opened = await open_queue(loaded.data, loaded.queue, loaded.server.node, around)
         self._build_delivery()
         self._build_reception()
 
@@ -194,7 +197,7 @@ class Engine:
 
     def _build_reception(self) -> None:
         loaded = self.loaded
-        self.directory = Directory(loaded.config.records(AccountOptions), time.monotonic)
+        self.directory = Directory(loaded.config.records(AccountOptions), self.stream.clock)
         self.reception = Reception(
             loaded.policy,
             Parts(
@@ -217,7 +220,7 @@ class Engine:
         before, self.loaded = self.loaded, loaded
         self.reception.reconfigure(loaded.policy)
         self.directory.reconfigure(loaded.config.records(AccountOptions))
-        self.opened.space.configure(loaded.config.section(SpaceOptions), loaded.config.section(LimitOptions))
+        self.opened.configure(loaded.queue)
         retired = None
         if loaded.resolving != before.resolving:
             retired, self.resolver = self.resolver, LiveResolver(loaded.resolving, self.span)
@@ -230,11 +233,22 @@ class Engine:
         if retired is not None:
             await retired.close()
 
-    async def close(self, timeout: float) -> None:
-        """Stop accepting, finish and settle what is in flight within `timeout` seconds, close the queue."""
+    def reload_certificates(self) -> None:
+        """Read the certificates' files again, for new connections."""
+        self.listeners.certificates.replace(self.loaded.listeners.certificates)
+
+    def reload_lists(self) -> None:
+        """Read the files of known recipients again, each when it is next asked."""
+        self.reception.reconfigure(Policy(self.reception.policy.options))
+
+    async def drain(self, timeout: float) -> None:
+        """Stop accepting, finish and settle what is in flight within `timeout` seconds; the queue stays open."""
         until = time.monotonic() + timeout
         await self.listeners.drain(timeout)
         await self.scheduler.drain(max(0.0, until - time.monotonic()))
+
+    async def close(self) -> None:
+        """Close everything, once it is drained."""
         await self.reception.close()
         await self.pool.close()
         self.directory.close()
@@ -251,7 +265,13 @@ class Engine:
         return found
 
 
-def control_binds(config: Config) -> list[tuple[str, int] | Path]:
-    """Where the control socket listens besides its Unix socket in the data directory."""
-    binds = (bind for each in config.records(ListenerOptions).values() if each.protocol == "http" for bind in each.bind)
-    return [Path(bind.path) if bind.path else (bind.host, bind.port) for bind in binds]
+def control_setting(loaded: Loaded) -> Setting:
+    """What the configuration says about the control socket."""
+    config = loaded.config
+    return Setting(
+        listeners={id: each for id, each in config.records(ListenerOptions).items() if each.protocol == "http"},
+        hostname=loaded.hostname,
+        http=config.section(HttpOptions),
+        expiry=config.section(ExpiryOptions),
+        codes=config.section(CodeOptions),
+    )

@@ -49,19 +49,30 @@ class Kind(Generic[T]):
     is_list: bool = False
 
 
+_LONGEST_NUMBER = 40
+"""Characters of a number with its unit: settings come from the network too, and int() of many digits is slow."""
+
+_LONGEST_DURATION = 36500 * 86400.0
+"""Seconds; what is added to the time of day must stay a time of day."""
+
+_LARGEST_SIZE = 1 << 60
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZES = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 
 
 def parse_duration(value: Raw) -> float:
     """Seconds from "5m", "1h30m" or "0"; units ms s m h d w."""
-    if isinstance(value, str):
+    if isinstance(value, str) and len(value) <= _LONGEST_NUMBER:
         text = value.strip()
         if text == "0":
             return 0.0
-        parts = re.findall(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)", text)
-        if parts and re.fullmatch(r"(?:\d+(?:\.\d+)?\s*(?:ms|s|m|h|d|w)\s*)+", text):
-            return sum(float(number) * _UNITS[unit] for number, unit in parts)
+        parts = re.findall(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)", text, re.ASCII)
+        if parts and re.fullmatch(r"(?:\d+(?:\.\d+)?\s*(?:ms|s|m|h|d|w)\s*)+", text, re.ASCII):
+            seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+            if seconds > _LONGEST_DURATION:
+                raise OptionError("expected a duration of at most 36500d")
+            return seconds
     raise OptionError('expected a duration such as "90s", "5m" or "2d"')
 
 
@@ -75,12 +86,12 @@ def format_duration(seconds: float) -> str:
 
 def parse_size(value: Raw) -> int:
     """Octets from "25MB" (1 MB = 1,048,576) or a bare integer."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_SIZE:
         return value
-    if isinstance(value, str):
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB)?", value.strip().upper())
-        if match:
-            return int(float(match[1]) * _SIZES[match[2] or ""])
+    if isinstance(value, str) and len(value) <= _LONGEST_NUMBER:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB)?", value.strip().upper(), re.ASCII)
+        if match and (octets := int(float(match[1]) * _SIZES[match[2] or ""])) <= _LARGEST_SIZE:
+            return octets
     raise OptionError('expected a size such as "64KB", "25MB" or "1GB"')
 
 
@@ -120,7 +131,7 @@ def integer(low: int = 0, high: int = 2**53) -> Kind[int]:
     """A whole number between `low` and `high`, both allowed."""
 
     def parse(value: Raw) -> int:
-        if isinstance(value, str) and re.fullmatch(r"-?\d+", value):
+        if isinstance(value, str) and len(value) <= _LONGEST_NUMBER and re.fullmatch(r"-?\d+", value, re.ASCII):
             value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return value
@@ -171,6 +182,7 @@ class Option:
     doc: str
     secret: bool
     example: Raw | None
+    hashed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +219,13 @@ class Section:
         return self.type(**fields)
 
 
+def text_of(raw: Raw) -> str:
+    """A value of the file as the text that a setting is: "25MB" as it is, true as "true", 25 as "25"."""
+    if isinstance(raw, bool):
+        return "true" if raw else "false"
+    return str(raw)
+
+
 def option(
     kind: Kind[Any],
     default: Any,
@@ -214,18 +233,20 @@ def option(
     *,
     key: str | None = None,
     secret: bool = False,
+    hashed: bool = False,
     example: Raw | None = None,
 ) -> Any:
     """Declare one option as a dataclass field.
 
     `default` is written as in TOML, None for "not set" (the field is then None), or REQUIRED.  `example` is shown in
-    the generated file where the default would teach nothing.
+    the generated file where the default would teach nothing.  secret: masked wherever it is shown, and in no repr.  hashed: only
+    compared with what somebody sends, so that a plain one that comes through the API is stored as its hash.
     """
-    metadata = {"option": (kind, default, doc, key, secret, example)}
+    metadata = {"option": (kind, default, doc, key, secret, example, hashed)}
     if default is REQUIRED:
-        return dataclasses.field(metadata=metadata)
+        return dataclasses.field(metadata=metadata, repr=not secret)
     value = None if default is None else kind.parse(default)
-    return dataclasses.field(default=value, metadata=metadata)
+    return dataclasses.field(default=value, metadata=metadata, repr=not secret)
 
 
 _SECTIONS: dict[type[Any], Section] = {}
@@ -237,7 +258,7 @@ def section(prefix: str, doc: str) -> Callable[[type[T]], type[T]]:
     def register(cls: type[T]) -> type[T]:
         options = []
         for field in dataclasses.fields(cls):  # type: ignore[arg-type]
-            kind, default, text, key, secret, example = field.metadata["option"]
+            kind, default, text, key, secret, example, hashed = field.metadata["option"]
             options.append(
                 Option(
                     field=field.name,
@@ -247,6 +268,7 @@ def section(prefix: str, doc: str) -> Callable[[type[T]], type[T]]:
                     doc=text,
                     secret=secret,
                     example=example,
+                    hashed=hashed,
                 )
             )
         _SECTIONS[cls] = Section(prefix=prefix, doc=doc, type=cls, options=tuple(options))

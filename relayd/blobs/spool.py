@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
@@ -161,6 +161,14 @@ class Blobs:
             path.unlink(missing_ok=True)
         except OSError:
             return
+
+    async def remove_many(self, ids: Sequence[int]) -> None:
+        """`remove` for many, in a thread."""
+        paths = [self.path_of(id) for id in ids]
+        if self._put_off is not None:
+            self._put_off += paths
+            return
+        await asyncio.to_thread(self.remove_paths, iter(paths))
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from relayd.config.checks import check
-from relayd.config.configuration import Config, ConfigError, Problem
+from relayd.config.configuration import Config, ConfigError, Problem, Written
 from relayd.config.development import with_development_admin
 from relayd.config.keylines import Path as KeyPath
 from relayd.config.keylines import key_lines
+from relayd.config.keys import KeyTable, Leaf, gather, is_file_alone
 from relayd.config.nearest import explain_unknown
 from relayd.config.secrets import expand
 from relayd.config.sections import ALL_SECTIONS, DEFAULT_RECORDS, declared
@@ -24,6 +24,14 @@ from relayd.options import REQUIRED, Option, OptionError, Raw, Section
 
 Parts = tuple[str, ...]
 
+Stored = Callable[[Path], Mapping[str, str]]
+"""The settings of the database of a data directory, by settings key."""
+
+FILE_ALONE_TEXT = "is taken from the file alone"
+
+_EXPLAINED = 20
+"""Unknown keys whose nearest known one is looked for; there may be thousands, and the search is slow."""
+
 
 def load(
     path: Path | None,
@@ -31,18 +39,23 @@ def load(
     environ: Mapping[str, str] | None = None,
     classes: tuple[type[Any], ...] = ALL_SECTIONS,
     for_client: bool = False,
+    stored: Stored | None = None,
 ) -> Config:
     """The configuration of the TOML file `path`; None is the development default.
 
+    stored: asked, with the data directory, for the settings written through the API; they are laid over the file.
+
     environ: where `%{env:NAME}%` looks, the process's own by default.  for_client: only to find the daemon; secrets
     stay as they are written and nothing is looked for on the machine, for the one who asks may see less of it.
-    Raises ConfigError with all the errors found; warnings are in the answer.  Reads the file, the secrets' files, and
-    looks whether the certificates are there.
+    Raises ConfigError with all the errors found, and what `stored` raises; warnings are in the answer.  Reads the file,
+    the secrets' files, and looks whether the certificates are there.
     """
     environ = os.environ if environ is None else environ
     text, tree = _read(path)
     loading = _Loading(path, None if for_client else environ, declared(classes), key_lines(text))
     loading.take(tree)
+    if stored is not None:
+        loading.lay_over(stored(Path(_data_dir(loading.in_file.get("server.data-dir"), environ))))
     if loading.problems:
         raise ConfigError(path, sorted(loading.problems, key=lambda problem: problem.line or 0))
     config = with_data_dir(loading.config(), environ)
@@ -50,7 +63,7 @@ def load(
         config = with_development_admin(config)
     if for_client:
         return config
-    found = [loading.placed(problem) for problem in check(config)]
+    found = [replace(loading.placed(problem), kind="build") for problem in check(config)]
     errors = [problem for problem in found if problem.fatal]
     if errors:
         raise ConfigError(path, errors)
@@ -60,15 +73,23 @@ def load(
 def with_data_dir(config: Config, environ: Mapping[str, str]) -> Config:
     """`config` with an absolute `server.data-dir`; unwritten, it is systemd's StateDirectory where there is one."""
     server = config.section(ServerOptions)
-    given = config.flat().get("server.data-dir") or environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    return config.with_section(dataclasses.replace(server, data_dir=os.path.abspath(str(given or server.data_dir))))
+    return config.with_section(replace(server, data_dir=_data_dir(config.in_file.get("server.data-dir"), environ)))
 
 
-def located(path: Path | None, error: OptionError) -> ConfigError:
-    """What a part of the daemon refused ("KEY: TEXT") as an error of the file, with the line of the key."""
-    key, _, text = str(error).partition(": ")
-    line = next((line for at, line in key_lines(_read(path)[0]).items() if dotted(at) == key), None)
-    return ConfigError(path, [Problem(key, text, line)])
+def _data_dir(written: Raw | None, environ: Mapping[str, str]) -> str:
+    given = written or environ.get("STATE_DIRECTORY", "").partition(":")[0] or ServerOptions().data_dir
+    return os.path.abspath(str(given))
+
+
+def located(config: Config, error: Exception) -> ConfigError:
+    """What a part of the daemon refused of `config` ("KEY: TEXT"), with the place of the key."""
+    key, colon, text = str(error).partition(": ")
+    if not colon or " " in key:
+        return ConfigError(config.path, [Problem("", str(error), kind="build")])
+    if any(each == key or each.startswith(key + ".") for each in config.stored):
+        return ConfigError(config.path, [Problem(key, text, kind="build", stored=True)])
+    line = next((line for at, line in key_lines(_read(config.path)[0]).items() if dotted(at) == key), None)
+    return ConfigError(config.path, [Problem(key, text, line, kind="build")])
 
 
 def _read(path: Path | None) -> tuple[str, dict[str, Any]]:
@@ -118,8 +139,11 @@ class _Loading:
     sections: tuple[Section, ...]
     lines: dict[KeyPath, int]
     problems: list[Problem] = field(default_factory=list)
-    written: dict[str, Raw] = field(default_factory=dict)
+    in_file: dict[str, Raw] = field(default_factory=dict)
     values: dict[tuple[str, str | None], dict[str, Raw]] = field(default_factory=dict)
+    stored: Mapping[str, str] = field(default_factory=dict)
+    laid_over: dict[str, Leaf] = field(default_factory=dict)
+    over: dict[tuple[str, str | None], dict[str, Raw]] = field(default_factory=dict)
     emptied: set[str] = field(default_factory=set)
 
     def take(self, tree: Mapping[str, Any]) -> None:
@@ -151,16 +175,47 @@ class _Loading:
         return None
 
     def _take_value(self, path: Parts, section: Section, record: str | None, option: Option, value: Any) -> None:
-        self.written[dotted(path)] = value
+        self.in_file[dotted(path)] = value
         try:
-            if option.secret and isinstance(value, str) and self.environ is not None:
-                directory = self.path.parent if self.path is not None else Path()
-                value = expand(value, self.environ, directory)
+            value = self._expanded(option, value)
             option.kind.parse(value)
         except OptionError as error:
             self.problems.append(self._misfit(path, option, value, error))
         else:
             self.values.setdefault((section.prefix, record), {})[option.key] = value
+
+    def _expanded(self, option: Option, value: Any) -> Any:
+        """A secret with its pointers replaced.  Raises OptionError."""
+        if not option.secret or not isinstance(value, str) or self.environ is None:
+            return value
+        return expand(value, self.environ, self.path.parent if self.path is not None else Path())
+
+    def lay_over(self, stored: Mapping[str, str]) -> None:
+        """Lay the settings of the database over what the file says, or note what is wrong with them."""
+        self.stored = dict(stored)
+        table = KeyTable(self.sections)
+        leaves, unknown = gather(stored, table)
+        for number, text in enumerate(unknown):
+            reason = FILE_ALONE_TEXT if is_file_alone(text) else ""
+            explained = reason or (table.explain(text) if number < _EXPLAINED else "unknown key")
+            self.problems.append(Problem(text, explained, stored=True))
+        for leaf in leaves:
+            if is_file_alone(leaf.key.name):
+                self.problems.append(Problem(leaf.key.name, FILE_ALONE_TEXT, stored=True))
+                continue
+            self.laid_over[leaf.key.name] = leaf
+            self._take_leaf(leaf)
+
+    def _take_leaf(self, leaf: Leaf) -> None:
+        option, value = leaf.key.option, leaf.raw
+        try:
+            value = self._expanded(option, value)
+            option.kind.parse(value)
+        except OptionError as error:
+            at, text = misfit(option, value, error)
+            self.problems.append(Problem(leaf.keys[at or 0], text, kind=_kind(option, leaf.raw), stored=True))
+        else:
+            self.over.setdefault((leaf.key.section.prefix, leaf.key.record), {})[option.key] = value
 
     def _take_empty_table(self, path: Parts) -> None:
         """A table without keys is a record with its defaults, or says nothing."""
@@ -179,19 +234,9 @@ class _Loading:
 
     def _misfit(self, path: Parts, option: Option, value: Any, error: OptionError) -> Problem:
         """The problem of a value; of a list, the line of the element that does not fit."""
-        place: KeyPath = path
-        culprit = value
-        if option.kind.is_list and isinstance(value, list):
-            for number, item in enumerate(value):
-                try:
-                    option.kind.parse([item])
-                except OptionError as element_error:
-                    place, culprit, error = (*path, number), item, element_error
-                    break
-        text = str(error)
-        if not option.secret and not isinstance(culprit, list | dict):
-            text += f", not {_written(culprit)}"
-        return Problem(dotted(path), text, self._line(place))
+        at, text = misfit(option, value, error)
+        line = self._line(path if at is None else (*path, at))
+        return Problem(dotted(path), text, line, kind=_kind(option, value))
 
     def config(self) -> Config:
         """Typed values of all sections.  What cannot be built is noted, and raised as one ConfigError."""
@@ -199,19 +244,26 @@ class _Loading:
         records: dict[type[Any], dict[str, Any]] = {}
         for section in self.sections:
             if not section.is_record:
-                singles[section.type] = self._build(section, None, self.values.get((section.prefix, None), {}))
+                place = (section.prefix, None)
+                merged = {**self.values.get(place, {}), **self.over.get(place, {})}
+                singles[section.type] = self._build(section, None, merged)
                 continue
-            found: Mapping[str | None, Mapping[str, Raw]] = {
-                record: values for (prefix, record), values in self.values.items() if prefix == section.prefix
+            found = {
+                str(record): dict(values)
+                for (prefix, record), values in self.values.items()
+                if prefix == section.prefix
             }
-            presets = {} if section.prefix in self.emptied else DEFAULT_RECORDS.get(section.prefix, {})
-            wanted = found or presets
-            records[section.type] = {
-                str(record): self._build(section, str(record), values) for record, values in wanted.items()
-            }
+            if not found and section.prefix not in self.emptied:
+                found = {id: dict(values) for id, values in DEFAULT_RECORDS.get(section.prefix, {}).items()}
+            for (prefix, record), values in self.over.items():
+                if prefix == section.prefix:
+                    found.setdefault(str(record), {}).update(values)
+            records[section.type] = {record: self._build(section, record, values) for record, values in found.items()}
         if self.problems:
             raise ConfigError(self.path, self.problems)
-        return Config(self.path, singles, records, self.written)
+        effective = {**self.in_file, **{name: leaf.raw for name, leaf in self.laid_over.items()}}
+        written = Written(in_file=self.in_file, stored=self.stored, effective=effective)
+        return Config(self.path, singles, records, written)
 
     def _build(self, section: Section, record: str | None, values: Mapping[str, Raw]) -> Any:
         table = section.prefix if record is None else section.prefix.replace("<id>", record)
@@ -219,7 +271,7 @@ class _Loading:
         known = {option.key for option in section.options}
         for option in missing:
             text = f"is missing: {option.doc} Expected a {option.kind.name}"
-            self.problems.append(self.placed(Problem(f"{table}.{option.key}", text), table))
+            self.problems.append(self.placed(Problem(f"{table}.{option.key}", text, kind="build"), table))
         if missing:
             return None
         try:
@@ -227,21 +279,35 @@ class _Loading:
         except (OptionError, ValueError) as error:  # what the dataclass itself checks between its fields
             key, colon, text = str(error).partition(": ")
             named = bool(colon) and key in known
-            self.problems.append(self.placed(Problem(f"{table}.{key}", text) if named else Problem(table, str(error))))
+            where, why = (f"{table}.{key}", text) if named else (table, str(error))
+            self.problems.append(self.placed(Problem(where, why, kind="build")))
             return None
 
     def placed(self, problem: Problem, table: str | None = None) -> Problem:
-        """`problem` with the line of its key, or of the nearest table around it that is written."""
-        if problem.line is not None:
+        """`problem` with its place: the database, or the line of its key or of the nearest table that is written.
+
+        table: whose line to take when the key itself is missing.
+        """
+        if problem.line is not None or problem.stored:
             return problem
+        if problem.key in self.laid_over:
+            return replace(problem, stored=True)
         best: int | None = None
         longest = 0
+        key = table or problem.key
         for path, line in self.lines.items():
             name = dotted(path)
-            key = table or problem.key
             if (key == name or key.startswith(name + ".")) and len(name) > longest:
                 best, longest = line, len(name)
-        return Problem(problem.key, problem.text, best, problem.fatal)
+        above = key if table is not None else key.rpartition(".")[0]
+        without_line = longest < len(above) and above not in self._singles
+        if without_line and any(name == above or name.startswith(above + ".") for name in self.laid_over):
+            return replace(problem, stored=True)
+        return replace(problem, line=best)
+
+    @property
+    def _singles(self) -> set[str]:
+        return {section.prefix for section in self.sections if not section.is_record}
 
     def _line(self, path: KeyPath) -> int | None:
         while path:
@@ -252,6 +318,26 @@ class _Loading:
 
     def _at(self, path: Parts, text: str) -> Problem:
         return Problem(dotted(path), text, self._line(path))
+
+
+def misfit(option: Option, value: Any, error: OptionError) -> tuple[int | None, str]:
+    """Why `value` does not fit, with the value unless it is secret; of a list, which element is to blame."""
+    place, culprit = None, value
+    if option.kind.is_list and isinstance(value, list):
+        for number, item in enumerate(value):
+            try:
+                option.kind.parse([item])
+            except OptionError as element_error:
+                place, culprit, error = number, item, element_error
+                break
+    text = str(error)
+    if not option.secret and not isinstance(culprit, list | dict):
+        text += f", not {_written(culprit)}"
+    return place, text
+
+
+def _kind(option: Option, value: Any) -> str:
+    return "macro" if option.secret and isinstance(value, str) and "%{" in value else "parse"
 
 
 def _written(value: Any) -> str:

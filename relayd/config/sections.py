@@ -15,6 +15,7 @@ from relayd.mailauth import options as mailauth
 from relayd.options import Raw, Section, section_of
 from relayd.queue import options as queue
 from relayd.reception import options as reception
+from relayd.reputation import options as reputation
 from relayd.resolver import options as resolver
 from relayd.routing import options as routing
 from relayd.telemetry import options as telemetry
@@ -24,6 +25,7 @@ MODULES: tuple[ModuleType, ...] = (
     listener,
     control,
     directory,
+    reputation,
     reception,
     mailauth,
     queue,

@@ -1,23 +1,31 @@
-"""What a query string means: typed filters from parameters.
+"""What a query string means.
+
+A route declares its parameters as the fields of a frozen dataclass::
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class LogQuery(PageQuery):
+        filter: str | None = parameter(TEXT, "What the line must hold.")
 
 A parameter without a value is absent, of a repeated one the last counts, a number that is none is absent; a flag is set
 when it has any value.  So says the API.  Where a filter decides what is changed or removed, though, a value that cannot
-be read is refused (`strict`): ignored, it would mean the whole queue.
+be read is refused (`strict`): ignored, it would mean the whole queue.  The same declarations are what the API's
+description is made of.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
-
-from aiohttp import web
+from functools import cache
+from typing import Any, Generic, TypeVar, cast
 
 from relayd.control.answers import Problem
 from relayd.mail.snowflake import parse_snowflake
-from relayd.queue.filter import Filter, Kind
+from relayd.queue.filter import Filter
+from relayd.queue.filter import Kind as State
 
 T = TypeVar("T")
 
@@ -52,82 +60,143 @@ def _parse_id(text: str) -> int | None:
     return None if found is None else min(found, _LARGEST)
 
 
-def _parse_kind(text: str) -> Kind | None:
+def _parse_state(text: str) -> State | None:
     try:
-        return Kind(text)
+        return State(text)
     except ValueError:
         return None
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """offset and limit of a page; limit None: everything.  max_total: 0 for no cap."""
+class ParameterKind(Generic[T]):
+    """A type of parameter.  parse: None when the text is none.  absent: the value without the parameter.
 
-    offset: int
-    limit: int | None
-    max_total: int
+    expected: for people.  schema: of JSON Schema.
+    """
+
+    expected: str
+    parse: Callable[[str], T | None]
+    schema: Mapping[str, Any]
+    absent: T | None = None
 
 
-class Query:
-    """The parameters of a request.  strict: refuse (400) what cannot be read."""
+TEXT: ParameterKind[str] = ParameterKind("a text", lambda text: text, {"type": "string"})
+NUMBER: ParameterKind[int] = ParameterKind("a whole number", parse_number, {"type": "integer", "minimum": 0})
+FLAG: ParameterKind[bool] = ParameterKind("any value", lambda text: True, {"type": "string"}, absent=False)
+TIME: ParameterKind[float] = ParameterKind("an RFC 3339 time", parse_time, {"type": "string", "format": "date-time"})
+"""Unix time."""
+ID: ParameterKind[int] = ParameterKind("an id", _parse_id, {"type": "integer", "minimum": 0})
+"""A snowflake, as JavaScript may have printed it."""
+WORDS: ParameterKind[tuple[str, ...]] = ParameterKind(
+    "names with commas between them",
+    lambda text: tuple(word.strip() for word in text.split(",") if word.strip()),
+    {"type": "string"},
+    absent=(),
+)
+STATE: ParameterKind[State] = ParameterKind(
+    "one of " + ", ".join(each.value for each in State),
+    _parse_state,
+    {"type": "string", "enum": [each.value for each in State]},
+)
 
-    def __init__(self, request: web.Request, *, strict: bool = False) -> None:
-        self._values = dict(request.query.items())  # of a repeated one the last
-        self._strict = strict
 
-    def text(self, *names: str) -> str | None:
-        """The first of these parameters that has a value."""
-        for name in names:
-            if self._values.get(name):
-                return self._values[name]
-        return None
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One declared parameter.  names: the first is its own, the others mean the same."""
 
-    def flag(self, name: str) -> bool:
-        """Whether it has any value."""
-        return bool(self._values.get(name))
+    names: tuple[str, ...]
+    kind: ParameterKind[Any]
+    doc: str
 
-    def time(self, name: str) -> float | None:
-        """Unix time."""
-        return self._parsed(name, parse_time, "an RFC 3339 time")
 
-    def number(self, name: str) -> int | None:
-        """A count."""
-        return self._parsed(name, parse_number, "a whole number")
+def parameter(kind: ParameterKind[T], doc: str, *, name: str = "", aliases: tuple[str, ...] = ()) -> Any:
+    """A field of a query; its name on the wire is `name`, else the field's own with hyphens."""
+    declared = Parameter((name, *aliases), kind, doc)
+    return dataclasses.field(default=kind.absent, metadata={"parameter": declared})
 
-    def id(self, name: str) -> int | None:
-        """A snowflake, as JavaScript may have printed it."""
-        return self._parsed(name, _parse_id, "an id")
 
-    def page(self) -> Page:
-        """`page`, `limit`, `max-total`."""
-        limit = self.number("limit") or None
-        number = max(self.number("page") or 1, 1)
-        offset = min((number - 1) * limit, _LARGEST) if limit else 0
-        return Page(offset, limit, self.number("max-total") or 0)
+@cache
+def parameters_of(query: type[Any]) -> tuple[tuple[str, Parameter], ...]:
+    """The fields of a query and what they declare."""
+    found = []
+    for each in dataclasses.fields(query):
+        declared: Parameter = each.metadata["parameter"]
+        own = declared.names[0] or each.name.replace("_", "-")
+        found.append((each.name, Parameter((own, *declared.names[1:]), declared.kind, declared.doc)))
+    return tuple(found)
+
+
+def decode(query: type[T], values: Mapping[str, str], *, strict: bool = False) -> T:
+    """A query from a query string, of which `values` holds the last value of each name.
+
+    strict: what cannot be read is a Problem 400, else it is absent.
+    """
+    found: dict[str, Any] = {}
+    for field, declared in parameters_of(cast(Any, query)):
+        text = next((values[name] for name in declared.names if values.get(name)), None)
+        if text is None:
+            continue
+        value = declared.kind.parse(text)
+        if value is not None:
+            found[field] = value
+        elif strict:
+            raise Problem(400, "Invalid parameters", f"{declared.names[0]}: expected {declared.kind.expected}")
+    return query(**found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoQuery:
+    """No parameters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageQuery:
+    """Which part of a list."""
+
+    page: int | None = parameter(NUMBER, "Number of the page, from 1.")
+    limit: int | None = parameter(NUMBER, "Items of a page; 0 or absent: everything.")
+
+    @property
+    def size(self) -> int | None:
+        """Items of a page, None for everything."""
+        return self.limit or None
+
+    @property
+    def offset(self) -> int:
+        """Items before the page; with `size` added it still is a number that a database knows."""
+        return min((max(self.page or 1, 1) - 1) * self.limit, _LARGEST // 2) if self.limit else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageQuery(PageQuery):
+    """Which messages of the queue; all conditions given must hold."""
+
+    text: str | None = parameter(
+        TEXT, "In the return path or a recipient; `from` and `to` are ignored then.", aliases=("filter",)
+    )
+    sender: str | None = parameter(TEXT, "In the return path.", name="from")
+    recipient: str | None = parameter(TEXT, "In the address of a recipient.", name="to")
+    domain: str | None = parameter(TEXT, "In the domain of a recipient.")
+    destination: str | None = parameter(TEXT, "The destination of a recipient.")
+    before: float | None = parameter(TIME, "The next attempt is before this time.")
+    after: float | None = parameter(TIME, "The next attempt is after this time.")
+    range_start: int | None = parameter(ID, "The lowest id.")
+    range_end: int | None = parameter(ID, "The highest id.")
+    state: State | None = parameter(STATE, "The state of the message.")
+    held: bool = parameter(FLAG, "Held messages only; as state=held.")
+    max_total: int | None = parameter(NUMBER, "Stop counting here; 0 or absent: never.")
 
     def filter(self) -> Filter:
-        """Which messages: `text` (or its alias `filter`), `from`, `to`, `before`, `after`, `range-start`,
-        `range-end`; and of our own `domain`, `destination`, `state` (held, deferred, ready, corrupt), `held`.
-        """
-        kind = self._parsed("state", _parse_kind, "one of " + ", ".join(each.value for each in Kind))
+        """The conditions, without the page."""
         return Filter(
-            text=self.text("text", "filter"),
-            sender=self.text("from"),
-            recipient=self.text("to"),
-            domain=self.text("domain"),
-            destination=self.text("destination"),
-            before=self.time("before"),
-            after=self.time("after"),
-            first_id=self.id("range-start"),
-            last_id=self.id("range-end"),
-            kind=Kind.HELD if self.flag("held") else kind,
+            text=self.text,
+            sender=self.sender,
+            recipient=self.recipient,
+            domain=self.domain,
+            destination=self.destination,
+            before=self.before,
+            after=self.after,
+            first_id=self.range_start,
+            last_id=self.range_end,
+            kind=State.HELD if self.held else self.state,
         )
-
-    def _parsed(self, name: str, parse: Callable[[str], T | None], expected: str) -> T | None:
-        text = self._values.get(name)
-        if not text:
-            return None
-        value = parse(text)
-        if value is None and self._strict:
-            raise Problem(400, "Invalid parameters", f"{name}: expected {expected}")
-        return value

@@ -59,8 +59,8 @@ class RouterSide(Protocol):
     def next_hop(self, destination: str) -> NextHop:
         """The next hop of a key."""
 
-    def reroute(self, address: str, destination: str) -> str | None:
-        """The key of the address's next hop when it is no longer `destination`."""
+    def reroute(self, address: str, destination: str, next_hop: str | None = None) -> str | None:
+        """The key of the address's next hop when it is no longer `destination`; next_hop: an operator's word."""
 
 
 class Attempter(Protocol):

@@ -308,7 +308,7 @@ class Scheduler:
             moved = {
                 each.number: key
                 for each in job.message.recipients
-                if (key := self.router.reroute(each.address, job.destination)) is not None
+                if (key := self.router.reroute(each.address, job.destination, job.message.next_hop)) is not None
             }
             if moved:
                 return None, postponed(job, MOVED, now, moved)

@@ -1,4 +1,4 @@
-"""The accounts of the configuration, and signing in."""
+"""Signing in: which account a name and secret are good for."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import hashlib
 import hmac
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from relayd.directory.account import Account
+from relayd.directory.account import API_KEY, Account, Refusal
 from relayd.directory.options import AccountOptions
-from relayd.directory.password import is_hash, matches
+from relayd.directory.password import is_slow, matches
+from relayd.directory.principal import FileAccounts, Principal, PrincipalSource
+from relayd.directory.totp import UsedCodes, split_code
 
 THREADS = 2
 """Secrets checked at once."""
@@ -30,80 +32,96 @@ class TooBusy(Exception):
     """More sign-ins wait than are taken at once; try again later."""
 
 
-class _Entry:
-    """An account and its secret, which no repr shows."""
-
-    __slots__ = ("account", "secret")
-
-    def __init__(self, account: Account, secret: str) -> None:
-        self.account = account
-        self.secret = secret
-
-    def __repr__(self) -> str:
-        return f"<_Entry {self.account.name}>"
-
-
 class Directory:
-    """Accounts by name.  clock: seconds, only differences matter."""
+    """Accounts by name: those of the configuration first, then those of `further` sources.  clock: Unix seconds."""
 
-    def __init__(self, accounts: Mapping[str, AccountOptions], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        accounts: Mapping[str, AccountOptions],
+        clock: Callable[[], float],
+        further: Sequence[PrincipalSource] = (),
+    ) -> None:
         self._clock = clock
         self._key = os.urandom(32)
         self._threads = ThreadPoolExecutor(THREADS, "sign-in")
         self._waiting = 0
-        self._good: OrderedDict[bytes, tuple[float, _Entry]] = OrderedDict()
-        self._entries: dict[str, _Entry] = {}
+        self._good: OrderedDict[bytes, float] = OrderedDict()
+        self._codes = UsedCodes()
+        self._further = tuple(further)
+        self._sources: tuple[PrincipalSource, ...] = ()
         self._decoy = ""
         self.reconfigure(accounts)
 
     def reconfigure(self, accounts: Mapping[str, AccountOptions]) -> None:
-        """Take other accounts; what was remembered of the old ones is forgotten."""
-        self._entries = {
-            name: _Entry(
-                Account(
-                    name=name,
-                    type=options.type_,
-                    emails=options.emails,
-                    roles=options.roles,
-                    enabled_permissions=options.enabled_permissions,
-                    disabled_permissions=options.disabled_permissions,
-                ),
-                options.secret,
-            )
-            for name, options in accounts.items()
-        }
+        """Take other accounts of the configuration; what was remembered is forgotten."""
+        self._sources = (FileAccounts(accounts), *self._further)
         self._good.clear()
-        hashes = [entry.secret for entry in self._entries.values() if is_hash(entry.secret)]
-        self._decoy = hashes[0] if hashes else ""
+        self._decoy = next((each.secret for each in accounts.values() if is_slow(each.secret)), "")
 
-    def get(self, name: str) -> Account | None:
-        """The account of that name."""
-        entry = self._entries.get(name)
-        return entry.account if entry is not None else None
+    async def get(self, name: str) -> Account | None:
+        """The account of that name, with its present permissions and version."""
+        principal = await self._find(_normal(name))
+        return principal.account if principal is not None else None
 
-    async def authenticate(self, login: str, secret: str) -> Account | None:
-        """The account that `login` and `secret` are good for, or None; TooBusy, UnknownHash.
+    async def authenticate(self, login: str, secret: str) -> Account | Refusal:
+        """The account that `login` and `secret` are good for; TooBusy, UnknownHash.
 
-        A login that does not exist takes as long as one that does: where any secret is a hash, one hash is computed
-        for every sign-in, the account's own or another.
+        An API key signs in nowhere by this.  An account that asks for one-time codes wants `secret$code`.  Whether
+        the account has the permission `authenticate` is for the caller to see: its credentials are good.
+
+        A login that does not exist takes as long as one that does: where any secret is a slow hash, one such hash is
+        computed for every sign-in, the account's own or another.
         """
-        entry = self._entries.get(login)
-        mark = hmac.digest(
-            self._key, f"{len(login)}:{login}:{secret}".encode("utf-8", "surrogateescape"), hashlib.sha256
-        )
+        principal = await self._find(_normal(login))
+        if principal is not None and principal.account.type == API_KEY:
+            principal = None
+        code = ""
+        if principal is not None and principal.otp:
+            secret, code = split_code(secret)
+        if not await self._is_good(principal, _normal(login), secret) or principal is None:
+            return Refusal.WRONG
+        if not principal.otp:
+            return principal.account
+        if not code:
+            return Refusal.NEEDS_TOTP
+        taken = self._codes.take(principal.account.name, principal.otp, code, self._clock())
+        return principal.account if taken else Refusal.WRONG
+
+    async def api_key(self, name: str, secret: str) -> Account | Refusal:
+        """The API key that `name` and `secret` are good for; TooBusy, UnknownHash."""
+        principal = await self._find(_normal(name))
+        if principal is not None and principal.account.type != API_KEY:
+            principal = None
+        if not await self._is_good(principal, _normal(name), secret) or principal is None:
+            return Refusal.WRONG
+        return principal.account
+
+    async def _find(self, name: str) -> Principal | None:
+        for source in self._sources:
+            found = await source.find(name)
+            if found is not None:
+                return found
+        return None
+
+    async def _is_good(self, principal: Principal | None, login: str, secret: str) -> bool:
+        """Whether `secret` is the principal's, of memory or by a check; without a principal the check is a decoy."""
+        if principal is None:
+            await self._check("", secret, False)
+            return False
+        version = principal.account.version
+        text = f"{len(login)}:{login}:{secret}"
+        mark = hmac.digest(self._key, text.encode("utf-8", "surrogateescape") + version, hashlib.sha256)
         now = self._clock()
         remembered = self._good.get(mark)
-        if remembered is not None and remembered[1] is entry and 0 <= now - remembered[0] < REMEMBERED_FOR:
-            return remembered[1].account
-        good = await self._check(entry.secret if entry is not None else "", secret, entry is not None)
-        if not good or entry is None or not entry.account.may_sign_in:
-            return None
-        if self._entries.get(login) is entry:
-            self._good[mark] = (now, entry)
-            self._good.move_to_end(mark)
-            if len(self._good) > MAX_REMEMBERED:
-                self._good.popitem(last=False)
-        return entry.account
+        if remembered is not None and 0 <= now - remembered < REMEMBERED_FOR:
+            return True
+        if not await self._check(principal.secret, secret, True):
+            return False
+        self._good[mark] = now
+        self._good.move_to_end(mark)
+        if len(self._good) > MAX_REMEMBERED:
+            self._good.popitem(last=False)
+        return True
 
     async def _check(self, stored: str, secret: str, exists: bool) -> bool:
         if self._waiting >= MAX_WAITING:
@@ -121,10 +139,14 @@ class Directory:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
+def _normal(login: str) -> str:
+    return login.strip().lower()
+
+
 def _check(stored: str, secret: str, exists: bool, decoy: str) -> bool:
-    """Blocks: compare, at the cost of one hash where there is a decoy."""
-    if exists and is_hash(stored):
+    """Blocks: compare, at the cost of one slow hash where there is a decoy."""
+    if exists and is_slow(stored):
         return matches(secret, stored)
     if decoy:
         matches(secret, decoy)
-    return matches(secret, stored) and exists and bool(stored)
+    return matches(secret, stored) and exists

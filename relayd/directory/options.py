@@ -1,10 +1,11 @@
-"""Options of the directory: the accounts of the configuration file."""
+"""Options of the directory: the accounts of the configuration file, codes and tokens."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from relayd.options import REQUIRED, TEXT, TEXTS, choice, option, section
+from relayd.directory.permissions import PERMISSION_NAMES, ROLE_NAMES
+from relayd.options import DURATION, REQUIRED, TEXT, TEXTS, choice, integer, option, section
 
 
 @section("account.<id>", "Accounts that may sign in.")
@@ -18,9 +19,18 @@ class AccountOptions:
     secret: str = option(
         TEXT,
         REQUIRED,
-        "Password: a hash ($argon2id$, $y$, $6$, $5$, $2b$), or %{env:NAME}% or %{file:PATH}% of either kind.",
+        "Password: a hash (`relayd account hash` makes one; $y$, $6$, $2b$, {SSHA} and others do too), or plain text; "
+        "%{env:NAME}% or %{file:PATH}% where either stands.",
         secret=True,
+        hashed=True,
         example="%{env:APP_SECRET}%",
+    )
+    otp: str | None = option(
+        TEXT,
+        None,
+        "Key of one-time codes (otpauth://totp/...): the account then signs in with PASSWORD$CODE.",
+        secret=True,
+        example="%{env:APP_OTP}%",
     )
     emails: tuple[str, ...] = option(
         TEXTS,
@@ -29,8 +39,34 @@ class AccountOptions:
         "path of its mail must be one of them (or empty).",
         example=["app@example.org"],
     )
-    roles: tuple[str, ...] = option(TEXTS, ["user"], "Roles whose permissions the account has.")
-    enabled_permissions: tuple[str, ...] = option(TEXTS, [], "Permissions beside those of the roles.")
-    disabled_permissions: tuple[str, ...] = option(
-        TEXTS, [], 'Permissions taken away: without "email-send" it cannot send, without "authenticate" not sign in.'
+    roles: tuple[str, ...] = option(
+        ROLE_NAMES, ["user"], "Roles whose permissions the account has: user, tenant-admin, admin."
     )
+    enabled_permissions: tuple[str, ...] = option(PERMISSION_NAMES, [], "Permissions beside those of the roles.")
+    disabled_permissions: tuple[str, ...] = option(
+        PERMISSION_NAMES,
+        [],
+        'Permissions taken away: without "email-send" it cannot send, without "authenticate" not sign in.',
+    )
+
+
+@section("oauth.expiry", "How long codes and tokens are good for.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpiryOptions:
+    """`oauth.expiry.*`"""
+
+    auth_code: float = option(DURATION, "10m", "A code that a client exchanges for tokens.")
+    user_code: float = option(DURATION, "30m", "A code that a person types to let a device in.")
+    token: float = option(DURATION, "1h", "An access token.")
+    refresh_token: float = option(DURATION, "30d", "A refresh token, which makes new access tokens.")
+    refresh_token_renew: float = option(
+        DURATION, "4d", "A refresh token with no more than this left is replaced when it is used."
+    )
+
+
+@section("oauth.auth", "The exchange of codes for tokens.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeOptions:
+    """`oauth.auth.*`"""
+
+    max_attempts: int = option(integer(1, 100), 3, "Wrong tries after which a code is void.")

@@ -10,6 +10,16 @@ SUCCESS = EventKind(
 FAILED = EventKind(
     "auth.failed", Level.DEBUG, "Authentication failed", "The credentials are wrong", "account_name type_ remote_ip"
 )
+TOKEN_EXPIRED = EventKind(
+    "auth.token-expired", Level.DEBUG, "Token expired", "The token was good, its time is over", "type_ remote_ip"
+)
+MISSING_TOTP = EventKind(
+    "auth.missing-totp",
+    Level.TRACE,
+    "Missing TOTP code",
+    "The secret is right, the one-time code did not come",
+    "account_name type_ remote_ip",
+)
 TOO_MANY_ATTEMPTS = EventKind(
     "auth.too-many-attempts",
     Level.WARN,

@@ -61,6 +61,27 @@ REMOVED = EventKind(
     "An operator removed the message or a recipient",
     "queue_id to account_name reason",
 )
+RESTORED = EventKind(
+    "queue.restored",
+    Level.INFO,
+    "Message restored",
+    "A deletion or cancellation was undone: the message is queued again",
+    "queue_id account_name reason",
+)
+PURGED = EventKind(
+    "queue.purged",
+    Level.INFO,
+    "Deleted mail purged",
+    "What was deleted is gone for good: by an operator, at the end of its time, or for want of space",
+    "queue_id account_name reason total",
+)
+REROUTED = EventKind(
+    "queue.rerouted",
+    Level.INFO,
+    "Message rerouted",
+    "An operator sent the message by another next hop",
+    "queue_id hostname account_name reason",
+)
 PAUSED = EventKind(
     "queue.paused",
     Level.WARN,

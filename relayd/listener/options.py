@@ -108,6 +108,14 @@ class ListenerOptions:
         "Load balancers. When given, each connection must come from one and start with a PROXY header, v1 or v2.",
         example=["192.0.2.20"],
     )
+    trusted_proxies: tuple[Network, ...] = option(
+        NETWORKS,
+        [],
+        'Proxies, ["192.0.2.30"], whose X-Forwarded-For and X-Forwarded-Proto are believed; where protocol is http.',
+    )
+    plain_credentials: bool = option(
+        BOOLEAN, False, "Take credentials without TLS from other machines too (protocol http only)."
+    )
     socket_mode: int = option(FILE_MODE, "0666", "Mode of a Unix socket, octal.")
 
     def __post_init__(self) -> None:
@@ -117,6 +125,11 @@ class ListenerOptions:
             raise OptionError('bind: expected "unix:/path" for role = "submit"')
         if self.protocol == "lmtp" and self.role != "mx":
             raise OptionError('role: expected "mx" where the protocol is lmtp')
+        if self.protocol != "http":
+            if self.trusted_proxies:
+                raise OptionError("trusted-proxies: expected only where the protocol is http; smtp has proxy-protocol")
+            if self.plain_credentials:
+                raise OptionError("plain-credentials: expected only where the protocol is http")
 
 
 @section("certificate.<id>", "Certificates of the listeners; the files are read again when they change.")

@@ -1,4 +1,5 @@
-"""Which domains the From field names (RFC 5322 §3.6.2), read as leniently as mail programs do and in linear time.
+"""Which domains the From field names (RFC 5322 §3.6.2), read as leniently as mail programs do, in linear time and
+bounded.
 
 A domain in a quoted string, a comment or a display name is none of them.
 """
@@ -17,6 +18,8 @@ _COMMENT = re.compile(r"[^()\\]++|\\.|.", re.S)
 _LABEL = r"[A-Za-z0-9_\u0080-\U0010ffff](?:[A-Za-z0-9_\u0080-\U0010ffff-]*)"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _MAX_DOMAIN = 253
+MAX_LENGTH = 16384
+"""Octets of a From field that are read; some 300 authors."""
 
 
 class Authors(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,12 +40,14 @@ def authors_of(values: Sequence[bytes]) -> Authors:
         problem = f"there are {len(values)} From fields"
     for value in values:
         found = False
-        for mailbox in _mailboxes(value.decode("utf-8", "replace")):
-            domain = _domain(mailbox)
-            if domain:
+        if len(value) > MAX_LENGTH:
+            problem = problem or "From is too long to be read"
+        for mailbox in _mailboxes(value[:MAX_LENGTH].decode("utf-8", "replace")):
+            named = _domains(mailbox)
+            for domain in filter(None, named):
                 domains[domain] = None
                 found = True
-            elif any(not token.isspace() for token in mailbox):
+            if len(named) > 1 or not all(named) or (not named and any(not token.isspace() for token in mailbox)):
                 problem = problem or "an address in From cannot be read"
         if not found:
             problem = problem or "there is no address in From"
@@ -92,12 +97,17 @@ def _behind_comment(text: str, place: int) -> int:
     return place
 
 
-def _domain(tokens: list[str]) -> str:
-    """What stands behind the last "@", "" when that is no domain name."""
-    if "@" not in tokens:
-        return ""
-    at = len(tokens) - 1 - tokens[::-1].index("@")
-    text = "".join(token for token in tokens[at + 1 :] if not token.isspace()).removesuffix(".")
-    if not text or len(text) > _MAX_DOMAIN or not _HOST.fullmatch(text):
-        return ""
-    return plain_domain(text)
+def _domains(tokens: list[str]) -> list[str]:
+    """What stands behind each "@"; "" for what is no domain name.  More than one is an address that cannot be read."""
+    parts = []
+    for token in tokens:
+        if token == "@":
+            parts.append("")
+        elif parts and not token.isspace():
+            parts[-1] += token
+    return [_name(part) for part in parts]
+
+
+def _name(text: str) -> str:
+    text = text.removesuffix(".")
+    return plain_domain(text) if len(text) <= _MAX_DOMAIN and _HOST.fullmatch(text) else ""

@@ -77,21 +77,21 @@ class AuthOptions:
     dmarc: str = option(
         _CHECKED,
         "relaxed",
-        "DMARC policy of the author's domain; strict: mail is also deferred while a DNS failure hides whether it "
-        "passes a policy of reject.",
+        "DMARC policy of the author's domain; strict: it is applied, and mail is deferred while a DNS failure hides "
+        "whether it passes a policy of reject.",
         key="dmarc.verify",
     )
     dmarc_reject: str = option(
         choice("never", "unless-indirect", "always"),
         "unless-indirect",
-        "Mail that fails DMARC under a policy of reject is refused: never; unless something else speaks for it (a "
-        "trusted ARC seal, a mailing list, a listed forwarder); or always. What is not refused is tagged.",
+        "Where DMARC is strict, mail that fails it under a policy of reject is refused: never; unless something else "
+        "speaks for it (a trusted ARC seal, a mailing list, a listed forwarder); or always. The rest is tagged.",
         key="dmarc.reject",
     )
     dmarc_quarantine: str = option(
         choice("tag", "hold"),
         "tag",
-        "What becomes of mail that fails DMARC under a policy of quarantine.",
+        "Where DMARC is strict, what becomes of mail that fails it under a policy of quarantine.",
         key="dmarc.quarantine",
     )
     dmarc_discovery: str = option(
@@ -111,6 +111,9 @@ class AuthOptions:
         TEXT, None, "A public suffix list newer than the installed one.", key="dmarc.public-suffix-file"
     )
     iprev: str = option(
-        _CHECKED, "relaxed", "Reverse DNS of the client; strict: a fail is refused.", key="iprev.verify"
+        _CHECKED,
+        "relaxed",
+        "Reverse DNS of the client; strict: one without a name that leads back to it is refused.",
+        key="iprev.verify",
     )
     timeout: float = option(DURATION, "10s", "For all checks of a message together.")

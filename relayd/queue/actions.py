@@ -1,45 +1,109 @@
 """What operators do to the messages that a filter matches.
 
 The matching ids are read first, without holding up the writer; then they are changed in transactions of at most 1,000
-recipients (one message is never split), each of which looks again whether its messages still match.  Each answers with
-the number of messages it changed.
+recipients (one message is never split), each of which looks again whether its messages still match.  Between two of
+them is a pause, so that reception and delivery keep most of the writer's time.  Each verb answers with the number of
+messages it changed.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from enum import Enum
 from functools import partial
 
-from msgspec import structs
+from msgspec import json, structs
 
-from relayd.database.interface import Connection, DatabaseError, Row
+from relayd.database.interface import Connection, DatabaseError
 from relayd.events import queue as events
-from relayd.events.event import Span
+from relayd.events.event import EventKind, Span
 from relayd.mail.reply import Reply
-from relayd.queue import leases, listing, rows, settle
+from relayd.queue import changes, leases, listing, removal, rows
 from relayd.queue.failure import QueueUnavailable
 from relayd.queue.filter import Filter, where
-from relayd.queue.message import Job, Message, NewMessage, Outcome, Result
+from relayd.queue.message import Deletion, Job, Message, NewMessage, Outcome, Result
+from relayd.queue.removal import Changed
 from relayd.queue.store import Queue
 
 Compose = Callable[[Message, Sequence[Outcome]], Awaitable[NewMessage | None]]
 """Writes the report of a bounce, or None when nobody is to be told; the outcomes are of pending recipients."""
 
-CANCELED = "Code: 0, Enhanced code: 0.0.0, Message: Delivery canceled."
+Change = Callable[[Connection, Sequence[int]], Changed]
 
 _ROWS = 1000
 _TOGETHER = 50
+_STATED = 100  # messages of one event
+_SPREAD = 7.5
+"""Seconds over which a deletion is spread, whose transactions are small: mail flows in between."""
+_SHARE = 3.0  # any other change leaves this many times as long as its last transaction took
+_SHORTEST, _LONGEST = 0.02, 0.5  # seconds between two transactions
+
+
+class Verb(Enum):
+    """What can be done to many messages; the value is its word in the control API."""
+
+    RESCHEDULE = "reschedule"
+    REMOVE = "remove"
+    PURGE = "purge"
+    HOLD = "hold"
+    RELEASE = "release"
+    BOUNCE = "bounce"
+    REROUTE = "reroute"
+    UNDO = "undo"
+
+
+_IDLE = f"EXISTS (SELECT 1 FROM recipients i WHERE i.message_id = messages.id AND i.{rows.PENDING}"
+_CONDITIONS = {
+    Verb.RESCHEDULE: f"{_IDLE} AND (i.lease_owner IS NULL OR i.lease_until <= :now))",
+    Verb.HOLD: "held_since IS NULL",
+    Verb.RELEASE: "held_since IS NOT NULL",
+    Verb.BOUNCE: f"{_IDLE} AND i.lease_owner IS NULL)",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a verb would do now.  matched: messages that it would change.  sample: ids of the first of them."""
+
+    matched: int
+    sample: list[int]
+
+
+def _where(verb: Verb, filter: Filter, now: float) -> tuple[str, list[object]]:
+    """The WHERE clause of the messages that `verb` changes, and its parameters."""
+    if verb is Verb.UNDO:
+        return where(filter, removal.undoable(now), deleted=None)
+    condition = _CONDITIONS.get(verb)
+    more = () if condition is None else (condition.replace(":now", repr(now)),)
+    # what is deleted can only be purged or brought back
+    return where(filter, *more, *(() if verb is Verb.PURGE else ("removal IS NULL",)))
 
 
 class Actions:
-    """The verbs.  clock: Unix time.  Each raises QueueUnavailable with the transactions before it done."""
+    """The verbs.  clock: Unix time.  keep: seconds for which what is deleted can be brought back; 0: not at all.
 
-    def __init__(self, queue: Queue, clock: Callable[[], float], span: Span) -> None:
+    Each raises QueueUnavailable with the transactions before it done.
+    """
+
+    def __init__(self, queue: Queue, clock: Callable[[], float], span: Span, keep: float = 0.0) -> None:
+        self.keep = keep
+        self.breath: Callable[[float], Awaitable[None]] = asyncio.sleep
         self._queue = queue
         self._clock = clock
         self._span = span
+
+    async def preview(self, verb: Verb, filter: Filter, sample: int = 20) -> Preview:
+        """What `verb` would change now, and the first `sample` ids of it; nothing is changed."""
+        clause, parameters = _where(verb, filter, self._clock())
+
+        def look(connection: Connection) -> Preview:
+            (matched,) = connection.execute(f"SELECT count(*) FROM messages{clause}", parameters).fetchone()
+            found = connection.execute(f"SELECT id FROM messages{clause} ORDER BY id LIMIT ?", [*parameters, sample])
+            return Preview(matched=matched, sample=[id for (id,) in found])
+
+        return await self._read(look)
 
     async def reschedule(self, filter: Filter, at: float, *, domain: str | None = None) -> int:
         """Have the pending recipients (with `domain`: those whose domain holds it) attempted at `at`.
@@ -48,57 +112,88 @@ class Actions:
         """
         at = max(at, now := self._clock())
 
-        def change(connection: Connection, ids: Sequence[int]) -> list[int]:
-            return [id for id in ids if _reschedule(connection, id, at, now, domain)]
+        def change(connection: Connection, ids: Sequence[int]) -> Changed:
+            return Changed(changes.reschedule(connection, ids, at, now, domain))
 
-        changed = await self._each(filter, change)
-        for id in changed:
-            events.RESCHEDULED(self._span, queue_id=id, next_retry=at)
-        self._queue.on_change()
-        return len(changed)
+        return await self._each(Verb.RESCHEDULE, filter, change, _Statement(events.RESCHEDULED, next_retry=at))
 
-    async def remove(self, filter: Filter, by: str, reason: str = "") -> int:
-        """Remove messages; nobody is told.  What is in flight may be delivered all the same, but counts as removed."""
-        gone = await self._each(filter, _remove)
-        self._queue.forget(gone)
-        for id, _ in gone:
-            events.REMOVED(self._span, queue_id=id, account_name=by, reason=reason)
-        return len(gone)
+    async def remove(self, filter: Filter, by: str, reason: str = "", *, purge: bool = False) -> int:
+        """Remove messages; nobody is told.  What is in flight may be delivered all the same, but counts as removed.
 
-    async def cancel(self, id: int, recipient: str, by: str) -> int | None:
-        """Give up the pending recipients of a message whose address holds `recipient`; nobody is told.
-
-        How many; None when there is no such message.
+        purge: at once and for good; it is the only thing that can be done to what is deleted already.
         """
-        found = await self._queue.write(lambda connection: _cancel(connection, id, recipient.lower()))
+        if purge or not self.keep:
+            purged = _Statement(events.PURGED, account_name=by, reason=reason)
+            return await self._each(Verb.PURGE, filter, removal.purge, purged)
+        deletion = self._deletion(by, reason)
+
+        def change(connection: Connection, ids: Sequence[int]) -> Changed:
+            return removal.delete(connection, ids, deletion)
+
+        stated = _Statement(events.REMOVED, account_name=by, reason=reason)
+        return await self._each(Verb.REMOVE, filter, change, stated)
+
+    async def cancel(self, id: int, recipient: str, by: str, *, purge: bool = False) -> int | None:
+        """Give up the pending recipients of a queued message whose address holds `recipient`; nobody is told.
+
+        purge: for good.  How many; None when there is no such message.
+        """
+        deletion, keep = self._deletion(by, "canceled"), bool(self.keep) and not purge
+        found = await self._queue.write(
+            lambda connection: removal.cancel(connection, id, recipient.lower(), deletion, keep=keep)
+        )
         if found is None:
             return None
-        addresses, size = found
-        if size is not None:
-            self._queue.forget([(id, size)])
+        addresses, changed = found
+        await self._queue.left(changed)
         for address in addresses:
-            events.REMOVED(self._span, queue_id=id, to=address, account_name=by, reason="canceled")
+            events.REMOVED(self._span, queue_id=id, to=address, account_name=by, reason=deletion.reason)
         return len(addresses)
+
+    async def undo(self, filter: Filter, by: str, reason: str = "") -> int:
+        """Bring back, due now, deleted messages and cancelled recipients of queued ones, while their window lasts."""
+        now, has_file = self._clock(), self._queue.blobs.has
+
+        def change(connection: Connection, ids: Sequence[int]) -> Changed:
+            return removal.undo(connection, ids, now, has_file)
+
+        return await self._each(Verb.UNDO, filter, change, _Statement(events.RESTORED, account_name=by, reason=reason))
 
     async def hold(self, filter: Filter, by: str, reason: str) -> int:
         """Keep messages back until they are released.  An attempt in flight is not stopped."""
         now = self._clock()
 
-        def change(connection: Connection, ids: Sequence[int]) -> list[int]:
-            return [id for id in ids if _hold(connection, id, now, by, reason)]
+        def change(connection: Connection, ids: Sequence[int]) -> Changed:
+            changes.hold(connection, ids, now, by, reason)
+            return Changed(ids)
 
-        held = await self._each(filter, change)
-        for id in held:
-            events.HELD(self._span, queue_id=id, reason=reason, account_name=by)
-        return len(held)
+        return await self._each(Verb.HOLD, filter, change, _Statement(events.HELD, reason=reason, account_name=by))
 
     async def release(self, filter: Filter, by: str) -> int:
         """Let held messages go; what was due meanwhile is due now."""
-        released = await self._each(filter, lambda connection, ids: [id for id in ids if _release(connection, id)])
-        for id in released:
-            events.RELEASED(self._span, queue_id=id, account_name=by)
-        self._queue.on_change()
-        return len(released)
+
+        def change(connection: Connection, ids: Sequence[int]) -> Changed:
+            changes.release(connection, ids)
+            return Changed(ids)
+
+        return await self._each(Verb.RELEASE, filter, change, _Statement(events.RELEASED, account_name=by))
+
+    async def reroute(
+        self, filter: Filter, next_hop: str | None, destination: Callable[[str], str], by: str, reason: str
+    ) -> int:
+        """Send messages by another next hop from now on, and now: a route's id, "mx", None: as the configuration says.
+
+        destination: of an address under it; called on the writer's thread.  An attempt in flight is not stopped; what
+        it defers goes the new way.
+        """
+        now = self._clock()
+
+        def change(connection: Connection, ids: Sequence[int]) -> Changed:
+            changes.reroute(connection, ids, next_hop, now, destination)
+            return Changed(ids)
+
+        stated = _Statement(events.REROUTED, account_name=by, hostname=next_hop or "", reason=reason)
+        return await self._each(Verb.REROUTE, filter, change, stated)
 
     async def bounce(self, filter: Filter, by: str, reason: str, compose: Compose) -> int:
         """Return messages to their senders: pending recipients are bounced, the report queued with it.
@@ -107,7 +202,7 @@ class Actions:
         """
         reply = Reply(554, "5.0.0", f"Returned by the postmaster{': ' + reason if reason else ''}")
         bounced = 0
-        ids = [id for id, _ in await self._matching(filter)]
+        ids = [id for id, _ in await self._matching(Verb.BOUNCE, filter, self._clock())]
         for start in range(0, len(ids), _TOGETHER):
             part = ids[start : start + _TOGETHER]
             done = await asyncio.gather(*(self._bounce(id, reply, compose) for id in part))
@@ -133,15 +228,32 @@ class Actions:
                 return True
         return False
 
-    async def _each(self, filter: Filter, change: Callable[[Connection, Sequence[int]], list[Row]]) -> list[Row]:
-        """Run `change` over what matches, in small transactions; everything it answered."""
-        changed: list[Row] = []
-        for part in _in_parts(await self._matching(filter)):
-            changed += await self._queue.write(partial(_change_still, replace(filter, ids=part), change))
-        return changed
+    def _deletion(self, by: str, reason: str) -> Deletion:
+        now = self._clock()
+        return Deletion(since=now, by=by, reason=reason, until=now + self.keep)
 
-    async def _matching(self, filter: Filter) -> list[tuple[int, int]]:
-        return await self._read(lambda connection: _sizes(connection, filter))
+    async def _each(self, verb: Verb, filter: Filter, change: Change, stated: _Statement) -> int:
+        """Run `change` over what matches, in small transactions; how many messages were changed."""
+        now, total, pace = self._clock(), 0, _Pace(verb, asyncio.get_running_loop().time)
+        parts = list(_in_parts(await self._matching(verb, filter, now)))
+        for number, part in enumerate(parts):
+            if number:
+                await self.breath(pace.pause(len(parts) - number))
+            pace.begin()
+            clause = _where(verb, replace(filter, ids=part), now)
+            changed = await self._queue.write(partial(_change_still, clause, change))
+            pace.end()
+            total += len(changed.ids)
+            if verb in (Verb.REMOVE, Verb.PURGE):
+                await self._queue.left(changed)
+            elif verb is not Verb.HOLD:
+                self._queue.came_back(changed)
+            stated.of(self._span, changed.ids)
+        return total
+
+    async def _matching(self, verb: Verb, filter: Filter, now: float) -> list[tuple[int, int]]:
+        clause = _where(verb, filter, now)
+        return await self._read(lambda connection: _sizes(connection, clause))
 
     async def _read(self, work: Callable[[Connection], rows.T]) -> rows.T:
         try:
@@ -150,14 +262,58 @@ class Actions:
             raise QueueUnavailable(str(error)) from error
 
 
+class _Pace:
+    """How long to leave the writer to others between two transactions.  time: monotonic seconds."""
+
+    def __init__(self, verb: Verb, time: Callable[[], float]) -> None:
+        self._is_cheap = verb is Verb.REMOVE
+        self._time = time
+        self._until = time() + _SPREAD
+        self._begun = self._took = 0.0
+
+    def begin(self) -> None:
+        """A transaction is handed over."""
+        self._begun = self._time()
+
+    def end(self) -> None:
+        """It is done."""
+        self._took = self._time() - self._begun
+
+    def pause(self, left: int) -> float:
+        """Seconds until the next of `left` transactions."""
+        wanted = (self._until - self._time()) / left - self._took if self._is_cheap else self._took * _SHARE
+        return min(max(wanted, _SHORTEST), _LONGEST if not self._is_cheap else _SPREAD / 50)
+
+
+class _Statement:
+    """The event of a change, stated for up to a hundred messages at a time: one for each would cost more than the
+    change itself.  `queue_id` is then a list."""
+
+    __slots__ = ("_fields", "_kind")
+
+    def __init__(self, kind: EventKind, **fields: object) -> None:
+        self._kind = kind
+        self._fields = fields
+
+    def of(self, span: Span, ids: Sequence[int]) -> None:
+        """State it of these messages."""
+        for start in range(0, len(ids), _STATED):
+            part = list(ids[start : start + _STATED])
+            self._kind(span, queue_id=part[0] if len(part) == 1 else part, **self._fields)
+
+
 def _text(reply: Reply) -> str:
     return f"Code: {reply.code}, Enhanced code: {reply.enhanced}, Message: {reply.text}"
 
 
-def _sizes(connection: Connection, filter: Filter) -> list[tuple[int, int]]:
-    clause, parameters = where(filter)
+def _sizes(connection: Connection, clause: tuple[str, list[object]]) -> list[tuple[int, int]]:
+    """Ids and how many recipients each has.  In one row: each row that is fetched gives the interpreter lock away."""
     counted = "(SELECT count(*) FROM recipients WHERE message_id = id)"
-    return connection.execute(f"SELECT id, {counted} FROM messages{clause} ORDER BY id", parameters).fetchall()
+    matching = f"SELECT id FROM messages{clause[0]} ORDER BY id"
+    ids, numbers = connection.execute(
+        f"SELECT json_group_array(id), json_group_array({counted}) FROM ({matching})", clause[1]
+    ).fetchone()
+    return list(zip(json.decode(ids, type=list[int]), json.decode(numbers, type=list[int]), strict=True))
 
 
 def _in_parts(found: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
@@ -173,94 +329,12 @@ def _in_parts(found: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
         yield part
 
 
-def _change_still(
-    filter: Filter, change: Callable[[Connection, Sequence[int]], list[Row]], connection: Connection
-) -> list[Row]:
-    clause, parameters = where(filter)
-    ids = [id for (id,) in connection.execute(f"SELECT id FROM messages{clause} ORDER BY id", parameters)]
-    return change(connection, ids)
-
-
-def _reschedule(connection: Connection, id: int, at: float, now: float, domain: str | None) -> bool:
-    condition, parameters = "", []
-    if domain:
-        condition = " AND instr(lower(substr(address, instr(address, '@') + 1)), ?)"
-        parameters = [domain.lower()]
-    numbers = [
-        number
-        for (number,) in connection.execute(
-            f"SELECT number FROM recipients WHERE message_id = ? AND {rows.PENDING}"
-            f" AND (lease_owner IS NULL OR lease_until <= ?){condition}",
-            (id, now, *parameters),
-        ).fetchall()
-    ]
-    connection.executemany(
-        "UPDATE recipients SET next_attempt = ? WHERE message_id = ? AND number = ?",
-        [(at, id, number) for number in numbers],
-    )
-    leases.rejoin(connection, id, numbers)
-    return bool(numbers)
-
-
-def _remove(connection: Connection, ids: Sequence[int]) -> list[tuple[int, int]]:
-    gone: list[tuple[int, int]] = []
-    removed = 0
-    for id in ids:
-        pending, size = connection.execute(
-            f"SELECT (SELECT count(*) FROM recipients WHERE message_id = id AND {rows.PENDING}), size"
-            " FROM messages WHERE id = ?",
-            (id,),
-        ).fetchone()
-        removed += pending
-        gone.append((id, size))
-        settle.delete_message(connection, id)
-    rows.count(connection, [("removed", removed)])
-    return gone
-
-
-def _cancel(connection: Connection, id: int, needle: str) -> tuple[list[str], int | None] | None:
-    """The addresses given up, and the message's size when it is finished by that."""
-    row = connection.execute("SELECT size FROM messages WHERE id = ?", (id,)).fetchone()
-    if row is None:
-        return None
-    found = connection.execute(
-        f"SELECT number, address FROM recipients WHERE message_id = ? AND {rows.PENDING} AND instr(lower(address), ?)",
-        (id, needle),
-    ).fetchall()
-    connection.executemany(
-        "UPDATE recipients SET state = ?, status = ?, waiting = 0, lease_owner = NULL, lease_until = NULL"
-        " WHERE message_id = ? AND number = ?",
-        [(rows.PERM_FAIL, CANCELED, id, number) for number, _ in found],
-    )
-    rows.count(connection, [("removed", len(found))])
-    (left,) = connection.execute(
-        f"SELECT count(*) FROM recipients WHERE message_id = ? AND {rows.PENDING}", (id,)
+def _change_still(clause: tuple[str, list[object]], change: Change, connection: Connection) -> Changed:
+    (found,) = connection.execute(
+        f"SELECT json_group_array(id) FROM (SELECT id FROM messages{clause[0]} ORDER BY id)", clause[1]
     ).fetchone()
-    if found and not left:
-        settle.delete_message(connection, id)
-        return [address for _, address in found], row[0]
-    return [address for _, address in found], None
-
-
-def _hold(connection: Connection, id: int, now: float, by: str, reason: str) -> bool:
-    changed = connection.execute(
-        "UPDATE messages SET held_since = ?, held_by = ?, held_reason = ? WHERE id = ? AND held_since IS NULL",
-        (now, by, reason, id),
-    ).rowcount
-    if changed:
-        connection.execute("UPDATE recipients SET waiting = 0 WHERE message_id = ? AND waiting = 1", (id,))
-    return bool(changed)
-
-
-def _release(connection: Connection, id: int) -> bool:
-    changed = connection.execute(
-        "UPDATE messages SET held_since = NULL, held_by = NULL, held_reason = NULL"
-        " WHERE id = ? AND held_since IS NOT NULL",
-        (id,),
-    ).rowcount
-    if changed:
-        leases.rejoin(connection, id, leases.idle_numbers(connection, id))
-    return bool(changed)
+    ids = json.decode(found, type=list[int])
+    return change(connection, ids) if ids else Changed(())
 
 
 def _idle(connection: Connection, id: int) -> tuple[Message | None, set[int]]:

@@ -11,6 +11,9 @@ from relayd.database.interface import Connection
 from relayd.queue import lines, rows
 from relayd.queue.message import NewMessage
 
+_MESSAGES = f"messages ({rows.NEW_MESSAGE_COLUMNS})"
+_RECIPIENTS = f"recipients ({rows.NEW_RECIPIENT_COLUMNS})"
+
 
 class Prepared(msgspec.Struct, frozen=True):
     """A new message whose body, if it is a file, is durable.
@@ -48,9 +51,9 @@ def insert(connection: Connection, prepared: Sequence[Prepared]) -> list[None]:
             waiting.extend((to.destination, new.sender_key, to.next_attempt) for to in new.recipients)
         for name, value in new.counts.items():
             counts[name] = counts.get(name, 0) + value
-    rows.insert_rows(connection, "messages", messages)
+    rows.insert_rows(connection, _MESSAGES, messages)
     rows.insert_rows(connection, "bodies", bodies)
-    rows.insert_rows(connection, "recipients", recipients)
+    rows.insert_rows(connection, _RECIPIENTS, recipients)
     rows.count(connection, counts.items())
     if waiting:
         lines.join(connection, lines.earliest(waiting))

@@ -19,11 +19,13 @@ class Kind(Enum):
     """At least one recipient's attempt failed for now."""
     READY = "ready"
     """Neither held nor corrupt."""
+    DELETED = "deleted"
+    """Not queued any more, and kept for a while; no other filter finds these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """All conditions given must hold; none: every message.
+    """All conditions given must hold; none: every queued message.
 
     text: in the return path or in a recipient's address; then sender and recipient are ignored.  sender, recipient:
     in the one or the other.  Texts are looked for anywhere, whatever their case.  before, after: the next attempt,
@@ -44,7 +46,7 @@ class Filter:
     kind: Kind | None = None
 
     def conditions(self) -> tuple[list[str], list[Any]]:
-        """SQL conditions over `messages` and their parameters."""
+        """SQL conditions over `messages` and their parameters, all but whether it is deleted."""
         found: list[str] = []
         parameters: list[Any] = []
 
@@ -78,7 +80,7 @@ class Filter:
             add("id <= ?", self.last_id)
         if self.ids is not None:
             # as text: one parameter however many there are
-            add("id IN (SELECT value FROM json_each(?))", "[" + ",".join(map(str, self.ids)) + "]")
+            add("id IN (SELECT value FROM json_each(?))", as_json(self.ids))
         if self.kind is Kind.HELD:
             add("held_since IS NOT NULL")
         elif self.kind is Kind.CORRUPT:
@@ -102,7 +104,26 @@ def _anywhere(text: str) -> str:
     return f"%{text}%"
 
 
-def where(filter: Filter) -> tuple[str, list[Any]]:
-    """The WHERE clause ("" for every message) and its parameters."""
+def as_json(ids: Sequence[int]) -> str:
+    """Ids as one parameter, for `json_each`."""
+    return "[" + ",".join(map(str, ids)) + "]"
+
+
+def where(filter: Filter, *more: str, deleted: bool | None = False) -> tuple[str, list[Any]]:
+    """The WHERE clause and its parameters.
+
+    more: conditions without parameters.  deleted: whether deleted messages are meant; None: both.  A filter that asks
+    for deleted ones decides that itself.
+    """
     found, parameters = filter.conditions()
+    if filter.kind is Kind.DELETED:
+        deleted = True
+    if deleted is not None:
+        found.append("removal IS NOT NULL" if deleted else "removal IS NULL")
+    found += more
     return (" WHERE " + " AND ".join(found) if found else ""), parameters
+
+
+def is_everything(filter: Filter) -> bool:
+    """Whether it is every queued message."""
+    return not filter.conditions()[0] and filter.kind is not Kind.DELETED

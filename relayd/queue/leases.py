@@ -10,8 +10,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from msgspec import json
+
 from relayd.database.interface import Connection, Row
 from relayd.queue import lines, rows
+from relayd.queue.filter import as_json
 from relayd.queue.message import Job, Message, Recipient
 
 
@@ -45,8 +48,8 @@ class Taken:
     in_file: bool
 
 
-def take(connection: Connection, request: Request) -> list[Taken]:
-    """Lease what is due, in turns over destinations and over senders within each."""
+def take(connection: Connection, request: Request) -> tuple[list[Taken], bool]:
+    """Lease what is due, in turns over destinations and over senders within each; and whether to ask again at once."""
     names = lines.waiting_destinations(connection, request.now, request.skipped, request.limit)
     turns = [lines.Turns(connection, name, request.now, request.share(name)) for name in names]
     active = deque(turns)
@@ -59,14 +62,15 @@ def take(connection: Connection, request: Request) -> list[Taken]:
             active.append(line)
     for line in turns:
         line.finish(request.turn)
-    return taken
+    return taken, any(line.is_cut for line in turns)
 
 
 def _lease(connection: Connection, message_id: int, destination: str, request: Request) -> Taken:
     """Take all due recipients of the message at the destination."""
     due = connection.execute(
         f"SELECT {rows.RECIPIENT_COLUMNS} FROM recipients"
-        " WHERE message_id = ? AND destination = ? AND waiting = 1 AND next_attempt <= ?",
+        " WHERE message_id = ? AND destination = ? AND waiting = 1 AND next_attempt <= ?"
+        f" AND state < {rows.REMOVED}",
         (message_id, destination, request.now),
     ).fetchall()
     recipients = []
@@ -101,8 +105,7 @@ def _message(connection: Connection, id: int, recipients: tuple[Recipient, ...])
 def give_back(connection: Connection, node: int, now: float, message_id: int, numbers: Sequence[int]) -> None:
     """Undo the lease of recipients whose attempt was never made: it does not count, and they are due `now`."""
     found = connection.execute(
-        "SELECT number FROM recipients WHERE message_id = ? AND lease_owner = ? AND state IN (0, 2)"
-        f" AND number IN ({rows.marks(numbers)})",
+        f"SELECT number FROM recipients WHERE message_id = ? AND lease_owner = ? AND number IN ({rows.marks(numbers)})",
         (message_id, node, *numbers),
     ).fetchall()
     connection.executemany(
@@ -114,7 +117,7 @@ def give_back(connection: Connection, node: int, now: float, message_id: int, nu
 
 
 def rejoin(connection: Connection, message_id: int, numbers: Sequence[int]) -> None:
-    """End the lease of pending recipients and let them wait again, unless the message is held or corrupt."""
+    """End the lease of recipients and let the pending ones wait again, unless the message is held or corrupt."""
     blocked = connection.execute(
         "SELECT held_since IS NOT NULL OR corrupt FROM messages WHERE id = ?", (message_id,)
     ).fetchone()
@@ -122,7 +125,8 @@ def rejoin(connection: Connection, message_id: int, numbers: Sequence[int]) -> N
         return
     waiting = 0 if blocked[0] else 1
     connection.executemany(
-        "UPDATE recipients SET waiting = ?, lease_owner = NULL, lease_until = NULL WHERE message_id = ? AND number = ?",
+        f"UPDATE recipients SET waiting = iif({rows.PENDING}, ?, 0), lease_owner = NULL, lease_until = NULL"
+        " WHERE message_id = ? AND number = ?",
         [(waiting, message_id, number) for number in numbers],
     )
     if waiting:
@@ -140,6 +144,17 @@ def join_message(connection: Connection, message_id: int) -> None:
             )
         ),
     )
+
+
+def join_messages(connection: Connection, ids: Sequence[int]) -> None:
+    """Put the waiting recipients of messages into their lines, all in a few statements."""
+    (found,) = connection.execute(
+        "SELECT json_group_array(json_array(destination, sender_key, at)) FROM ("
+        "SELECT destination, sender_key, min(next_attempt) AS at FROM recipients"
+        " WHERE waiting = 1 AND message_id IN (SELECT value FROM json_each(?)) GROUP BY 1, 2)",
+        (as_json(ids),),
+    ).fetchone()
+    lines.join(connection, lines.earliest(json.decode(found, type=list[tuple[str, str, float]])))
 
 
 def void(connection: Connection, where: str, parameters: Sequence[float]) -> int:

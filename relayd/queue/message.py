@@ -131,8 +131,22 @@ class Hold:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """Who deleted a message, when and why, and until when that can be undone (times in Unix seconds)."""
+
+    since: float
+    by: str
+    reason: str
+    until: float
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """A queued message without its octets.  recipients: all of them, or (in a Job) those of the job."""
+    """A queued message without its octets.  recipients: all of them, or (in a Job) those of the job.
+
+    next_hop: where an operator sent it, a route's id or "mx"; None: where the configuration says.  deletion: it is not
+    queued any more, and kept for a while.
+    """
 
     id: int
     origin: Origin
@@ -155,6 +169,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     signed: bool
     hold: Hold | None = None
     corrupt: bool = False
+    next_hop: str | None = None
+    deletion: Deletion | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

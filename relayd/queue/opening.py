@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from relayd.blobs.spool import BlobError, Blobs, sync_directory
@@ -16,7 +16,7 @@ from relayd.events.event import Span
 from relayd.queue import listing
 from relayd.queue.actions import Actions
 from relayd.queue.lock import DirectoryLock
-from relayd.queue.options import LimitOptions, SpaceOptions
+from relayd.queue.options import DeletedOptions, LimitOptions, SpaceOptions
 from relayd.queue.schema import MIGRATIONS
 from relayd.queue.space import RESERVE, Space, free_bytes
 from relayd.queue.store import Queue, Setting
@@ -43,6 +43,11 @@ class OpenQueue:
     blobs: Blobs
     lock: DirectoryLock
 
+    def configure(self, given: QueueOptions) -> None:
+        """Take other options (a reload); what was deleted keeps the time that it was given."""
+        self.space.configure(given.space, given.limits)
+        self.actions.keep = given.deleted.keep
+
     async def close(self) -> None:
         """Finish what is being written, close, unlock."""
         try:
@@ -50,6 +55,15 @@ class OpenQueue:
             await self.database.close()
         finally:
             self.lock.release()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueOptions:
+    """What the configuration says of the queue."""
+
+    space: SpaceOptions = field(default_factory=SpaceOptions)
+    limits: LimitOptions = field(default_factory=LimitOptions)
+    deleted: DeletedOptions = field(default_factory=DeletedOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +80,12 @@ class Surroundings:
     connect: handle.Connect = handle.connect
 
 
-async def open_queue(
-    directory: Path, options: SpaceOptions, limits: LimitOptions, node: int, around: Surroundings
-) -> OpenQueue:
+async def open_queue(directory: Path, given: QueueOptions, node: int, around: Surroundings) -> OpenQueue:
     """Open the data directory, made when missing.
 
     Raises DirectoryInUse, NewerSchema (nothing was touched), DatabaseError, BlobError, OSError.
     """
+    options = given.space
     await asyncio.to_thread(_make_durable, directory)
     lock = DirectoryLock(directory)
     try:
@@ -96,7 +109,7 @@ async def open_queue(
         directory,
         queue.totals,
         options=options,
-        limits=limits,
+        limits=given.limits,
         clock=around.clock,
         span=around.span,
         measure=around.measure,
@@ -105,7 +118,7 @@ async def open_queue(
     await asyncio.to_thread(space.tend_reserve)
     return OpenQueue(
         queue=queue,
-        actions=Actions(queue, around.clock, around.span),
+        actions=Actions(queue, around.clock, around.span, given.deleted.keep),
         space=space,
         upkeep=Upkeep(queue, space, node, around.clock, around.span),
         recovery=recovery,

@@ -23,6 +23,19 @@ class SpaceOptions:
     lease: float = option(DURATION, "2h", "How long a delivery may take until another node may take it over.")
 
 
+@section("queue.deleted", "Mail that an operator deleted.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeletedOptions:
+    """`queue.deleted.*`"""
+
+    keep: float = option(
+        DURATION,
+        "1d",
+        "How long deleted messages and cancelled recipients can be brought back; 0: not at all. They go earlier when"
+        " less than queue.min-free is left.",
+    )
+
+
 @section("queue.limits", "How much the queue takes.")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitOptions:

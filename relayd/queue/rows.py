@@ -7,12 +7,19 @@ from typing import Any, TypeVar
 
 from relayd.database.interface import Connection, Row
 from relayd.mail.envelope import Notify
-from relayd.queue.message import Hold, Message, NewMessage, Origin, Recipient, State
+from relayd.queue.message import Deletion, Hold, Message, NewMessage, Origin, Recipient, State
 
-STATES = (State.SCHEDULED, State.COMPLETED, State.TEMP_FAIL, State.PERM_FAIL)
+_SHOWN = (State.SCHEDULED, State.COMPLETED, State.TEMP_FAIL, State.PERM_FAIL)
+STATES = (*_SHOWN, State.SCHEDULED, State.PERM_FAIL, State.TEMP_FAIL, State.PERM_FAIL)
 """By the number that the column holds."""
 SCHEDULED, COMPLETED, TEMP_FAIL, PERM_FAIL = range(4)
 PENDING = "state IN (0, 2)"
+
+REMOVED, CANCELLED = 4, 5
+"""Added to SCHEDULED or TEMP_FAIL while a recipient is removed: with its message, or by itself.  It is pending no more,
+and becomes what it was when that is undone."""
+
+CANCELED = "Code: 0, Enhanced code: 0.0.0, Message: Delivery canceled."
 
 _TRUSTED, _SMTPUTF8, _EIGHT_BIT, _UTF8_HEADER, _SIGNED = 1, 2, 4, 8, 16
 _NOTIFY = {Notify.NEVER: 1, Notify.SUCCESS: 2, Notify.FAILURE: 4, Notify.DELAY: 8}
@@ -21,9 +28,14 @@ _NOTIFY_SETS: tuple[frozenset[Notify], ...] = tuple(
 )
 _ORIGINS = {origin.value: origin for origin in Origin}
 
-MESSAGE_COLUMNS = (
+NEW_MESSAGE_COLUMNS = (
     "id, origin, return_path, created, size, sender_key, flags, ret, envid, account, listener, client, message_id, "
     "blob_hash, corrupt, held_since, held_by, held_reason"
+)
+MESSAGE_COLUMNS = NEW_MESSAGE_COLUMNS + ", next_hop"
+NEW_RECIPIENT_COLUMNS = (
+    "message_id, number, address, destination, sender_key, state, attempts, next_attempt, next_notify, expires, "
+    "notify, orcpt, status, waiting, lease_owner, lease_until"
 )
 RECIPIENT_COLUMNS = (
     "number, address, destination, state, attempts, next_attempt, next_notify, expires, notify, orcpt, status"
@@ -36,7 +48,7 @@ def notify_bits(notify: frozenset[Notify] | None) -> int | None:
 
 
 def message_row(message: NewMessage, blob_hash: str) -> tuple[Any, ...]:
-    """The row of a new message, by MESSAGE_COLUMNS."""
+    """The row of a new message, by NEW_MESSAGE_COLUMNS."""
     body = message.body
     flags = (
         _TRUSTED * message.trusted
@@ -82,11 +94,11 @@ def recipient_from(row: Row) -> Recipient:
         expires=expires,
         notify=None if notify is None else _NOTIFY_SETS[notify],
         orcpt=orcpt,
-        status=status,
+        status=CANCELED if state > REMOVED and state & 1 else status,
     )
 
 
-def message_from(row: Row, recipients: tuple[Recipient, ...]) -> Message:
+def message_from(row: Row, recipients: tuple[Recipient, ...], deletion: Deletion | None = None) -> Message:
     """The value of a row by MESSAGE_COLUMNS."""
     flags, held_since = row[6], row[15]
     return Message(
@@ -111,6 +123,8 @@ def message_from(row: Row, recipients: tuple[Recipient, ...]) -> Message:
         signed=bool(flags & _SIGNED),
         hold=None if held_since is None else Hold(since=held_since, by=row[16] or "", reason=row[17] or ""),
         corrupt=bool(row[14]),
+        next_hop=row[18],
+        deletion=deletion,
     )
 
 

@@ -2,8 +2,13 @@
 
 messages: one row each.  bodies: the octets; `file_from` NULL: `octets` is the whole message, else `octets` is its head
 and the rest is the file of this id from that offset on.  recipients: `state` and `notify` as in `rows`; `waiting` is 1
-exactly while the row may be leased: pending, not leased, and its message neither held nor corrupt.  lines and
-destinations: see `lines`.  counters: the invariant.  notes: pause, suspensions and other facts, as JSON.
+exactly while the row may be leased: pending, not leased, and its message neither held nor corrupt; one that is removed
+may keep it until its turn comes.  lines and destinations: see `lines`.  counters: the invariant.  notes: pause,
+suspensions and other facts, as JSON.
+
+removals: who deleted messages or cancelled recipients, when, why, and until when that can be undone; `removal` of a
+message names the deletion that took it, `removal` of a recipient the deletion or cancellation that did.  An id is never
+used again.  next_hop: where an operator sent the message (a route's id, or "mx"), NULL: where the configuration says.
 """
 
 from __future__ import annotations
@@ -40,4 +45,13 @@ _FIRST = (
     "CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
 )
 
-MIGRATIONS = (Migration(1, _FIRST),)
+_SECOND = (
+    """CREATE TABLE removals (id INTEGER PRIMARY KEY AUTOINCREMENT, since REAL NOT NULL, by TEXT NOT NULL,
+        reason TEXT NOT NULL, until REAL NOT NULL)""",
+    "ALTER TABLE messages ADD COLUMN next_hop TEXT",
+    "ALTER TABLE messages ADD COLUMN removal INTEGER",
+    "ALTER TABLE recipients ADD COLUMN removal INTEGER",
+    "CREATE INDEX messages_removed ON messages (removal, id) WHERE removal IS NOT NULL",
+)
+
+MIGRATIONS = (Migration(1, _FIRST), Migration(2, _SECOND))

@@ -1,8 +1,9 @@
 """Writing what became of an attempt, together with the reports that are due for it.
 
 Who ends a recipient first counts it: an outcome for a recipient that is no longer pending, or whose message an operator
-removed meanwhile, changes nothing.  So settling twice is harmless, and the invariant holds whatever an operator did
-while the attempt ran.
+removed meanwhile, counts nothing.  So settling twice is harmless, and the invariant holds whatever an operator did
+while the attempt ran.  But a removed recipient may come back, so what became of its attempt is noted: one that was
+delivered after all stays where it is; any other is tried again when it comes back, for nobody was told of its outcome.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import msgspec
 
 from relayd.database.interface import Connection
-from relayd.queue import enqueue, leases, rows
+from relayd.queue import enqueue, leases, removal, rows
 from relayd.queue.message import Job, Outcome, Result
 
 _COUNTED = {
@@ -59,10 +60,14 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """applied: outcomes that changed something.  finished: the message is gone, its file can be removed."""
+    """applied: outcomes that changed something.  finished: nothing of the message is queued any more.
+
+    kept: and yet its rows and its body stay, for a recipient that was cancelled may come back.
+    """
 
     applied: int
     finished: bool
+    kept: bool = False
 
 
 def settle(connection: Connection, settlements: Sequence[Settlement]) -> list[Settled]:
@@ -110,11 +115,15 @@ def _finish_together(connection: Connection, plain: Sequence[Settlement], counts
 
 def _settle_one(connection: Connection, each: Settlement, counts: dict[str, int]) -> Settled:
     id = each.job.message.id
-    current: dict[int, int | None] = dict(
-        connection.execute(
-            f"SELECT number, lease_owner FROM recipients WHERE message_id = ? AND {rows.PENDING}", (id,)
-        ).fetchall()
-    )
+    current: dict[int, int | None] = {}
+    removed: dict[int, int] = {}
+    for number, owner, state in connection.execute(
+        "SELECT number, lease_owner, state FROM recipients WHERE message_id = ? AND state NOT IN (1, 3)", (id,)
+    ):
+        if state < rows.REMOVED:
+            current[number] = owner
+        else:
+            removed[number] = state
     if each.idle_only and not all(
         outcome.number in current and current[outcome.number] is None for outcome in each.outcomes
     ):
@@ -143,10 +152,35 @@ def _settle_one(connection: Connection, each: Settlement, counts: dict[str, int]
         _defer(connection, id, deferred)
     if applied and each.generated:
         enqueue.insert(connection, each.generated)
-    if ended and not current:
-        delete_message(connection, id)
-        return Settled(applied, finished=True)
-    return Settled(applied, finished=False)
+    if removed:
+        _note_removed(connection, each, removed)
+    if not ended or current:
+        return Settled(applied, finished=False)
+    if removed and removal.retire(connection, id):
+        return Settled(applied, finished=True, kept=True)
+    delete_message(connection, id)
+    return Settled(applied, finished=True)
+
+
+def _note_removed(connection: Connection, each: Settlement, removed: dict[int, int]) -> None:
+    """End the leases of recipients that were removed while their attempt ran."""
+    found: list[Sequence[Any]] = []
+    for outcome in each.outcomes:
+        state = removed.get(outcome.number)
+        if state is None or each.idle_only:
+            continue
+        if outcome.result in (Result.DELIVERED, Result.RELAYED):
+            state = rows.COMPLETED
+        elif not outcome.uncounted:
+            state |= rows.TEMP_FAIL
+        is_over = state == rows.COMPLETED
+        text = outcome.status or str(outcome.reply)
+        found.append((state, text, is_over, each.job.message.id, outcome.number, each.node, is_over))
+    connection.executemany(
+        "UPDATE recipients SET state = ?, status = ?, removal = iif(?, NULL, removal), lease_owner = NULL,"
+        " lease_until = NULL WHERE message_id = ? AND number = ? AND (lease_owner = ? OR ?)",
+        found,
+    )
 
 
 def _defer(connection: Connection, id: int, outcomes: Sequence[Outcome]) -> None:

@@ -1,7 +1,8 @@
 """Room on the disk and in the queue: when new mail is put off, and when nothing new is attempted.
 
-A reserve file is preallocated beside the database; it is given up when a write finds the disk full, so that the
-outcomes of attempts in flight can be recorded, and made again when there is room.
+Below `queue.min-free`, what operators deleted is purged before its time (`upkeep`).  A reserve file is preallocated
+beside the database; it is given up when a write finds the disk full and no file of deleted mail is left to go first,
+so that the outcomes of attempts in flight can be recorded, and made again when there is room.
 """
 
 from __future__ import annotations
@@ -103,6 +104,15 @@ class Space:
         return self.free >= self._options.min_free and self._exceeded(0) is None
 
     @property
+    def is_low(self) -> bool:
+        """Whether less than `queue.min-free` is left: what is deleted is not kept then."""
+        return self.free < self._options.min_free
+
+    def look_again(self) -> None:
+        """Ask the file system anew the next time: something was removed."""
+        self._until = float("-inf")
+
+    @property
     def may_attempt(self) -> bool:
         """Whether there is room to record what new attempts would bring."""
         return self.free >= self._floor
@@ -132,7 +142,7 @@ class Space:
             self._reserve.unlink()
         except OSError:
             return False
-        self._until = float("-inf")
+        self.look_again()
         return True
 
     def tend_reserve(self) -> bool:

@@ -16,7 +16,7 @@ from relayd.blobs.spool import BlobError, BlobFull, Blobs
 from relayd.database.interface import Connection, Database, DatabaseBroken, DatabaseError, DatabaseFull
 from relayd.events import queue as events
 from relayd.events.event import Span
-from relayd.queue import bodies, enqueue, leases, lines, listing, pause, settle
+from relayd.queue import bodies, enqueue, leases, lines, listing, pause, removal, settle
 from relayd.queue.enqueue import Prepared
 from relayd.queue.failure import BodyMissing, QueueFull, QueueUnavailable
 from relayd.queue.filter import Filter
@@ -24,11 +24,14 @@ from relayd.queue.listing import Audit, Counts
 from relayd.queue.message import Job, Message, NewMessage, Outcome
 from relayd.queue.pause import Pause, Suspension
 from relayd.queue.prepare import prepare
+from relayd.queue.removal import Changed
 from relayd.queue.settle import Settled
 from relayd.queue.space import Space, Totals
 
 T = TypeVar("T")
 
+_ALIKE = 16  # messages of the same octets that are looked for
+_SPILLED = 100  # files of deleted mail that a full disk takes at once
 _RETRY = 1.0  # seconds until an outcome that could not be recorded is tried again
 
 
@@ -78,6 +81,8 @@ class Queue:
         """Outcomes that the database did not take yet; while there are any, no new attempt may start."""
         self.space: Space | None = None
         """Set by who opens the queue; without it there is room for all."""
+        self.spilled: set[int] = set()
+        """Deleted messages whose file was given up on a full disk; their rows are to be purged."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -169,8 +174,11 @@ class Queue:
             retry_at=retry_at,
             turn=self._turn,
         )
-        for each in (taken := await self.write(lambda connection: leases.take(connection, request))):
+        taken, is_cut = await self.write(lambda connection: leases.take(connection, request))
+        for each in taken:
             self._leases[each.job.message.id, each.job.destination] = _Lease(each.is_whole, each.in_file)
+        if is_cut:
+            self.on_change()
         return [each.job for each in taken]
 
     async def next_due(self, saturated: Collection[str]) -> float | None:
@@ -206,7 +214,7 @@ class Queue:
                 except DatabaseBroken as error:
                     raise QueueUnavailable(str(error)) from error
                 except (DatabaseError, BlobError) as error:
-                    if self._made_room(error):
+                    if await self._make_room(error):
                         continue
                 if not waiting:
                     waiting = True
@@ -226,7 +234,7 @@ class Queue:
             try:
                 return bool((await self._settle(job, outcomes, generated, idle_only=True)).applied)
             except (DatabaseError, BlobError) as error:
-                if not self._made_room(error):
+                if not await self._make_room(error):
                     raise _unavailable(error) from error
 
     async def write(self, work: Callable[[Connection], T]) -> T:
@@ -238,13 +246,28 @@ class Queue:
             try:
                 return await self.database.write(work)
             except DatabaseError as error:
-                if not self._made_room(error):
+                if not await self._make_room(error):
                     raise _unavailable(error) from error
 
-    def _made_room(self, error: Exception) -> bool:
-        """Whether a write that failed should be tried again, for the reserve was given up for it."""
-        is_full = isinstance(error, DatabaseFull | BlobFull)
-        return is_full and self.space is not None and self.space.release_reserve()
+    async def _make_room(self, error: Exception) -> bool:
+        """Whether a write that failed should be tried again, for something was given up for it.
+
+        The files of deleted mail go first, then the reserve.
+        """
+        if not isinstance(error, DatabaseFull | BlobFull) or self.space is None:
+            return False
+        return await self._spill() or self.space.release_reserve()
+
+    async def _spill(self) -> bool:
+        """Remove files of deleted messages, whose rows cannot be removed now; whether there were any."""
+        try:
+            found = await self.database.read(lambda connection: removal.files(connection, _SPILLED + len(self.spilled)))
+        except DatabaseError:
+            return False
+        ids = [id for id in found if id not in self.spilled]
+        self.spilled.update(ids)
+        await self.blobs.remove_many(ids)
+        return bool(ids)
 
     async def _settle(
         self, job: Job, outcomes: Sequence[Outcome], generated: Sequence[NewMessage], idle_only: bool = False
@@ -263,23 +286,28 @@ class Queue:
         settled = await self.database.write_each(settle.settle, settlement, weight=settlement.weight)
         self._leases.pop(key, None)
         if settled.finished:
-            self._gone(job.message.id, job.message.size, has_file=lease is None or lease.in_file)
+            self.totals.messages -= 1
+            self.totals.bytes -= job.message.size
+            if not settled.kept and (lease is None or lease.in_file):
+                self.blobs.remove(job.message.id)
         if settled.applied and generated:
             self.totals.messages += len(generated)
             self.totals.bytes += sum(message.body.size for message in generated)
             self.on_change()
         return settled
 
-    def forget(self, gone: Sequence[tuple[int, int]]) -> None:
-        """Messages (id, size) whose rows an operator's action removed: their files go too."""
-        for id, size in gone:
-            self._gone(id, size, has_file=True)
+    async def left(self, changed: Changed) -> None:
+        """An operator's action took messages out of the queue: they count no more, and files of no message go."""
+        self.totals.messages -= changed.queued
+        self.totals.bytes -= changed.octets
+        if changed.files:
+            await self.blobs.remove_many(changed.files)
 
-    def _gone(self, id: int, size: int, *, has_file: bool) -> None:
-        self.totals.messages -= 1
-        self.totals.bytes -= size
-        if has_file:
-            self.blobs.remove(id)
+    def came_back(self, changed: Changed) -> None:
+        """An operator's action let messages wait again: those that had left count again."""
+        self.totals.messages += changed.queued
+        self.totals.bytes += changed.octets
+        self.on_change()
 
     async def release_leases(self, job: Job) -> None:
         """Give back a job whose attempt was never made; it is due now and the attempt does not count."""
@@ -324,6 +352,10 @@ class Queue:
     async def get_many(self, ids: Sequence[int]) -> Sequence[Message]:
         """The messages of `ids` that exist, in that order."""
         return await self.database.read(lambda connection: listing.many(connection, ids))
+
+    async def with_hash(self, blob_hash: str) -> Sequence[int]:
+        """Ids of a few messages whose octets have this hash (`prepare.blob_hash`)."""
+        return await self.database.read(lambda connection: bodies.with_hash(connection, blob_hash, _ALIKE))
 
     async def audit(self) -> Audit:
         """Compare the invariant's counters with the rows; states AUDIT_FAILED when they differ."""

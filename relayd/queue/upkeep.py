@@ -5,27 +5,37 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from relayd.blobs.spool import BlobError, Blobs
 from relayd.database.interface import Connection, Database, DatabaseError
 from relayd.events import queue as events
 from relayd.events import store as store_events
 from relayd.events.event import Span
-from relayd.queue import bodies, leases
+from relayd.queue import bodies, leases, removal
+from relayd.queue.filter import as_json
 from relayd.queue.space import Space
 from relayd.queue.store import Queue
 
 _HOUR = 3600.0
 _TICK = 2.0
+_ROWS = 1000
+_PARTS = 5
+_BREATH = 0.2
+_PATIENCE = 60.0  # seconds until a purge that failed is tried again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
-    """What start-up found.  voided: leases.  swept: files of no message.  corrupt: messages without a body."""
+    """What start-up found.  voided: leases.  swept: files of no message.  corrupt: messages without a body.
+
+    purged: deleted messages without a body.
+    """
 
     voided: int
     swept: int
     corrupt: tuple[int, ...]
+    purged: int
 
 
 async def recover(database: Database, blobs: Blobs, node: int, span: Span) -> Recovery:
@@ -41,6 +51,10 @@ async def recover(database: Database, blobs: Blobs, node: int, span: Span) -> Re
     if swept:
         store_events.SWEPT(span, total=swept)
     without = await database.read(lambda connection: _without_body(connection, known - there))
+    gone = await database.read(lambda connection: _deleted(connection, without))
+    if gone:  # given up on a full disk, or by a purge that the end of the process cut off
+        await database.write(lambda connection: removal.purge(connection, sorted(gone)))
+        without -= gone
     found = await database.read(_corrupt)
     restored = [id for id in found if id not in without]
     if without - found or restored:
@@ -48,7 +62,7 @@ async def recover(database: Database, blobs: Blobs, node: int, span: Span) -> Re
     for id in sorted(without):
         reason = "its file is missing" if id in known else "its row of the body is missing"
         events.BLOB_NOT_FOUND(span, queue_id=id, reason=reason)
-    return Recovery(voided=voided, swept=swept, corrupt=tuple(sorted(without)))
+    return Recovery(voided=voided, swept=swept, corrupt=tuple(sorted(without)), purged=len(gone))
 
 
 def _ids_with_file(connection: Connection) -> set[int]:
@@ -61,8 +75,18 @@ def _without_body(connection: Connection, missing_files: set[int]) -> set[int]:
     return kept | {id for (id,) in rowless}
 
 
+def _deleted(connection: Connection, ids: set[int]) -> set[int]:
+    kept = "SELECT id FROM messages WHERE removal IS NOT NULL AND id IN (SELECT value FROM json_each(?))"
+    return {id for (id,) in connection.execute(kept, (as_json(sorted(ids)),))}
+
+
 def _corrupt(connection: Connection) -> set[int]:
     return {id for (id,) in connection.execute("SELECT id FROM messages WHERE corrupt = 1")}
+
+
+def _purge(ids: list[int], connection: Connection) -> removal.Changed:
+    still = sorted(_deleted(connection, set(ids)))  # one may have been brought back meanwhile
+    return removal.purge(connection, still)
 
 
 def _mark(connection: Connection, corrupt: list[int], restored: list[int]) -> None:
@@ -96,6 +120,7 @@ class Upkeep:
         self._span = span
         self._sleep = sleep
         self._could_attempt = True
+        self._purge_at = float("-inf")
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -116,6 +141,42 @@ class Upkeep:
         self._could_attempt = may
         if not self._space.has_reserve and not self._queue.unrecorded:
             await asyncio.to_thread(self._space.tend_reserve)
+        now = self._clock()
+        if not self._purge_at - _PATIENCE <= now < self._purge_at:
+            try:
+                await self.purge()
+            except DatabaseError as error:
+                self._purge_at = now + _PATIENCE
+                store_events.COMMIT_FAILED(self._span, reason=f"purging deleted mail: {error}")
+
+    async def purge(self) -> None:
+        """Remove deleted messages for good whose time is over, or, the oldest first, while space is short.
+
+        A few transactions at a time; the next tick goes on.
+        """
+        for _ in range(_PARTS):
+            is_low, now = self._space.is_low, self._clock()
+            spilled = sorted(self._queue.spilled)[:_ROWS]
+
+            def find(
+                connection: Connection, is_low: bool = is_low, now: float = now, spilled: list[int] = spilled
+            ) -> list[int]:
+                if spilled:
+                    return sorted(_deleted(connection, set(spilled)))
+                return removal.oldest(connection, _ROWS) if is_low else removal.due(connection, now, _ROWS)
+
+            ids = await self._queue.database.read(find)
+            if ids:
+                # not with the queue's own `write`, which would give up the reserve for it
+                changed = await self._queue.database.write(partial(_purge, ids))
+                await self._queue.left(changed)
+                self._space.look_again()
+                reason = "for want of space" if is_low or spilled else "its time is over"
+                events.PURGED(self._span, total=len(changed.ids), reason=reason)
+            self._queue.spilled.difference_update(spilled)
+            if not ids and not spilled:
+                return
+            await self._sleep(_BREATH)
 
     async def hourly(self) -> None:
         """Sweep files of no message, take over what other nodes left, check the invariant."""
@@ -129,6 +190,7 @@ class Upkeep:
             )
             if voided:
                 self._queue.on_change()
+            await self._queue.database.write(lambda connection: removal.forget(connection, now))
             await self._queue.audit()
         except (DatabaseError, BlobError) as error:
             # nothing is lost by it: the next hour tries again

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from relayd.blobs.spool import Blobs
+from relayd.directory.account import Refusal
 from relayd.directory.directory import Directory
 from relayd.events import auth, smtp
 from relayd.mail.address import AddressError, check_domain, mailbox_key, parse_address, qualify
@@ -75,7 +76,7 @@ class Reception:
         """Decide the session's class; a Reply refuses the session (it carries no enhanced code, RFC 2034 §4)."""
         client.address = unmapped(client.address)
         if client.account is not None and not client.account_emails:
-            self._adopt_login(client)
+            await self._adopt_login(client)
         client.trusted = self.policy.trusts(client)
         client.skip_checks = False
         rules = self.policy.access.connect
@@ -83,9 +84,9 @@ class Reception:
             return None
         return _session_rule(first_match(rules, client), client)
 
-    def _adopt_login(self, client: Client) -> None:
+    async def _adopt_login(self, client: Client) -> None:
         """The account that XCLIENT's LOGIN names; a name that is not known here lends no rights."""
-        account = self._parts.directory.get(client.account or "")
+        account = await self._parts.directory.get(client.account or "")
         if account is None or not account.may_send:
             auth.FAILED(client.span, account_name=client.account or "", type_="xclient", remote_ip=client.address_text)
             client.account = None
@@ -129,17 +130,17 @@ class Reception:
     async def authenticate(self, client: Client, login: str, secret: str) -> Reply:
         """Check credentials; good ones make the session trusted."""
         try:
-            account = await self._parts.directory.authenticate(login, secret)
+            found = await self._parts.directory.authenticate(login, secret)
         except Exception as error:  # unknown failure is temporary
             auth.ERROR(client.span, account_name=login, reason=type(error).__name__)
             return Reply(454, "4.7.0", "Temporary authentication failure")
-        if account is None or not account.may_send:
+        if isinstance(found, Refusal) or not found.may_send:
             auth.FAILED(client.span, account_name=login, type_="smtp", remote_ip=client.address_text)
             return Reply(535, "5.7.8", "Authentication credentials invalid")
-        client.account = account.name
-        client.account_emails = account.emails
+        client.account = found.name
+        client.account_emails = found.emails
         client.trusted = True
-        auth.SUCCESS(client.span, account_name=account.name, span_id=client.session_id, type_="smtp")
+        auth.SUCCESS(client.span, account_name=found.name, span_id=client.session_id, type_="smtp")
         return Reply(235, "2.7.0", "Authentication succeeded")
 
     async def mail(self, client: Client, command: MailCommand) -> Transaction | Reply:

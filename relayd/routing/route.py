@@ -2,19 +2,23 @@
 
 A recipient's domain is looked up in `queue.outbound.domain.<domain>`, else `queue.outbound.next-hop` counts; either
 names a route or says "mx".  The answer's `key` is the recipient's domain for direct delivery and "route:<id>" for a
-route, so that all mail of one smarthost shares its concurrency.  Pure, and cheap: `destination` runs for every
+route, so that all mail of one smarthost shares its concurrency; "mx:<domain>" is the domain's MX for mail that an
+operator sent there against the configuration.  Pure, and cheap: `destination` runs for every
 recipient that is accepted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from relayd.mail.address import AddressError, a_label
 from relayd.routing.next_hop import NextHop, Protocol, TlsMode
 from relayd.routing.options import OutboundOptions, RouteOptions
 
 _ROUTE = "route:"
+_DIRECT = "mx:"
+MX = "mx"
+"""In place of a route's id: the domain's MX."""
 _REMEMBERED = 4096
 
 
@@ -51,6 +55,26 @@ class Router:
         named = self._domains.get(domain, self._default) if self._domains else self._default
         return domain if named is None else named.key
 
+    def destination_by(self, address: str, next_hop: str | None) -> str:
+        """The `key` for the address of a message that an operator sent by `next_hop`: a route's id, or "mx".
+
+        None, or a route that a reload took away: what the configuration says.
+        """
+        usual = self.destination(address)
+        if next_hop == MX:
+            if not usual.startswith(_ROUTE):
+                return usual
+            domain = address.rpartition("@")[2].lower()
+            return _DIRECT + (domain if domain.isascii() else _a_label(domain))
+        route = self._routes.get(next_hop) if next_hop is not None else None
+        return usual if route is None else route.key
+
+    def under(self, next_hop: str | None) -> Callable[[str], str]:
+        """`destination_by` for one next hop.  Raises UnknownRoute."""
+        if next_hop is not None:
+            self._named(next_hop)
+        return lambda address: self.destination_by(address, next_hop)
+
     def next_hop(self, destination: str) -> NextHop:
         """The next hop for a destination as `destination` gave it, or for a recipient's domain.
 
@@ -61,12 +85,17 @@ class Router:
             route = self._routes.get(destination[len(_ROUTE) :], self._default)
             if route is not None:
                 return route
+        if destination.startswith(_DIRECT):
+            return self._mx(destination)
         named = self._domains.get(destination, self._default)
         return self._mx(destination) if named is None else named
 
-    def reroute(self, address: str, destination: str) -> str | None:
-        """The address's destination when it is now another than `destination`, else None."""
-        current = self.destination(address)
+    def reroute(self, address: str, destination: str, next_hop: str | None = None) -> str | None:
+        """The address's destination when it is now another than `destination`, else None.
+
+        next_hop: where an operator sent the message.
+        """
+        current = self.destination(address) if next_hop is None else self.destination_by(address, next_hop)
         return None if current == destination else current
 
     def is_known(self, destination: str) -> bool:
@@ -97,14 +126,15 @@ class Router:
             known = ", ".join(sorted(self._routes)) or "none is declared"
             raise UnknownRoute(f'no route "{word}" (queue.route.{word}.address); known: {known}') from None
 
-    def _mx(self, domain: str) -> NextHop:
-        found = self._direct.get(domain)
+    def _mx(self, key: str) -> NextHop:
+        found = self._direct.get(key)
         if found is None:
             if len(self._direct) >= _REMEMBERED:
                 self._direct.clear()
+            domain = key.removeprefix(_DIRECT)
             literal = domain.startswith("[")
-            found = NextHop(key=domain, host=domain, port=self._outbound.port, use_mx=not literal)
-            self._direct[domain] = found
+            found = NextHop(key=key, host=domain, port=self._outbound.port, use_mx=not literal)
+            self._direct[key] = found
         return found
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from relayd.events.event import EventStream, Span
 from relayd.mail.reply import Reply
 from relayd.queue.message import Job, Outcome, Result
-from relayd.queue.opening import Surroundings, open_queue
-from relayd.queue.options import LimitOptions, SpaceOptions
+from relayd.queue.opening import QueueOptions, Surroundings, open_queue
+from relayd.queue.options import SpaceOptions
 from relayd.queue.store import Queue
 
 LATER = 4_000_000_000.0
@@ -24,7 +24,7 @@ async def drain(directory: Path) -> dict[tuple[int, str], bytes]:
     broken: list[str] = []
     span = Span(EventStream(lambda: LATER))
     around = Surroundings(clock=lambda: LATER, span=span, on_broken=broken.append)
-    opened = await open_queue(directory, SpaceOptions(min_free=0, reserve=0), LimitOptions(), 1, around)
+    opened = await open_queue(directory, QueueOptions(space=SpaceOptions(min_free=0, reserve=0)), 1, around)
     try:
         assert opened.recovery.corrupt == ()
         queue = opened.queue

@@ -17,8 +17,8 @@ import pytest
 from relayd.database.interface import Connection
 from relayd.events.event import EventStream, Span
 from relayd.queue import rows
-from relayd.queue.opening import Surroundings, open_queue
-from relayd.queue.options import LimitOptions, SpaceOptions
+from relayd.queue.opening import QueueOptions, Surroundings, open_queue
+from relayd.queue.options import SpaceOptions
 from tests.durability.load import Load
 from tests.rig.daemon import Daemon
 from tests.rig.sink import Delivery, Sink
@@ -36,7 +36,7 @@ STEPS = 100
 async def _fill(data: Path, *, due: float, senders: int) -> None:
     """Deferred messages of one recipient each to the route `sink`, as the queue would leave them after a crash."""
     around = Surroundings(clock=time.time, span=Span(EventStream(time.time)), on_broken=pytest.fail)
-    opened = await open_queue(data, SpaceOptions(min_free=0), LimitOptions(), 1, around)
+    opened = await open_queue(data, QueueOptions(space=SpaceOptions(min_free=0)), 1, around)
     now = time.time()
     content = b"Subject: x\r\nX-Token: old\r\n\r\n" + os.urandom(1500).hex().encode() + b"\r\n"
     numbers = range(MANY)
@@ -46,13 +46,14 @@ async def _fill(data: Path, *, due: float, senders: int) -> None:
 
     def fill(connection: Connection) -> None:
         connection.executemany(
-            f"INSERT INTO messages ({rows.MESSAGE_COLUMNS}) VALUES (?, 'relayed', ?, ?, ?, ?, 0, NULL, NULL, NULL,"
+            f"INSERT INTO messages ({rows.NEW_MESSAGE_COLUMNS}) VALUES (?, 'relayed', ?, ?, ?, ?, 0, NULL, NULL, NULL,"
             " 'smtp', '192.0.2.1', '', 'h', 0, NULL, NULL, NULL)",
             ((FIRST + n, sender(n), now, len(content), sender(n)) for n in numbers),
         )
         connection.executemany("INSERT INTO bodies VALUES (?, NULL, ?)", ((FIRST + n, content) for n in numbers))
         connection.executemany(
-            "INSERT INTO recipients VALUES (?, 0, ?, 'route:sink', ?, 2, 3, ?, NULL, ?, NULL, NULL, 'later', ?, ?, ?)",
+            f"INSERT INTO recipients ({rows.NEW_RECIPIENT_COLUMNS})"
+            " VALUES (?, 0, ?, 'route:sink', ?, 2, 3, ?, NULL, ?, NULL, NULL, 'later', ?, ?, ?)",
             (
                 (FIRST + n, f"u{n}@d{n % 1000}.test", sender(n), due + n % 60, now + 100 * HOUR, *_lease(n, now))
                 for n in numbers

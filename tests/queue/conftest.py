@@ -15,8 +15,8 @@ from relayd.events.event import Event, EventStream, Span
 from relayd.mail.reply import Reply
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.message import Body, Job, NewMessage, NewRecipient, Origin, Outcome, Result
-from relayd.queue.opening import OpenQueue, Surroundings, open_queue
-from relayd.queue.options import LimitOptions, SpaceOptions
+from relayd.queue.opening import OpenQueue, QueueOptions, Surroundings, open_queue
+from relayd.queue.options import DeletedOptions, LimitOptions, SpaceOptions
 
 START = 1_800_000_000.0
 DAY = 86400.0
@@ -43,6 +43,7 @@ class Rig:
     free: int = 1 << 40
     options: SpaceOptions = field(default_factory=lambda: SpaceOptions(reserve=1 << 16))
     limits: LimitOptions = field(default_factory=LimitOptions)
+    deleted: DeletedOptions = field(default_factory=DeletedOptions)
     ids: Snowflakes = field(default_factory=Snowflakes)
     opened: OpenQueue | None = None
 
@@ -57,8 +58,7 @@ class Rig:
         span = Span(EventStream(self.clock, [self.events.append]))
         self.opened = await open_queue(
             directory or self.directory,
-            self.options,
-            self.limits,
+            QueueOptions(space=self.options, limits=self.limits, deleted=self.deleted),
             1,
             Surroundings(
                 clock=self.clock,

@@ -47,18 +47,19 @@ async def test_reschedule_takes_over_only_a_lease_that_ran_out(rig: Rig) -> None
     assert len(await rig.lease()) == 1
 
 
-async def test_remove_takes_messages_and_their_files(rig: Rig) -> None:
+async def test_a_purge_takes_messages_and_their_files(rig: Rig) -> None:
     small, large = rig.new("one@a.example", "two@b.example"), rig.new(content=b"x" * 90_000, sender="other@x")
     for new in (small, large):
         await rig.o.queue.enqueue(new)
-    assert await rig.o.actions.remove(Filter(text="other@x"), "ann") == 1
+    assert await rig.o.actions.remove(Filter(text="other@x"), "ann", purge=True) == 1
     assert not rig.o.blobs.has(large.id)
     assert await rig.holds() == 2
-    assert await rig.o.actions.remove(Filter(), "ann") == 1
+    assert await rig.o.actions.remove(Filter(), "ann", purge=True) == 1
     assert await rig.holds() == 0
     assert (await rig.o.queue.audit()).counters["removed"] == 3
     assert rig.o.queue.totals.messages == rig.o.queue.totals.bytes == 0
-    assert rig.kinds().count("queue.removed") == 2
+    assert rig.kinds().count("queue.purged") == 2
+    assert await rig.o.queue.get_many([small.id, large.id]) == []
     assert await rig.lease() == []
 
 
@@ -97,7 +98,7 @@ async def test_cancel_gives_up_some_recipients(rig: Rig) -> None:
     assert [to.state for to in message.recipients] == [State.SCHEDULED, State.PERM_FAIL, State.PERM_FAIL]
     assert "Delivery canceled." in message.recipients[1].status
     assert await rig.holds() == 1
-    assert await rig.o.actions.cancel(new.id, "one", "ann") == 1
+    assert await rig.o.actions.cancel(new.id, "one", "ann", purge=True) == 1
     assert await rig.o.queue.get(new.id) is None
     assert await rig.holds() == 0
     assert rig.o.queue.totals.messages == 0
@@ -107,7 +108,7 @@ async def test_a_recipient_cancelled_in_flight_is_counted_once(rig: Rig) -> None
     new = rig.new("one@a.example", "two@a.example")
     await rig.o.queue.enqueue(new)
     (job,) = await rig.lease()
-    await rig.o.actions.cancel(new.id, "one", "ann")
+    await rig.o.actions.cancel(new.id, "one", "ann", purge=True)
     await rig.o.queue.settle(job, outcomes(job, Result.DELIVERED))
     assert await rig.holds() == 0
     counters = (await rig.o.queue.audit()).counters

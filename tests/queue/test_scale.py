@@ -31,14 +31,15 @@ async def _fill(rig: Rig, *, due: float, destinations: int = 1000, senders: int 
     def fill(connection: Connection) -> None:
         numbers = range(MANY)
         connection.executemany(
-            f"INSERT INTO messages ({rows.MESSAGE_COLUMNS}) VALUES (?, 'relayed', ?, ?, ?, ?, 0, NULL, NULL, NULL,"
+            f"INSERT INTO messages ({rows.NEW_MESSAGE_COLUMNS}) VALUES (?, 'relayed', ?, ?, ?, ?, 0, NULL, NULL, NULL,"
             " 'mx', '192.0.2.1', '', 'h', 0, NULL, NULL, NULL)",
             ((FIRST + n, key(n)[1], START, inline, key(n)[1]) for n in numbers),
         )
         body = os.urandom(inline)
         connection.executemany("INSERT INTO bodies VALUES (?, NULL, ?)", ((FIRST + n, body) for n in numbers))
         connection.executemany(
-            "INSERT INTO recipients VALUES (?, 0, ?, ?, ?, 2, 3, ?, NULL, ?, NULL, NULL, 'later', 1, NULL, NULL)",
+            f"INSERT INTO recipients ({rows.NEW_RECIPIENT_COLUMNS})"
+            " VALUES (?, 0, ?, ?, ?, 2, 3, ?, NULL, ?, NULL, NULL, 'later', 1, NULL, NULL)",
             ((FIRST + n, f"u{n}@{key(n)[0]}", *key(n), due + n % 3600, START + 5e5) for n in numbers),
         )
         connection.execute(

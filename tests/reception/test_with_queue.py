@@ -9,7 +9,7 @@ import pytest
 
 from relayd.events.event import Span
 from relayd.mail.reply import Reply
-from relayd.queue.opening import OpenQueue, Surroundings, open_queue
+from relayd.queue.opening import OpenQueue, QueueOptions, Surroundings, open_queue
 from relayd.queue.options import LimitOptions, SpaceOptions
 from relayd.reception.receive import Parts, Reception
 from relayd.smtp.command import MailCommand
@@ -26,7 +26,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[tuple[House, OpenQueue]]:
     around = Surroundings(
         clock=lambda: rig.now, span=Span(rig.stream), on_broken=lambda text: None, measure=lambda path: 1 << 40
     )
-    queue = await open_queue(tmp_path / "data", SpaceOptions(reserve=1 << 16), LimitOptions(), 1, around)
+    queue = await open_queue(tmp_path / "data", QueueOptions(space=SpaceOptions(reserve=1 << 16)), 1, around)
     old = rig.reception._parts
     rig.reception = Reception(
         rig.reception.policy,

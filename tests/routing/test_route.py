@@ -44,6 +44,29 @@ def test_the_default_and_a_domain_of_its_own() -> None:
     assert router.reroute("b@box.example", "route:box") is None
 
 
+def test_where_an_operator_sends_a_message_goes_before_the_configuration() -> None:
+    routes = {"hub": RouteOptions(address="hub.example"), "box": RouteOptions(address="box.example")}
+    router = Router(OutboundOptions(next_hop="hub"), routes, {"direct.example": "mx"})
+    assert router.destination_by("b@any.example", "box") == "route:box"
+    assert router.destination_by("b@any.example", None) == "route:hub"
+    assert router.destination_by("b@any.example", "gone") == "route:hub"
+    assert router.destination_by("b@direct.example", "mx") == "direct.example"
+    direct = router.destination_by("b@bücher.example", "mx")
+    assert direct == "mx:xn--bcher-kva.example"
+    hop = router.next_hop(direct)
+    assert (hop.key, hop.host, hop.use_mx) == (direct, "xn--bcher-kva.example", True)
+    assert not router.next_hop(router.destination_by("b@[192.0.2.1]", "mx")).use_mx
+    assert router.reroute("b@any.example", "route:box", "box") is None
+    assert router.reroute("b@any.example", "route:hub", "box") == "route:box"
+    assert [router.under(word)("b@any.example") for word in ("mx", "box", None)] == [
+        "mx:any.example",
+        "route:box",
+        "route:hub",
+    ]
+    with pytest.raises(UnknownRoute, match="gone"):
+        router.under("gone")
+
+
 def test_mail_of_a_route_that_is_gone_takes_the_default() -> None:
     router = Router(OutboundOptions(next_hop="hub"), {"hub": RouteOptions(address="hub.example")})
     assert router.next_hop("route:old").key == "route:hub"

@@ -1,278 +1,305 @@
 """`/api/queue/*`: the messages, their state, and what an operator may do to them (operations 11-13, 40-44, 53).
 
-Of our own: `POST hold|release|bounce` with the filters of the list, `GET audit`, `status?detail=1`.  A change that
-could not be made at once goes on in the background.  Every change is an event that names who asked for it.
+Of our own: `POST hold|release|bounce|reroute|undo` (see `steering`), `GET audit`, `status?detail=1`, the suspended
+destinations, and deleted messages, which are shown only to who asks for them by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NotRequired, TypedDict
 
-import msgspec
-from aiohttp import web
-
-from relayd.control.access import Caller
 from relayd.control.answers import NOT_FOUND, Problem
-from relayd.control.api.messages import message_value
+from relayd.control.api.messages import MessageValue, message_value
+from relayd.control.api.steering import AREA, Changes, Matched, Reason, Steering, audit
 from relayd.control.background import Background
-from relayd.control.queries import Page, Query
-from relayd.control.requests import read_json
-from relayd.control.routes import SPAN, Route
+from relayd.control.queries import FLAG, TEXT, TIME, MessageQuery, parameter
+from relayd.control.routes import Call, Handler, Route
 from relayd.control.streaming import stream_list
-from relayd.events import manage
-from relayd.events.event import Span
 from relayd.mail.snowflake import parse_snowflake
-from relayd.queue.filter import Filter
-from relayd.queue.listing import Audit, Counts
+from relayd.queue.actions import Verb
+from relayd.queue.filter import Filter, Kind
 from relayd.queue.message import Message
-from relayd.queue.pause import Pause
 from relayd.telemetry.render import rfc3339
-
-Bounce = Callable[[Filter, str, str], Awaitable[int]]
-"""Gives up the messages of a filter, by whom and why; answers how many.  Raises QueueUnavailable."""
-
-Work = Callable[[], Awaitable[int]]
 
 _AT_ONCE = 250
 """Messages whose values are answered in one piece, and read at once beyond that."""
 
 
-class Reason(msgspec.Struct):
-    """The body of requests that may say why."""
+class MessageList(TypedDict):
+    """Ids, or messages; how many there are in all; whether the queue runs."""
 
-    reason: str = ""
-
-
-class QueueOfMessages(Protocol):
-    """What these operations ask of the queue (`relayd.queue.store.Queue`)."""
-
-    async def list(
-        self, filter: Filter, offset: int, limit: int | None, max_total: int
-    ) -> tuple[Sequence[int], int]: ...
-    async def get(self, id: int) -> Message | None: ...
-    async def get_many(self, ids: Sequence[int]) -> Sequence[Message]: ...
-    async def counts(self) -> Counts: ...
-    async def audit(self) -> Audit: ...
-    @property
-    def paused(self) -> Pause | None: ...
-    async def pause(self, by: str, reason: str) -> None: ...
-    async def resume(self, by: str) -> None: ...
+    items: list[int | MessageValue]
+    total: int
+    status: bool
 
 
-class QueueActions(Protocol):
-    """What they ask to change (`relayd.queue.actions.Actions`); each answers how many messages it changed."""
+class StatusDetail(TypedDict):
+    """Whether the queue runs, and if not, who stopped it, when and why."""
 
-    async def reschedule(self, filter: Filter, at: float, *, domain: str | None = None) -> int: ...
-    async def remove(self, filter: Filter, by: str, reason: str = "") -> int: ...
-    async def cancel(self, id: int, recipient: str, by: str) -> int | None: ...
-    async def hold(self, filter: Filter, by: str, reason: str) -> int: ...
-    async def release(self, filter: Filter, by: str) -> int: ...
+    running: bool
+    since: NotRequired[str]
+    by: NotRequired[str]
+    reason: NotRequired[str]
+
+
+class SuspensionValue(TypedDict):
+    """A destination to which nothing is attempted before `until` (null: until it is resumed)."""
+
+    destination: str
+    since: str
+    until: str | None
+    by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Steering:
-    """The queue and what may be done to it.  bounce: by the daemon, which composes the reports."""
+class ListQuery(MessageQuery):
+    """Of the list."""
 
-    queue: QueueOfMessages
-    actions: QueueActions
-    bounce: Bounce
+    values: bool = parameter(FLAG, "Whole messages instead of their ids.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowQuery:
+    """Of one message."""
+
+    deleted: bool = parameter(FLAG, "Also when it is deleted.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RescheduleOneQuery:
+    """Of one message's next attempt."""
+
+    at: float | None = parameter(TIME, "When; absent or past: now.")
+    filter: str | None = parameter(TEXT, "Only recipients whose domain holds this.")
+    dry_run: bool = parameter(FLAG, "Change nothing: say whether something would be changed.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelQuery:
+    """Of one message's removal."""
+
+    filter: str | None = parameter(TEXT, "Only give up recipients whose address holds this.")
+    purge: bool = parameter(FLAG, "For good: it cannot be undone. Also of a deleted message.")
+    dry_run: bool = parameter(FLAG, "Change nothing: say whether something would be changed.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusQuery:
+    """Of the queue's state."""
+
+    detail: bool = parameter(FLAG, "Who stopped it, when and why.")
 
 
 class QueueOperations:
-    """The handlers.  clock: Unix time in seconds.  timeout: seconds for the body of a request."""
+    """The handlers.  clock: Unix time in seconds."""
 
-    def __init__(self, steering: Steering, background: Background, clock: Callable[[], float], timeout: float) -> None:
+    def __init__(self, steering: Steering, background: Background, clock: Callable[[], float]) -> None:
         self._queue = steering.queue
         self._actions = steering.actions
-        self._bounce = steering.bounce
-        self._background = background
+        self._changes = Changes(steering, background, clock)
         self._clock = clock
-        self._timeout = timeout
 
     def routes(self) -> Iterator[Route]:
         """Every operation of the area."""
-        show, change, remove = "message-queue-get", "message-queue-update", "message-queue-delete"
-        yield Route("GET", "/queue/messages", "message-queue-list", self.index)
-        yield Route("PATCH", "/queue/messages", change, self.reschedule_many)
-        yield Route("DELETE", "/queue/messages", remove, self.remove_many)
-        yield Route("GET", "/queue/messages/{id}", show, self.show)
-        yield Route("PATCH", "/queue/messages/{id}", change, self.reschedule)
-        yield Route("DELETE", "/queue/messages/{id}", remove, self.cancel)
-        yield Route("GET", "/queue/status", show, self.status)
-        yield Route("PATCH", "/queue/status/stop", change, self.pause)
-        yield Route("PATCH", "/queue/status/start", change, self.resume)
-        yield Route("POST", "/queue/hold", change, self.hold)
-        yield Route("POST", "/queue/release", change, self.release)
-        yield Route("POST", "/queue/bounce", remove, self.bounce)
-        yield Route("GET", "/queue/audit", show, self.audit)
+        yield from self._changes.routes()
+        listing, show, change, remove = (f"message-queue-{each}" for each in ("list", "get", "update", "delete"))
+        rows: tuple[tuple[str, str, str, Handler, str, dict[str, Any]], ...] = (
+            (
+                "GET",
+                "/messages",
+                listing,
+                self.index,
+                "List the queued messages",
+                {"query": ListQuery, "answer": MessageList, "operation": 11},
+            ),
+            (
+                "GET",
+                "/messages/{id}",
+                show,
+                self.show,
+                "One message",
+                {"query": ShowQuery, "answer": MessageValue, "operation": 42},
+            ),
+            (
+                "PATCH",
+                "/messages/{id}",
+                change,
+                self.reschedule,
+                "Set the next attempt of a message",
+                {"query": RescheduleOneQuery, "strict": True, "answer": bool | Matched, "operation": 43},
+            ),
+            (
+                "DELETE",
+                "/messages/{id}",
+                remove,
+                self.cancel,
+                "Remove a message, or give up some of its recipients",
+                {"query": CancelQuery, "answer": bool | Matched, "operation": 44},
+            ),
+            (
+                "GET",
+                "/status",
+                show,
+                self.status,
+                "Whether the queue runs",
+                {"query": StatusQuery, "answer": bool | StatusDetail, "operation": 53},
+            ),
+            ("PATCH", "/status/stop", change, self.pause, "Pause", {"body": Reason, "answer": bool, "operation": 40}),
+            ("PATCH", "/status/start", change, self.resume, "Resume", {"answer": bool, "operation": 41}),
+            (
+                "GET",
+                "/suspensions",
+                show,
+                self.suspensions,
+                "Destinations to which nothing is attempted now",
+                {"answer": list[SuspensionValue]},
+            ),
+            (
+                "DELETE",
+                "/suspensions/{destination}",
+                change,
+                self.unsuspend,
+                "Attempt deliveries to a destination again",
+                {"answer": bool},
+            ),
+            (
+                "GET",
+                "/audit",
+                show,
+                self.audit,
+                "Compare what was promised with what is there",
+                {"answer": dict[str, int]},
+            ),
+        )
+        for method, path, permission, handler, summary, rest in rows:
+            yield Route(
+                method=method,
+                path="/queue" + path,
+                permission=permission,
+                handler=handler,
+                summary=summary,
+                area=AREA,
+                **rest,
+            )
 
     # Looking
 
-    async def index(self, request: web.Request, caller: Caller) -> Any:
+    async def index(self, call: Call) -> Any:
         """11: ids, or with `values` messages."""
-        query = Query(request)
-        page = query.page()
-        ids, total = await self._queue.list(query.filter(), page.offset, page.limit, page.max_total)
+        query: ListQuery = call.query
+        ids, total = await self._queue.list(query.filter(), query.offset, query.size, query.max_total or 0)
         rest = {"total": total, "status": self._queue.paused is None}
-        if not query.flag("values"):
+        if not query.values:
             return {"items": ids, **rest}
         if len(ids) <= _AT_ONCE:
             return {"items": await self._values(ids), **rest}
-        return await stream_list(request, self._pieces(ids), rest)
+        return await stream_list(call.request, self._pieces(ids), rest)
 
     async def _pieces(self, ids: Sequence[int]) -> AsyncIterator[list[Any]]:
         for start in range(0, len(ids), _AT_ONCE):
             yield await self._values(ids[start : start + _AT_ONCE])
 
-    async def _values(self, ids: Sequence[int]) -> list[dict[str, Any]]:
+    async def _values(self, ids: Sequence[int]) -> list[MessageValue]:
         now = self._clock()
         return [message_value(each, now) for each in await self._queue.get_many(ids)]
 
-    async def show(self, request: web.Request, caller: Caller) -> Any:
+    async def show(self, call: Call) -> MessageValue:
         """42: one message."""
-        return message_value(await self._message(request), self._clock())
+        return message_value(await self._message(call, deleted=call.query.deleted), self._clock())
 
-    async def status(self, request: web.Request, caller: Caller) -> Any:
+    async def status(self, call: Call) -> bool | StatusDetail:
         """53: whether the queue runs; with `detail` who stopped it, when and why."""
         pause = self._queue.paused
-        if not Query(request).flag("detail"):
+        if not call.query.detail:
             return pause is None
         if pause is None:
             return {"running": True}
         return {"running": False, "since": rfc3339(pause.since), "by": pause.by, "reason": pause.reason}
 
-    async def audit(self, request: web.Request, caller: Caller) -> Any:
+    async def audit(self, call: Call) -> dict[str, int]:
         """The invariant: its counters, what is queued, and the difference, which is 0."""
         found = await self._queue.audit()
         return {**found.counters, "queued": found.queued, "difference": found.difference}
 
-    # Many messages
-
-    async def reschedule_many(self, request: web.Request, caller: Caller) -> bool:
-        """12: the next attempt at `at`, or now."""
-        query = Query(request, strict=True)
-        filter = await self._selected(query)
-        at = self._at(query)
-        work = partial(self._actions.reschedule, filter, at)
-        return await self._change(request, caller, "reschedule", filter, work) > 0
-
-    async def remove_many(self, request: web.Request, caller: Caller) -> bool:
-        """13: gone, and nobody is told."""
-        filter = await self._selected(Query(request, strict=True))
-        work = partial(self._actions.remove, filter, caller.name, "")
-        return await self._change(request, caller, "remove", filter, work) > 0
-
-    async def hold(self, request: web.Request, caller: Caller) -> dict[str, int]:
-        """Keep from being tried until released."""
-        filter, reason = await self._selected(Query(request, strict=True)), await self._reason(request)
-        work = partial(self._actions.hold, filter, caller.name, reason)
-        return {"matched": await self._change(request, caller, "hold", filter, work, reason)}
-
-    async def release(self, request: web.Request, caller: Caller) -> dict[str, int]:
-        """Let held messages go."""
-        filter, reason = await self._selected(Query(request, strict=True)), await self._reason(request)
-        work = partial(self._actions.release, filter, caller.name)
-        return {"matched": await self._change(request, caller, "release", filter, work, reason)}
-
-    async def bounce(self, request: web.Request, caller: Caller) -> dict[str, int]:
-        """Give up: senders are told."""
-        filter, reason = await self._selected(Query(request, strict=True)), await self._reason(request)
-        work = partial(self._bounce, filter, caller.name, reason)
-        return {"matched": await self._change(request, caller, "bounce", filter, work, reason)}
-
-    async def _selected(self, query: Query) -> Filter:
-        """The filter; a page of it when there is a `limit`."""
-        filter, page = query.filter(), query.page()
-        return filter if page.limit is None else replace(filter, ids=await self._ids(filter, page))
-
-    async def _ids(self, filter: Filter, page: Page) -> Sequence[int]:
-        return (await self._queue.list(filter, page.offset, page.limit, 0))[0]
-
-    async def _change(
-        self, request: web.Request, caller: Caller, verb: str, filter: Filter, work: Work, reason: str = ""
-    ) -> int:
-        """How many messages `work` changes; when it takes long, how many match."""
-        span = request[SPAN]
-        what = f"{verb} {_words(filter)}"
-        _, matching = await self._queue.list(filter, 0, 0, 0)
-        changed = await self._background.run(_awaited(work), span, what)
-        total = matching if changed is None else changed
-        _audit(span, caller, f"queue.{verb}", what, total, reason)
-        return total
-
     # One message
 
-    async def reschedule(self, request: web.Request, caller: Caller) -> bool:
+    async def reschedule(self, call: Call) -> bool | Matched:
         """43: the next attempt at `at`, or now; with `filter` of the domains that hold it."""
-        message = await self._message(request)
-        query = Query(request, strict=True)
-        domain = query.text("filter")
+        message = await self._message(call)
+        domain = call.query.filter
         filter = Filter(ids=[message.id], domain=domain)
-        work = partial(self._actions.reschedule, filter, self._at(query), domain=domain)
-        return await self._change(request, caller, "reschedule", filter, work) > 0
+        work = partial(self._actions.reschedule, filter, self._changes.at(call.query.at), domain=domain)
+        found = await self._changes.run(call, Verb.RESCHEDULE, filter, work)
+        return found if call.query.dry_run else found["matched"] > 0
 
-    async def cancel(self, request: web.Request, caller: Caller) -> bool:
+    async def cancel(self, call: Call) -> bool | Matched:
         """44: gone; with `filter` only the recipients that hold it are given up."""
-        message = await self._message(request)
-        recipient = Query(request).text("filter")
-        if recipient is None:
-            filter = Filter(ids=[message.id])
-            work = partial(self._actions.remove, filter, caller.name, "")
-            return await self._change(request, caller, "remove", filter, work) > 0
-        changed = await self._actions.cancel(message.id, recipient, caller.name)
+        query: CancelQuery = call.query
+        message = await self._message(call, deleted=query.purge and query.filter is None)
+        if query.filter is not None:
+            return await self._cancel(call, message, query.filter)
+        filter = Filter(ids=[message.id], kind=None if message.deletion is None else Kind.DELETED)
+        work = partial(self._actions.remove, filter, call.caller.name, purge=query.purge)
+        found = await self._changes.run(call, Verb.PURGE if query.purge else Verb.REMOVE, filter, work)
+        return found if query.dry_run else found["matched"] > 0
+
+    async def _cancel(self, call: Call, message: Message, recipient: str) -> bool | Matched:
+        if call.query.dry_run:
+            needle = recipient.lower()
+            concerned = any(each.state.is_pending and needle in each.address.lower() for each in message.recipients)
+            return {"matched": int(concerned), "sample": [message.id] * concerned}
+        changed = await self._actions.cancel(message.id, recipient, call.caller.name, purge=call.query.purge)
         if changed is None:
             raise Problem(*NOT_FOUND)
-        _audit(request[SPAN], caller, "queue.cancel", f"cancel {message.id} to {recipient}", changed, "")
+        audit(call, "queue.cancel", f"cancel {message.id} to {recipient}", changed, "")
         return changed > 0
 
-    async def _message(self, request: web.Request) -> Message:
-        id = parse_snowflake(request.match_info["id"])
+    async def _message(self, call: Call, *, deleted: bool = False) -> Message:
+        id = parse_snowflake(call.path["id"])
         message = await self._queue.get(id) if id is not None and id < 1 << 63 else None
-        if message is None:
+        if message is None or (message.deletion is not None and not deleted):
             raise Problem(*NOT_FOUND)
         return message
 
     # The whole queue
 
-    async def pause(self, request: web.Request, caller: Caller) -> bool:
+    async def pause(self, call: Call) -> bool:
         """40: no more attempts; whether the queue ran before."""
-        reason = await self._reason(request)
+        reason = call.body.reason
         ran = self._queue.paused is None
-        await self._queue.pause(caller.name, reason)
-        _audit(request[SPAN], caller, "queue.pause", "pause", 1, reason)
+        await self._queue.pause(call.caller.name, reason)
+        audit(call, "queue.pause", "pause", 1, reason)
         return ran
 
-    async def resume(self, request: web.Request, caller: Caller) -> bool:
+    async def resume(self, call: Call) -> bool:
         """41: attempts again; whether the queue ran before."""
         ran = self._queue.paused is None
-        await self._queue.resume(caller.name)
-        _audit(request[SPAN], caller, "queue.resume", "resume", 1, "")
+        await self._queue.resume(call.caller.name)
+        audit(call, "queue.resume", "resume", 1, "")
         return ran
 
-    def _at(self, query: Query) -> float:
-        now = self._clock()
-        return max(query.time("at") or now, now)
+    async def suspensions(self, call: Call) -> list[SuspensionValue]:
+        """Destinations that the breaker, or somebody, put off."""
+        return [
+            {
+                "destination": each.destination,
+                "since": rfc3339(each.since),
+                "until": None if each.until is None else rfc3339(each.until),
+                "by": each.by,
+                "reason": each.reason,
+            }
+            for each in self._queue.suspensions()
+        ]
 
-    async def _reason(self, request: web.Request) -> str:
-        return (await read_json(request, Reason, self._timeout)).reason
-
-
-async def _awaited(work: Work) -> int:
-    return await work()
-
-
-def _words(filter: Filter) -> str:
-    """A filter for the audit event: the conditions that it has."""
-    given = {name: value for name, value in asdict(filter).items() if value is not None}
-    ids = given.pop("ids", None)
-    words = [f"{name}={getattr(value, 'value', value)}" for name, value in given.items()]
-    if ids is not None:
-        words.append(f"id={ids[0]}" if len(ids) == 1 else f"{len(ids)} ids")
-    return " ".join(words) or "all"
-
-
-def _audit(span: Span, caller: Caller, action: str, details: str, total: int, reason: str) -> None:
-    manage.ACTION(span, account_name=caller.name, type_=action, details=details, total=total, reason=reason)
+    async def unsuspend(self, call: Call) -> bool:
+        """Attempt deliveries to one of them again."""
+        destination = call.path["destination"]
+        if all(each.destination != destination for each in self._queue.suspensions()):
+            raise Problem(*NOT_FOUND)
+        await self._queue.unsuspend(destination)
+        audit(call, "queue.unsuspend", f"unsuspend {destination}", 1, "")
+        return True

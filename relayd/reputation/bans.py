@@ -1,0 +1,96 @@
+"""Bans: an address that fails to sign in too often is shut out for a time that doubles with each ban."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from relayd.options import Network
+from relayd.reputation.options import BanOptions
+from relayd.reputation.rate import Buckets
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+MAX_BANS = 10_000
+"""Bans remembered, those that are over included; the oldest is forgotten first."""
+
+REMEMBERED_FOR = 7 * 86400.0
+"""Seconds after its end for which a ban still makes the next one longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ban:
+    """One ban.  since, until: Unix time.  times: how many the address has had."""
+
+    network: Network
+    since: float
+    until: float
+    reason: str
+    times: int
+
+
+def site_of(address: Address) -> Network:
+    """The network that counts as one: the address itself, of IPv6 its /64; an IPv4 address in IPv6 is itself."""
+    if isinstance(address, ipaddress.IPv6Address):
+        mapped = address.ipv4_mapped
+        if mapped is None:
+            return ipaddress.IPv6Network((int(address) >> 64 << 64, 64))
+        address = mapped
+    return ipaddress.IPv4Network(address)
+
+
+class Bans:
+    """Counts failures and knows who is banned.  now: Unix time, in every call."""
+
+    def __init__(self, options: BanOptions | None = None) -> None:
+        self._options = options or BanOptions()
+        self._by_site = Buckets(self._options.auth_rate)
+        self._by_login = Buckets(self._options.auth_rate)
+        self._bans: OrderedDict[Network, Ban] = OrderedDict()
+
+    def reconfigure(self, options: BanOptions) -> None:
+        """Take other options; bans that stand keep their end."""
+        self._options = options
+        self._by_site.rate = self._by_login.rate = options.auth_rate
+
+    def is_exempt(self, address: Address) -> bool:
+        """Whether the address is in a network that is never banned."""
+        return any(address in network for network in self._options.exempt_networks)
+
+    def banned(self, address: Address, now: float) -> Ban | None:
+        """The ban that stands against `address`."""
+        ban = self._bans.get(site_of(address))
+        return ban if ban is not None and ban.since <= now < ban.until and not self.is_exempt(address) else None
+
+    def failed(self, address: Address, login: str, now: float) -> Ban | None:
+        """Count a failed sign-in ("": with no login name); the ban that it brings upon the address."""
+        if self.is_exempt(address):
+            return None
+        site = site_of(address)
+        self._by_site.take(site, now)
+        over = self._by_site.wait(site, now) > 0
+        if login:
+            self._by_login.take(login[:256], now)
+            over = over or self._by_login.wait(login[:256], now) > 0
+        return self._ban(site, now, "repeated failed sign-ins") if over else None
+
+    def _ban(self, site: Network, now: float, reason: str) -> Ban:
+        before = self._bans.pop(site, None)
+        times = before.times + 1 if before is not None and now - before.until < REMEMBERED_FOR else 1
+        lasts = min(self._options.longest, self._options.first * 2 ** min(times - 1, 30))
+        ban = self._bans[site] = Ban(network=site, since=now, until=now + lasts, reason=reason, times=times)
+        if len(self._bans) > MAX_BANS:
+            self._bans.popitem(last=False)
+        return ban
+
+    def standing(self, now: float) -> list[Ban]:
+        """The bans that stand, the oldest first."""
+        return [ban for ban in self._bans.values() if ban.since <= now < ban.until]
+
+    def lift(self, address: Address, now: float) -> bool:
+        """Forget the ban of `address` and its failures; whether one stood."""
+        site = site_of(address)
+        self._by_site.forget(site)
+        ban = self._bans.pop(site, None)
+        return ban is not None and ban.since <= now < ban.until
