@@ -8,6 +8,7 @@ longer once something fails.  A seal covers all sets below it, so one running ha
 from __future__ import annotations
 
 import hashlib
+
 from relayd.mail.header import HeaderField
 from relayd.mailauth.canonical import BodyDigests, Canonical, canonical_field
 from relayd.mailauth.dkim_key import KeyRecord
