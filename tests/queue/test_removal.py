@@ -259,7 +259,7 @@ async def test_a_full_disk_takes_the_files_of_deleted_mail_before_the_reserve(ri
     await rig.o.queue.enqueue(new)
     await rig.o.actions.remove(Filter(), "ann")
     full = [sqlite3.OperationalError("database or disk is full")]
-    full[0].sqlite_errorcode = sqlite3.SQLITE_FULL  # type: ignore[misc]
+    full[0].sqlite_errorcode = sqlite3.SQLITE_FULL
 
     def work(connection: Connection) -> int:
         if full:
