@@ -162,7 +162,7 @@ class ControlApp:
         yield from self._description.doors()
         parts = self._parts
         brainycp = BrainyCp(
-            self.gate.sign_in,
+            self._checks.signed_in,
             parts.queue,
             parts.actions,
             self._background,
