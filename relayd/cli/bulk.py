@@ -1,7 +1,7 @@
 """Changes to many queued messages: preview, batches with progress, and what is said at the end.
 
-A verb is asked for what it would do first.  More than a few messages are changed in batches of ids, one request each: so
-there is progress to show, no request lasts long, and an interrupted command has done whole batches.
+A verb is asked for what it would do first.  More than a few messages are changed in batches of ids, one request each:
+so there is progress to show, no request lasts long, and an interrupted command has done whole batches.
 """
 
 from __future__ import annotations
