@@ -11,10 +11,11 @@ import random
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from relayd.config.configuration import Config
 from relayd.config.places import data_directory, submit_socket
+from relayd.control.app import Setting
+from relayd.control.options import HttpOptions
 from relayd.delivery.attempt import Attempts, Road
 from relayd.delivery.bounce import Bounces
 from relayd.delivery.connection import Dialer
@@ -26,7 +27,7 @@ from relayd.delivery.prober import NextHopProber
 from relayd.delivery.scheduler import Scheduler, Settings
 from relayd.delivery.tls import TlsContexts
 from relayd.directory.directory import Directory
-from relayd.directory.options import AccountOptions
+from relayd.directory.options import AccountOptions, CodeOptions, ExpiryOptions
 from relayd.events.event import EventStream, Span
 from relayd.listener import options as listening
 from relayd.listener.listeners import ListenerConfiguration, Listeners, Machinery
@@ -232,11 +233,22 @@ class Engine:
         if retired is not None:
             await retired.close()
 
-    async def close(self, timeout: float) -> None:
-        """Stop accepting, finish and settle what is in flight within `timeout` seconds, close the queue."""
+    def reload_certificates(self) -> None:
+        """Read the certificates' files again, for new connections."""
+        self.listeners.certificates.replace(self.loaded.listeners.certificates)
+
+    def reload_lists(self) -> None:
+        """Read the files of known recipients again, each when it is next asked."""
+        self.reception.reconfigure(Policy(self.reception.policy.options))
+
+    async def drain(self, timeout: float) -> None:
+        """Stop accepting, finish and settle what is in flight within `timeout` seconds; the queue stays open."""
         until = time.monotonic() + timeout
         await self.listeners.drain(timeout)
         await self.scheduler.drain(max(0.0, until - time.monotonic()))
+
+    async def close(self) -> None:
+        """Close everything, once it is drained."""
         await self.reception.close()
         await self.pool.close()
         self.directory.close()
@@ -253,7 +265,13 @@ class Engine:
         return found
 
 
-def control_binds(config: Config) -> list[tuple[str, int] | Path]:
-    """Where the control socket listens besides its Unix socket in the data directory."""
-    binds = (bind for each in config.records(ListenerOptions).values() if each.protocol == "http" for bind in each.bind)
-    return [Path(bind.path) if bind.path else (bind.host, bind.port) for bind in binds]
+def control_setting(loaded: Loaded) -> Setting:
+    """What the configuration says about the control socket."""
+    config = loaded.config
+    return Setting(
+        listeners={id: each for id, each in config.records(ListenerOptions).items() if each.protocol == "http"},
+        hostname=loaded.hostname,
+        http=config.section(HttpOptions),
+        expiry=config.section(ExpiryOptions),
+        codes=config.section(CodeOptions),
+    )

@@ -12,20 +12,24 @@ import asyncio
 import gc
 import signal
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from relayd import __version__
-from relayd.assembly import Engine, Loaded, control_binds
+from relayd.assembly import Engine, Loaded, control_setting
 from relayd.blobs.spool import BlobError
-from relayd.config.configuration import Config, ConfigError
-from relayd.config.load import load, located
+from relayd.config.configuration import Config, ConfigError, Problem
+from relayd.config.listeners import check_certificates
+from relayd.config.load import located
 from relayd.config.places import control_socket
-from relayd.control.api.maintenance import Refused
+from relayd.config.settings import Settings, findings
+from relayd.config.store import SETTINGS, open_store
+from relayd.control.api.maintenance import ReloadAnswer
 from relayd.control.app import ControlApp, Parts
-from relayd.control.options import FallbackAdminOptions, HttpOptions
+from relayd.control.options import FallbackAdminOptions
 from relayd.control.signing_in import SigningIn
 from relayd.database.interface import DatabaseError, NewerSchema
 from relayd.directory.tokens import Tokens, load_key
@@ -34,29 +38,36 @@ from relayd.events import server as events
 from relayd.events import telemetry as telemetry_events
 from relayd.events.event import EventStream, Span, Subscriber
 from relayd.listener.options import ListenerOptions
+from relayd.listener.plugins import load_plugins
 from relayd.mail.snowflake import Snowflakes
 from relayd.options import OptionError
 from relayd.queue.backup import Backup, backup
 from relayd.queue.filter import Filter
 from relayd.queue.lock import DirectoryInUse
+from relayd.reputation.bans import Bans
+from relayd.reputation.options import BanOptions
 from relayd.resolver.exchange import BadServer
 from relayd.routing.route import UnknownRoute
 from relayd.supervision import Supervisor, inherited_sockets
 from relayd.telemetry.log import LogFiles
 from relayd.telemetry.metrics import Metrics
 from relayd.telemetry.options import TracerOptions
+from relayd.telemetry.reading import Logs
 
 EX_OK, EX_SOFTWARE, EX_OSERR, EX_TEMPFAIL, EX_CONFIG = 0, 70, 71, 75, 78
 
 STALL = 0.5
 """Seconds by which a turn of the loop may be late before it is an event."""
 
+LAST_REQUESTS = 1.0
+"""Seconds at least that requests at work to the control socket have, however long all else took to stop."""
+
 FIXED = ("server.data-dir", "server.loop", "server.node", "server.hostname")
 """Keys that take effect at the next start."""
 
 
 class Daemon:
-    """One relayd.  config: what to start with; its file is what a reload reads.
+    """One relayd.  config: what to start with, the database's settings laid over it; a reload reads both again.
 
     console: one more view of the events (`relayd try` prints the path of each message).  clock: Unix time.
     """
@@ -69,6 +80,7 @@ class Daemon:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.config = config
+        self._started_with = config
         self.stream = EventStream(clock, [console] if console is not None else [])
         self.span = Span(self.stream)
         self.supervisor = Supervisor()
@@ -81,6 +93,7 @@ class Daemon:
         self._metrics = Metrics()
         self.engine: Engine
         self.control: ControlApp
+        self.settings: Settings
 
     def stop(self, reason: str, code: int = EX_OK) -> None:
         """Begin to stop; the first reason counts, the worst code."""
@@ -101,11 +114,9 @@ class Daemon:
 
     def _load_first(self) -> Loaded | int:
         try:
-            return Loaded(self.config)
-        except (OptionError, UnknownRoute, BadServer) as error:
-            events.STARTUP_ERROR(self.span, reason=str(error))
-            _complain(str(error))
-            return EX_CONFIG
+            return _built(self.config)
+        except ConfigError as error:
+            return self._failed(str(error), EX_CONFIG)
 
     def _open_log(self, loaded: Loaded) -> LogFiles:
         loop = asyncio.get_running_loop()
@@ -134,6 +145,10 @@ class Daemon:
             return self._failed(str(error), EX_CONFIG)
         except (DatabaseError, BlobError, OSError) as error:
             return self._failed(str(error), EX_OSERR)
+        code = await self._open_settings(loaded)
+        if code != EX_OK:
+            await engine.opened.close()
+            return code
         self._watch_signals()
         try:
             try:
@@ -153,6 +168,33 @@ class Daemon:
             await self._shut_down(loaded.server.stop_timeout)
         return self._exit
 
+    async def _open_settings(self, loaded: Loaded) -> int:
+        """Open settings.db, which is ours alone now that the directory is locked; an exit code."""
+        try:
+            store = await open_store(loaded.data, self.span)
+        except NewerSchema as error:
+            return self._failed(str(error), EX_CONFIG)
+        except (DatabaseError, OSError) as error:
+            return self._failed(str(error), EX_OSERR)
+        if store.values != self.config.stored:
+            await store.close()
+            return self._failed("the settings were changed while relayd started: start it again", EX_TEMPFAIL)
+        self.settings = Settings(store, self.config, self._tried)
+        return EX_OK
+
+    def _tried(self, config: Config) -> Loaded:
+        """What a start would make of `config`; plug-ins that are new are loaded and thrown away.  Blocks.
+
+        Raises ConfigError.
+        """
+        loaded = _built(config)
+        if loaded.listeners.plugins != self.engine.loaded.listeners.plugins:
+            try:
+                load_plugins(loaded.listeners.plugins.plugins)
+            except OptionError as error:
+                raise located(config, error) from error
+        return loaded
+
     def _failed(self, reason: str, code: int) -> int:
         events.STARTUP_ERROR(self.span, reason=reason)
         _complain(reason)
@@ -167,6 +209,7 @@ class Daemon:
         self._own("loop watch", self._watch_loop())
         self._own("watchdog", self.supervisor.keep_alive())
         inherited = inherited_sockets()
+        self._bans = Bans(loaded.config.section(BanOptions))
         self._signing_in = SigningIn(
             engine.directory,
             loaded.config.section(FallbackAdminOptions),
@@ -178,20 +221,25 @@ class Daemon:
         )
         parts = Parts(
             queue=engine.opened.queue,
+            bodies=engine.opened.queue,
             actions=engine.opened.actions,
             bounce=self._bounce,
             destinations=self._destinations,
             metrics=self._metrics,
             ready=engine.problems,
             backup=self._backup,
-            reload=self._reload_by_operator,
-            authenticate=self._signing_in,
+            reload=self.reload_part,
+            settings=self.settings,
+            signing_in=self._signing_in,
+            logs=Logs(lambda: self._log.place, self._log.flush),
             ids=lambda: snowflakes.issue(self.stream.clock()),
+            bans=self._bans,
+            certificates=engine.listeners.certificates,
         )
-        self.control = ControlApp(parts, self.span, loaded.config.section(HttpOptions))
-        http = {id for id, each in loaded.config.records(ListenerOptions).items() if each.protocol == "http"}
-        passed: list[Any] = [sock for id in http for sock in inherited.pop(id, ())]
-        await self.control.start(passed or control_binds(loaded.config), control_socket(loaded.config))
+        setting = control_setting(loaded)
+        self.control = ControlApp(parts, self.span, setting)
+        passed = {id: inherited.pop(id) for id in setting.listeners if id in inherited}
+        await self.control.start(control_socket(loaded.config), passed)
         await engine.listeners.start(inherited)
 
     def _own(self, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -214,37 +262,72 @@ class Daemon:
         self._log.reopen()
         await self.reload()
 
-    async def reload(self) -> str | None:
-        """Read the configuration again and put it in force; the reason when it is refused, and nothing has changed."""
+    async def reload_part(self, part: str, *, dry_run: bool) -> ReloadAnswer:
+        """See control.api.maintenance.Reload.  There are no blocked addresses in the settings yet."""
+        if dry_run or part not in ("certificate", "lookup", "server.blocked-ip"):
+            return await self.reload(dry_run=dry_run)
+        errors: dict[str, dict[str, str]] = {}
+        if part == "certificate":
+            problems = await asyncio.to_thread(lambda: list(check_certificates(self.config)))
+            errors = findings([replace(each, kind="build") for each in problems if each.fatal], self.config)
+            if not errors:
+                self.engine.reload_certificates()
+        elif part == "lookup":
+            self.engine.reload_lists()
+        return ReloadAnswer(warnings={}, errors=errors)
+
+    async def reload(self, *, dry_run: bool = False) -> ReloadAnswer:
+        """Read the configuration again, file and database, and put it in force; what was found.
+
+        With an error, or when it is only to be looked at, nothing has changed.
+        """
         async with self._reloading:
+            if dry_run:
+                return await self._reload(dry_run)
             self.supervisor.notify_reloading()
             try:
-                return await self._reload()
+                return await self._reload(dry_run)
             finally:
                 self.supervisor.notify_ready("relaying")
 
-    async def _reload(self) -> str | None:
+    async def _reload(self, dry_run: bool) -> ReloadAnswer:
         path = "" if self.config.path is None else str(self.config.path)
         try:
-            config = await asyncio.to_thread(load, self.config.path)
-            loaded = Loaded(config)
+            config = await self.settings.load()
+            loaded = await asyncio.to_thread(self._tried, config)
+            if not dry_run:
+                await self._put_in_force(config, loaded)
+        except ConfigError as refused:
+            if not dry_run:
+                config_events.PARSE_ERROR(self.span, path=path, reason=str(refused))
+            return ReloadAnswer(warnings={}, errors=findings(refused.problems, self.config))
+        waiting = [
+            Problem(key, "takes effect at the next start", fatal=False, kind="build", stored=key in config.stored)
+            for key in self._started_with.changed_keys(config)
+            if key in FIXED or key.startswith("tracer.")
+        ]
+        if not dry_run:
+            for each in waiting:
+                config_events.RESTART_NEEDED(self.span, key=each.key)
+            for warning in config.warnings:
+                config_events.PARSE_WARNING(self.span, key=warning.key, reason=warning.text)
+            config_events.RELOADED(self.span, path=path)
+        return ReloadAnswer(warnings=findings([*config.warnings, *waiting], config), errors={})
+
+    async def _put_in_force(self, config: Config, loaded: Loaded) -> None:
+        """Raises ConfigError for a plug-in that cannot be loaded: nothing has changed then."""
+        try:
             await self.engine.reload(loaded)
-            self._signing_in.reconfigure(config.section(FallbackAdminOptions))
-        except (ConfigError, OptionError, UnknownRoute, BadServer) as refused:
-            error = located(self.config, refused) if isinstance(refused, OptionError) else refused
-            config_events.PARSE_ERROR(self.span, path=path, reason=str(error))
-            return str(error)
-        for key in self.config.changed_keys(config):
-            if key in FIXED or key.startswith("tracer."):
-                config_events.RESTART_NEEDED(self.span, key=key)
-        for warning in config.warnings:
-            config_events.PARSE_WARNING(self.span, key=warning.key, reason=warning.text)
-        self.config = config
-        config_events.RELOADED(self.span, path=path)
-        return None
+        except OptionError as error:
+            raise located(config, error) from error
+        self._signing_in.reconfigure(config.section(FallbackAdminOptions))
+        self._bans.reconfigure(config.section(BanOptions))
+        await self.control.reload(control_setting(loaded))
+        self.config = self.settings.config = config
 
     async def _backup(self, directory: Path) -> Backup:
-        return await backup(self.engine.opened, directory, self.stream.clock, self.span)
+        beside = {SETTINGS: self.settings.store.copy_to}
+        return await backup(self.engine.opened, directory, self.stream.clock, self.span, beside=beside)
 
     async def _bounce(self, filter: Filter, by: str, reason: str) -> int:
         compose = partial(self.engine.bounces.compose, now=self.stream.clock())
@@ -252,12 +335,6 @@ class Daemon:
 
     def _destinations(self, next_hop: str | None) -> Callable[[str], str]:
         return self.engine.loaded.router.under(next_hop)
-
-    async def _reload_by_operator(self) -> Sequence[str]:
-        refused = await self.reload()
-        if refused is not None:
-            raise Refused(refused)
-        return [warning.render(self.config.path) for warning in self.config.warnings]
 
     async def _watch_loop(self) -> None:
         """State when the loop did not turn for a while: something blocked it."""
@@ -273,14 +350,27 @@ class Daemon:
         started = time.monotonic()
         self.supervisor.notify_stopping()
         events.SHUTDOWN(self.span, reason=self._reason)
-        await self.engine.close(timeout)
+        until = time.monotonic() + timeout
+        if hasattr(self, "control"):
+            self.control.streams.end()
+        await self.engine.drain(timeout)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if hasattr(self, "control"):
-            await self.control.stop()
+            await self.control.stop(max(LAST_REQUESTS, until - time.monotonic()))
             self._signing_in.close()
+        await self.settings.store.close()  # before the directory is unlocked
+        await self.engine.close()
         events.SHUTDOWN_COMPLETE(self.span, elapsed=time.monotonic() - started)
+
+
+def _built(config: Config) -> Loaded:
+    """What the parts would be given of `config`.  Raises ConfigError."""
+    try:
+        return Loaded(config)
+    except (OptionError, UnknownRoute, BadServer) as error:
+        raise located(config, error) from error
 
 
 def _settle_memory() -> None:

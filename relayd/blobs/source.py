@@ -49,6 +49,10 @@ class BodySource:
         """Start again from the first octet (the next host gets it too)."""
         self._position = 0
 
+    def seek(self, position: int) -> None:
+        """Go on with the octet at `position`, counted from 0."""
+        self._position = position
+
     def close(self) -> None:
         """Let go of the file."""
         if self._file is not None:

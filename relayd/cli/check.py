@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
-from relayd.cli.failure import BAD_CONFIG, UNAVAILABLE
+from relayd.cli.failure import BAD_CONFIG, OS_ERROR, UNAVAILABLE, Failure
 from relayd.cli.show import json_option, print_json, print_table
-from relayd.cli.where import config_option, where
-from relayd.config.configuration import Config, ConfigError
+from relayd.cli.where import config_option, way_out, where
+from relayd.config.configuration import DATABASE, FILE, Config, ConfigError
+from relayd.database.interface import DatabaseError, NewerSchema
 from relayd.listener.options import PluginOptions
 from relayd.options import OptionError
 
@@ -24,7 +27,8 @@ from relayd.options import OptionError
 def check(live: bool, target: str | None, print_default: bool, as_json: bool) -> int:
     """Validate the configuration and print what it comes to.
 
-    Exits 78 when it has an error; with --live 69 when something would not work.
+    The settings written through the API are laid over the file, as a start would, where they may be read.  Exits 78
+    when it has an error; with --live 69 when something would not work.
     """
     if print_default:
         from relayd.config.generate import render
@@ -34,20 +38,65 @@ def check(live: bool, target: str | None, print_default: bool, as_json: bool) ->
     from relayd.cli.effective import effective
     from relayd.config.load import load
 
+    looked = _Database()
     try:
-        config = load(where().path)
+        config = load(where().path, stored=looked.read)
         _try_plugins(config)
     except ConfigError as error:
         _print_errors(error, as_json)
         return BAD_CONFIG
-    answer = effective(config)
+    except NewerSchema as error:
+        raise Failure(BAD_CONFIG, str(error)) from None
+    except (DatabaseError, OSError) as error:
+        raise Failure(OS_ERROR, f"the settings of the database cannot be read: {error}") from None
+    answer = {**effective(config), "database": looked.answer(config)}
     findings = _look(config, target) if live else []
     if as_json:
         print_json({**answer, **({"live": findings} if live else {})})
     else:
-        _print(config, answer)
+        _print(config, answer, looked.line(config))
         _print_findings(findings)
     return UNAVAILABLE if any(each["state"] == "fail" for each in findings) else 0
+
+
+class _Database:
+    """The settings of the database, looked for where the daemon of the configuration keeps them."""
+
+    def __init__(self) -> None:
+        self._place: Path | None = None
+        self._reason = ""
+
+    def read(self, directory: Path) -> Mapping[str, str]:
+        """What is stored; nothing when we may not read it, which `line` says.  Raises DatabaseError, OSError."""
+        from relayd.config.places import STATE_DIRECTORY
+        from relayd.config.store import SETTINGS, read_stored
+
+        for place in (directory, STATE_DIRECTORY) if directory == _UNWRITTEN else (directory,):
+            try:
+                if (place / SETTINGS).exists():
+                    self._place = place / SETTINGS
+                    return read_stored(place)
+            except PermissionError as error:
+                self._place, self._reason = place / SETTINGS, error.strerror or str(error)
+                return {}
+        return {}
+
+    def line(self, config: Config) -> str:
+        """For people: what was laid over the file."""
+        if self._reason:
+            return f"NOT looked at, {self._place} cannot be read: {self._reason}"
+        if not config.stored:
+            return "of the file alone"
+        return f"{len(config.stored)} keys of {self._place} are laid over the file"
+
+    def answer(self, config: Config) -> dict[str, Any]:
+        """For programs.  keys: of the settings laid over the file."""
+        place = None if self._place is None else str(self._place)
+        return {"path": place, "keys": sorted(config.stored), "unreadable": self._reason or None}
+
+
+_UNWRITTEN = Path("relayd-data").absolute()
+"""The data directory where neither file nor environment name one: the service's own is known to systemd alone."""
 
 
 def _try_plugins(config: Config) -> None:
@@ -74,20 +123,26 @@ def _look(config: Config, target: str | None) -> list[dict[str, str]]:
 
 def _print_errors(error: ConfigError, as_json: bool) -> None:
     if as_json:
-        rows = [{"key": each.key, "line": each.line, "text": each.text} for each in error.problems]
+        rows = [
+            {"key": each.key, "line": each.line, "text": each.text, "source": DATABASE if each.stored else FILE}
+            for each in error.problems
+        ]
         print_json({"file": None if error.path is None else str(error.path), "errors": rows})
         return
     for problem in error.problems:
         print(problem.render(error.path), file=sys.stderr)
     count = len(error.problems)
     print(f"{count} error{'s' * (count != 1)}", file=sys.stderr)
+    for line in way_out(error):
+        print(line, file=sys.stderr)
 
 
-def _print(config: Config, answer: dict[str, Any]) -> None:
+def _print(config: Config, answer: dict[str, Any], database: str) -> None:
     click.echo(f"{config.path or 'The development default'}: valid")
     for warning in config.warnings:
         click.echo(f"warning: {warning.render(config.path)}")
-    click.echo(f"\nHostname   {answer['hostname'] or 'that of the machine'}\nData       {answer['data-dir']}\n")
+    click.echo(f"\nHostname   {answer['hostname'] or 'that of the machine'}\nData       {answer['data-dir']}")
+    click.echo(f"Settings   {database}\n")
     rows = [
         [each["id"], each["protocol"], each["role"], " ".join(each["bind"]), each["tls"]]
         for each in answer["listeners"]

@@ -7,20 +7,33 @@ RELAYD_CREDENTIALS ("user:secret") or a prompt, never from the command line, whe
 from __future__ import annotations
 
 import base64
+import contextlib
 import getpass
 import http.client
 import json
 import os
 import socket
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from relayd.cli.failure import BAD_DATA, NO_INPUT, NOT_ALLOWED, SOFTWARE, TRY_AGAIN, UNAVAILABLE, USAGE, Failure
+from relayd.cli.failure import (
+    BAD_DATA,
+    NO_INPUT,
+    NOT_ALLOWED,
+    SOFTWARE,
+    TRY_AGAIN,
+    UNAVAILABLE,
+    USAGE,
+    Failure,
+    Refused,
+)
 from relayd.cli.where import Where
 
 Query = Iterable[tuple[str, str]]
+
+_PIECE = 64 << 10
 
 _EXIT_CODES = {
     400: BAD_DATA,
@@ -66,25 +79,26 @@ class Control:
         """The `data` of a read."""
         return self.ask("GET", path, query)
 
-    def ask(self, method: str, path: str, query: Query = (), body: Mapping[str, Any] | None = None) -> Any:
+    def ask(self, method: str, path: str, query: Query = (), body: object = None) -> Any:
         """Send one request to `/api<path>` and give the `data` of its answer."""
-        status, answer = self._exchange(method, "/api" + path, query, body)
-        if status == 200 and "data" in answer:
-            return answer["data"]
-        if status == 200:
-            text = answer.get("details") or answer.get("item") or answer.get("field") or ""
-            reason = answer.get("reason")
-            code = NO_INPUT if answer.get("error") == "notFound" else SOFTWARE
-            parts = [str(answer.get("error", "no data")), str(text), str(reason or "")]
-            raise Failure(code, "relayd refused: " + ": ".join(part for part in parts if part))
-        detail = str(answer.get("detail") or answer.get("title") or "no reason given")
-        raise Failure(_EXIT_CODES.get(status, SOFTWARE), f"relayd answered {status}: {detail}")
+        with self._exchange(method, "/api" + path, query, body) as response:
+            return _data(response.status, response.read())
 
-    def _exchange(
-        self, method: str, target: str, query: Query, body: Mapping[str, Any] | None
-    ) -> tuple[int, dict[str, Any]]:
+    def fetch(self, path: str, query: Query = ()) -> Iterator[bytes]:
+        """The octets of an answer that is not JSON, piece by piece."""
+        with self._exchange("GET", "/api" + path, query, None) as response:
+            if response.headers.get_content_type() != "application/octet-stream":
+                _data(response.status, response.read())
+                raise Failure(SOFTWARE, "relayd gave something else than octets")
+            while piece := response.read(_PIECE):
+                yield piece
+            if response.length:
+                raise Failure(UNAVAILABLE, f"relayd broke off {response.length} octets before the end")
+
+    @contextlib.contextmanager
+    def _exchange(self, method: str, target: str, query: Query, body: object) -> Iterator[http.client.HTTPResponse]:
         encoded = urlencode(list(query))
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "*/*"}
         if self._credentials is not None:
             headers["Authorization"] = "Basic " + base64.b64encode(self._credentials.encode()).decode()
         content = None
@@ -94,19 +108,13 @@ class Control:
         address, connection = self._connect()
         try:
             connection.request(method, target + ("?" + encoded if encoded else ""), content, headers)
-            response = connection.getresponse()
-            raw = response.read()
+            yield connection.getresponse()
         except TimeoutError:
             raise Failure(TRY_AGAIN, f"relayd did not answer in {self._timeout:.0f} seconds at {address}") from None
         except (OSError, http.client.HTTPException) as error:
             raise Failure(UNAVAILABLE, f"the connection to relayd at {address} broke: {error!r}") from None
         finally:
             connection.close()
-        try:
-            answer = json.loads(raw)
-        except ValueError:
-            answer = {}
-        return response.status, answer if isinstance(answer, dict) else {}
 
     def _connect(self) -> tuple[str, http.client.HTTPConnection]:
         tried = []
@@ -132,6 +140,26 @@ class Control:
             raise Failure(USAGE, "credentials do not belong in the URL: set RELAYD_CREDENTIALS to user:secret")
         kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
         return kind(url.hostname, url.port, timeout=self._timeout)
+
+
+def _data(status: int, raw: bytes) -> Any:
+    """The `data` of an answer in JSON.  Raises Failure."""
+    try:
+        answer = json.loads(raw)
+    except ValueError:
+        answer = {}
+    if not isinstance(answer, dict):
+        answer = {}
+    if status == 200 and "data" in answer:
+        return answer["data"]
+    if status == 200:
+        text = answer.get("details") or answer.get("item") or answer.get("field") or ""
+        reason = answer.get("reason")
+        code = NO_INPUT if answer.get("error") == "notFound" else SOFTWARE
+        parts = [str(answer.get("error", "no data")), str(text), str(reason or "")]
+        raise Refused(code, "relayd refused: " + ": ".join(part for part in parts if part))
+    detail = str(answer.get("detail") or answer.get("title") or "no reason given")
+    raise Failure(_EXIT_CODES.get(status, SOFTWARE), f"relayd answered {status}: {detail}")
 
 
 def open_control(where: Where) -> Control:

@@ -11,6 +11,7 @@ NO_USER = os.EX_NOUSER
 UNAVAILABLE = os.EX_UNAVAILABLE
 SOFTWARE = os.EX_SOFTWARE
 CANNOT_CREATE = os.EX_CANTCREAT
+OS_ERROR = os.EX_OSERR
 TRY_AGAIN = os.EX_TEMPFAIL
 NOT_ALLOWED = os.EX_NOPERM
 BAD_CONFIG = os.EX_CONFIG
@@ -22,3 +23,7 @@ class Failure(Exception):
     def __init__(self, code: int, text: str) -> None:
         self.code = code
         super().__init__(text)
+
+
+class Refused(Failure):
+    """The daemon understood what was asked for, and does not do it."""

@@ -21,6 +21,11 @@ VERBS = {
     "try": ("relayd.cli.trial:trial", "A whole relay in one terminal, with a sink as the next hop."),
     "send": ("relayd.cli.send:send", "Hand in a message."),
     "queue": ("relayd.cli.queue:queue", "Show and steer the queue."),
+    "account": ("relayd.cli.account:account", "Hash the secret of an account."),
+    "settings": ("relayd.cli.settings:settings", "Show and change settings."),
+    "reload": ("relayd.cli.reload:reload", "Put a changed configuration in force."),
+    "message": ("relayd.cli.message:message", "Read queued mail."),
+    "log": ("relayd.cli.log:log", "Show the daemon's log."),
     "backup": ("relayd.cli.backup:backup", "Copy the running relay's data."),
 }
 """Each verb: where it is, and its line in the help."""

@@ -20,10 +20,10 @@ from relayd.mail.options import ServerOptions
 def serve() -> int:
     """Run the relay in the foreground, until SIGTERM or SIGINT.
 
-    SIGHUP reads the configuration again. Without a configuration relayd listens on loopback only and keeps its data in
-    ./relayd-data.
+    SIGHUP reads the configuration again, the file and the settings written through the API. Without a configuration
+    relayd listens on loopback only and keeps its data in ./relayd-data.
     """
-    config = where().load(for_client=False)
+    config = where().load_effective()
     if config.path is None:
         secret = create_admin(data_directory(config))
         if secret is not None:
@@ -31,7 +31,7 @@ def serve() -> int:
                 f'relayd: the control socket\'s user is "{ADMIN}", its secret {secret} (not shown again)',
                 file=sys.stderr,
             )
-            config = where().load(for_client=False)
+            config = where().load_effective()
     from relayd.daemon import Daemon
 
     for warning in config.warnings:

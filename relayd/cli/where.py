@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from relayd.cli.failure import BAD_CONFIG, Failure
+from relayd.cli.failure import BAD_CONFIG, OS_ERROR, Failure
 
 if TYPE_CHECKING:
-    from relayd.config.configuration import Config
+    from relayd.config.configuration import Config, ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,8 +32,8 @@ class Where:
         given = self.config or os.environ.get("RELAYD_CONFIG")
         return Path(given) if given else None
 
-    def load(self, *, for_client: bool = True) -> Config:
-        """The configuration, of which a client of the daemon needs the places only.
+    def load(self) -> Config:
+        """What the file says, for a client of the daemon: it needs the places only.
 
         Raises Failure 78 with every error of the file.
         """
@@ -40,9 +41,36 @@ class Where:
         from relayd.config.load import load
 
         try:
-            return load(self.path, for_client=for_client)
+            return load(self.path, for_client=True)
         except ConfigError as error:
             raise Failure(BAD_CONFIG, str(error)) from None
+
+    def load_effective(self) -> Config:
+        """The configuration of file and database that a daemon starts with.
+
+        Raises Failure 78 with every error found, 71 when the database cannot be read.
+        """
+        from relayd.config.configuration import ConfigError
+        from relayd.config.load import load
+        from relayd.config.store import read_stored
+        from relayd.database.interface import DatabaseError, NewerSchema
+
+        try:
+            return load(self.path, stored=read_stored)
+        except ConfigError as error:
+            raise Failure(BAD_CONFIG, "\n".join([str(error), *way_out(error)])) from None
+        except NewerSchema as error:
+            raise Failure(BAD_CONFIG, str(error)) from None
+        except (DatabaseError, OSError) as error:
+            raise Failure(OS_ERROR, f"the settings of the database cannot be read: {error}") from None
+
+
+def way_out(error: ConfigError) -> list[str]:
+    """What to type against settings of the database that are wrong; nothing when none is."""
+    keys = sorted({problem.key for problem in error.problems if problem.stored})
+    return (
+        [f'"relayd settings delete {shlex.join(keys)}" removes from the database what is wrong there'] if keys else []
+    )
 
 
 def where() -> Where:

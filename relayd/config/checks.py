@@ -11,11 +11,13 @@ from relayd.config.configuration import Config, Problem
 from relayd.config.decisions import check_decisions
 from relayd.config.listeners import check_listeners, is_missing
 from relayd.control.options import FallbackAdminOptions
+from relayd.directory.account import API_KEY
 from relayd.directory.options import AccountOptions
 from relayd.listener.options import ListenerOptions
 from relayd.mail.options import ServerOptions
+from relayd.mailauth.options import AuthOptions
 from relayd.options import section_of
-from relayd.reception.options import AccessOptions, AuthOptions, KnownOptions, RcptOptions, RedirectOptions
+from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions, RedirectOptions
 from relayd.resolver.options import ResolverOptions
 from relayd.routing.options import DomainOptions, OutboundOptions, RouteOptions, ScheduleOptions
 
@@ -53,12 +55,42 @@ def _check_accounts(config: Config) -> Iterator[Problem]:
         missing = "secret" if admin.secret is None else "user"
         text = "is missing: the fallback administrator has both user and secret"
         yield Problem(f"authentication.fallback-admin.{missing}", text)
+    if admin.secret:
+        yield from _check_secret("authentication.fallback-admin.secret", admin.secret)
+    seen: dict[str, str] = {}
     for name, account in config.records(AccountOptions).items():
+        same = seen.setdefault(name.strip().lower(), name)
+        if same != name:
+            yield Problem(f"account.{name}", f'is the same login as "{same}": case does not count')
+        if admin.user is not None and name.strip().lower() == admin.user.strip().lower():
+            text = "has the name of the fallback administrator, who signs in to the control socket instead"
+            yield Problem(f"account.{name}", text, fatal=False)
         if not account.emails and account.type_ == "individual":
             text = "is not set: the account can send with an empty return path only"
             yield Problem(f"account.{name}.emails", text, fatal=False)
         if not account.secret:
             yield Problem(f"account.{name}.secret", "is empty: nobody can sign in with it", fatal=False)
+        else:
+            yield from _check_secret(f"account.{name}.secret", account.secret)
+        if account.otp is not None:
+            from relayd.directory.totp import BadTotp, parse_totp  # brings pyotp: only where it is asked for
+
+            try:
+                parse_totp(account.otp)
+            except BadTotp as error:
+                yield Problem(f"account.{name}.otp", str(error))
+            if account.type_ == API_KEY:
+                yield Problem(f"account.{name}.otp", "means nothing: an API key is asked for no codes", fatal=False)
+
+
+def _check_secret(key: str, stored: str) -> Iterator[Problem]:
+    from relayd.directory.password import is_hash, problem_of  # brings argon2: not for every command
+
+    problem = problem_of(stored)
+    if problem is not None:
+        yield Problem(key, problem)
+    elif not is_hash(stored):
+        yield Problem(key, "is plain text: store what `relayd account hash` makes of it", fatal=False)
 
 
 def _check_relaying(config: Config) -> Iterator[Problem]:
@@ -106,6 +138,10 @@ def _check_authentication(config: Config) -> Iterator[Problem]:
         key = f"auth.{each.key}"
         if written.get(key) == "strict":
             yield Problem(key, "this version does not make the check: nothing is refused by it", fatal=False)
+    auth = config.section(AuthOptions)
+    file = auth.suffix_file
+    if auth.dmarc_discovery == "public-suffix-list" and file is not None and is_missing(file):
+        yield Problem("auth.dmarc.public-suffix-file", f"expected a file: {file} is not there")
 
 
 def _check_redirect(config: Config) -> Iterator[Problem]:

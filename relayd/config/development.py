@@ -17,7 +17,7 @@ _FILE = "admin.hash"
 
 def create_admin(directory: Path) -> str | None:
     """Make the secret of a new data directory; None when it has one already.  Raises OSError."""
-    from argon2 import PasswordHasher
+    from relayd.directory.password import hash_secret
 
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     secret = secrets.token_urlsafe(18)
@@ -26,7 +26,7 @@ def create_admin(directory: Path) -> str | None:
     except FileExistsError:
         return None
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(PasswordHasher().hash(secret) + "\n")
+        file.write(hash_secret(secret) + "\n")
     return secret
 
 

@@ -56,7 +56,7 @@ def check_listeners(config: Config) -> Iterator[Problem]:
         if any(network.prefixlen == 0 for network in listener.xclient):
             text = "lets everybody pretend to be any client; name the addresses of the filters"
             yield Problem(f"server.listener.{name}.xclient", text, fatal=False)
-    yield from _check_certificates(config)
+    yield from check_certificates(config)
     for path in (control_socket(config), submit_socket(config)):
         if len(os.fsencode(path)) > _LONGEST_UNIX_PATH:
             text = f"is too long: the socket {path} has more than {_LONGEST_UNIX_PATH} octets"
@@ -82,7 +82,8 @@ def _unusable(certificate: CertificateOptions) -> str:
     return ""
 
 
-def _check_certificates(config: Config) -> Iterator[Problem]:
+def check_certificates(config: Config) -> Iterator[Problem]:
+    """What is wrong with the certificates: files that are not there or do not belong together."""
     certificates = config.records(CertificateOptions)
     for name, certificate in certificates.items():
         for option, path in (("cert", certificate.cert), ("private-key", certificate.private_key)):

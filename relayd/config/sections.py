@@ -11,6 +11,7 @@ from relayd.delivery import options as delivery
 from relayd.directory import options as directory
 from relayd.listener import options as listener
 from relayd.mail import options as mail
+from relayd.mailauth import options as mailauth
 from relayd.options import Raw, Section, section_of
 from relayd.queue import options as queue
 from relayd.reception import options as reception
@@ -26,6 +27,7 @@ MODULES: tuple[ModuleType, ...] = (
     directory,
     reputation,
     reception,
+    mailauth,
     queue,
     routing,
     resolver,

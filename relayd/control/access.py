@@ -1,98 +1,208 @@
 """Who asks: the credentials of a request.
 
-A peer of the Unix socket whose uid is 0 or the daemon's own is an administrator.  Anyone else says Basic credentials:
-those of the fallback administrator, or of an account with the role `admin`.  The check of a secret is slow by design
-and happens elsewhere (`Authenticate`), off the loop.
+In this order: a peer of the Unix socket whose uid is 0 or the daemon's own is an administrator; then what the
+Authorization header says, Basic or Bearer; then, for the live endpoints alone, a stream token in the query, where the
+header is absent or its Basic credentials are wrong.  Credentials that others could have read on the way are not even
+looked at.  The check of a secret is slow by design and happens elsewhere (`SigningIn`), off the loop.
+
+Failed sign-ins are counted by address and by login name, and ban the address; what has no credentials at all, or a
+token not seen before, is counted as a stranger's.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import ipaddress
+import hashlib
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Protocol
 
 from aiohttp import web
 
-from relayd.control.answers import FORBIDDEN, TOO_MANY, UNAUTHORIZED, Problem
-from relayd.control.signing_in import Identity, local_peer
+from relayd.control.answers import (
+    FORBIDDEN,
+    NEEDS_TLS,
+    TOO_MANY,
+    TOO_MANY_ATTEMPTS,
+    TOTP_REQUIRED,
+    UNAUTHORIZED,
+    Problem,
+)
+from relayd.control.connection import connection_of
+from relayd.control.limits import Limits
+from relayd.control.origin import ORIGIN, Origin
+from relayd.control.signing_in import Identity, SigningIn, Way, local_peer, parse_pair
+from relayd.directory.account import Refusal
 from relayd.directory.directory import TooBusy
+from relayd.directory.permissions import AUTHENTICATE
+from relayd.directory.tokens import MAX_TOKEN, TokenKind
+from relayd.events import auth, security
+from relayd.events.event import Span
+from relayd.reputation.bans import Bans
 
-ADMIN = "admin"
+STREAMS = {
+    "/api/telemetry/metrics": TokenKind.LIVE_METRICS,
+    "/api/telemetry/traces": TokenKind.LIVE_TRACING,
+    "/api/troubleshoot": TokenKind.TROUBLESHOOT,
+}
+"""Below which paths which stream token is looked at."""
 
-
-class Principal(Protocol):
-    """An account as the directory answers it."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def roles(self) -> Sequence[str]:
-        """Its roles."""
-
-
-Authenticate = Callable[[str, str], Awaitable[Principal | None]]
-"""The principal of a login and secret, None when they are not good; TooBusy when too many wait."""
+_REMEMBERED = 10_000
+_REMEMBERED_FOR = 3600.0
+_LONGEST_NAME = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks.  permissions: None for all of them.  identity: who signed in, None where that is not known."""
+    """Who asks.  permissions: None for all of them.  address: where from, "unix" on a Unix socket."""
 
     name: str
     permissions: frozenset[str] | None = frozenset()
     identity: Identity | None = None
+    address: str = ""
 
     def may(self, permission: str) -> bool:
         """Whether the caller has `permission`."""
         return self.permissions is None or permission in self.permissions
 
+    @property
+    def way(self) -> Way | None:
+        """How the caller signed in."""
+        return None if self.identity is None else self.identity.way
+
 
 class Gate:
     """Finds the caller of a request.  uid: the daemon's own."""
 
-    def __init__(self, authenticate: Authenticate, uid: int | None = None) -> None:
-        self._authenticate = authenticate
+    def __init__(self, signing_in: SigningIn, bans: Bans, limits: Limits, uid: int | None = None) -> None:
+        self._signing_in = signing_in
+        self._bans = bans
+        self._limits = limits
         self._uid = os.geteuid() if uid is None else uid
+        self._known: OrderedDict[bytes, float] = OrderedDict()
 
-    async def caller(self, request: web.Request) -> Caller:
-        """Who asks; raises Problem 401 without good credentials, 403 with those of no administrator,
-        429 when too many sign-ins wait."""
-        peer = peer_uid(request)
-        if peer is not None and peer in (0, self._uid):
-            local = local_peer("root" if peer == 0 else "local")
-            return Caller(local.name, None, local)
-        given = basic(request.headers.get("Authorization", ""))
-        if given is None:
-            raise Problem(*UNAUTHORIZED)
+    def check_banned(self, origin: Origin, span: Span) -> None:
+        """Raise Problem 429 when the address is banned."""
+        if origin.address is None or origin.is_local:
+            return
+        now = span.stream.clock()
+        ban = self._bans.banned(origin.address, now)
+        if ban is not None:
+            security.IP_BLOCKED(span, remote_ip=str(origin), reason=ban.reason, expires=ban.until)
+            raise Problem(*TOO_MANY_ATTEMPTS, retry_after=ban.until - now)
+
+    def check_private(self, request: web.Request) -> None:
+        """Raise Problem 403 when credentials of this request could have been read on their way."""
+        connection = connection_of(request)
+        if not request[ORIGIN].is_private and not (connection and connection.place.options.plain_credentials):
+            raise Problem(*NEEDS_TLS)
+
+    async def caller(self, request: web.Request, span: Span) -> Caller:
+        """Who asks.  Raises Problem: 401 without good credentials, 402 without the one-time code, 403 without the
+        permission `authenticate` and where credentials crossed the network in clear, 429 when too many were tried."""
+        origin = request[ORIGIN]
+        if origin.is_unix and origin.is_local and (uid := peer_uid(request)) in (0, self._uid):
+            return self._admit(local_peer("root" if uid == 0 else "local"), origin)
+        headers = request.headers.getall("Authorization", [])
+        kind = stream_kind(request.path)
+        token = request.query.getall("token", [""])[-1] if kind is not None else ""
+        if headers or token:
+            self.check_private(request)
+        scheme, _, rest = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+        if scheme.lower() == "bearer" and rest.strip():
+            return await self._token(origin, span, rest.strip(), None)
+        pair = parse_pair(rest) if scheme.lower() == "basic" else None
+        if pair is not None:
+            try:
+                return await self.sign_in(request, span, *pair)
+            except Problem as error:
+                if error.status != UNAUTHORIZED[0] or not token:
+                    raise
+        if token and kind is not None:
+            return await self._token(origin, span, token, kind)
+        self._stranger(origin, span)
+        if headers:
+            auth.FAILED(span, account_name="", type_="http", remote_ip=str(origin))
+        raise Problem(*UNAUTHORIZED)
+
+    async def sign_in(self, request: web.Request, span: Span, login: str, secret: str) -> Caller:
+        """Who `login` and `secret` are good for, wherever in the request they stood.  Raises Problem as `caller`."""
+        origin = request[ORIGIN]
+        self.check_private(request)
         try:
-            principal = await self._authenticate(*given)
+            found = await self._signing_in.basic(login, secret)
         except TooBusy:
-            raise Problem(*TOO_MANY) from None
-        if principal is None:
-            raise Problem(*UNAUTHORIZED)
-        if ADMIN not in principal.roles:
+            raise Problem(*TOO_MANY, retry_after=1.0) from None
+        if isinstance(found, Identity):
+            return self._admit(found, origin)
+        if found is not Refusal.NEEDS_TOTP:
+            self._failed(origin, span, login)
+        raise self._refused(found, origin, span, login, Way.BASIC.value)
+
+    async def _token(self, origin: Origin, span: Span, token: str, kind: TokenKind | None) -> Caller:
+        """Who a token is good for: a stream token of `kind`, or an access token or API key when kind is None."""
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        now = span.stream.clock()
+        if not now - _REMEMBERED_FOR <= self._known.get(digest, float("-inf")) <= now:
+            self._stranger(origin, span)
+        if len(token) > MAX_TOKEN:
+            raise self._refused(Refusal.WRONG, origin, span, "", "token")
+        try:
+            if kind is None:
+                found = await self._signing_in.bearer(token)
+            else:
+                found = await self._signing_in.stream(token, kind)
+        except TooBusy:
+            raise Problem(*TOO_MANY, retry_after=1.0) from None
+        if isinstance(found, Identity):
+            self._known[digest] = now
+            self._known.move_to_end(digest)
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+            return self._admit(found, origin)
+        self._known.pop(digest, None)
+        if token.startswith("api_") and kind is None:
+            self._failed(origin, span, "")
+        raise self._refused(found, origin, span, "", "token")
+
+    @staticmethod
+    def _admit(identity: Identity, origin: Origin) -> Caller:
+        if identity.way is not Way.STREAM and not identity.account.may(AUTHENTICATE):
             raise Problem(*FORBIDDEN)
-        return Caller(principal.name, None)
+        return Caller(identity.name, identity.account.permissions, identity, str(origin))
+
+    @staticmethod
+    def _refused(refusal: Refusal, origin: Origin, span: Span, login: str, way: str) -> Problem:
+        named = login[:_LONGEST_NAME]
+        if refusal is Refusal.NEEDS_TOTP:
+            auth.MISSING_TOTP(span, account_name=named, type_=way, remote_ip=str(origin))
+            return Problem(*TOTP_REQUIRED)
+        if refusal is Refusal.EXPIRED:
+            auth.TOKEN_EXPIRED(span, type_=way, remote_ip=str(origin))
+        else:
+            auth.FAILED(span, account_name=named, type_=way, remote_ip=str(origin))
+        return Problem(*UNAUTHORIZED)
+
+    def _stranger(self, origin: Origin, span: Span) -> None:
+        if not self._limits.is_exempt(origin):
+            self._limits.stranger(origin.site, span.stream.clock())
+
+    def _failed(self, origin: Origin, span: Span, login: str) -> None:
+        """Count a wrong secret; it may bring a ban."""
+        if origin.address is None or origin.is_local:
+            return
+        ban = self._bans.failed(origin.address, login, span.stream.clock())
+        if ban is not None:
+            security.AUTHENTICATION_BAN(span, remote_ip=str(ban.network), reason=ban.reason, expires=ban.until)
 
 
-def basic(header: str) -> tuple[str, str] | None:
-    """Login (trimmed, lower case) and secret of an Authorization header, None when it holds none."""
-    scheme, _, encoded = header.partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        login, colon, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, ValueError):
-        return None
-    return (login.strip().lower(), secret) if colon else None
+def stream_kind(path: str) -> TokenKind | None:
+    """Which stream token opens `path`, None where none does."""
+    for prefix, kind in STREAMS.items():
+        if path.startswith(prefix + "/"):
+            return kind
+    return None
 
 
 def peer_uid(request: web.Request) -> int | None:
@@ -105,27 +215,3 @@ def peer_uid(request: web.Request) -> int | None:
     with socket.socket(fileno=os.dup(plain.fileno())) as duplicate:
         credentials = duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return int(struct.unpack("3i", credentials)[1])
-
-
-def is_local(request: web.Request) -> bool:
-    """Whether this machine asks: a Unix socket, or loopback without a sign of a proxy in between."""
-    transport = request.transport
-    if transport is None:
-        return False
-    plain = transport.get_extra_info("socket")
-    if plain is not None and plain.family == socket.AF_UNIX:
-        return True
-    if "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
-        return False
-    try:
-        address = ipaddress.ip_address(remote_address(request))
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
-
-
-def remote_address(request: web.Request) -> str:
-    """The peer's address, "unix" on a Unix socket."""
-    peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-    return str(peer[0]).partition("%")[0] if isinstance(peer, tuple) else "unix"

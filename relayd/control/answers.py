@@ -78,6 +78,7 @@ NEEDS_TLS = (
     "trusted-proxies, or set its plain-credentials.",
 )
 TOO_LARGE = (413, "Request Entity Too Large", "The body of the request is larger than this server accepts.")
+BROKEN_BODY = (400, "Bad Request", "The body of the request is not what its header says.")
 TOO_SLOW = (408, "Request Timeout", "The body of the request did not arrive in time.")
 
 

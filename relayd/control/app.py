@@ -7,46 +7,70 @@ import contextlib
 import logging
 import os
 import socket
-import stat
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
-from relayd.control.access import Authenticate, Gate
+from relayd.control.access import Gate
 from relayd.control.api import later
+from relayd.control.api.bans import BanOperations
+from relayd.control.api.blobs import BlobOperations, Bodies
 from relayd.control.api.description import Description
 from relayd.control.api.health import Health, Ready
+from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
+from relayd.control.api.oauth import OAuth
 from relayd.control.api.queue import QueueOperations
+from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
+from relayd.control.api.stream_tokens import StreamTokens
+from relayd.control.auth import PATH as TOKEN_PATH
+from relayd.control.auth import TokenEndpoint
 from relayd.control.background import Background
+from relayd.control.compat.brainycp import BrainyCp
+from relayd.control.connection import Connection, Place
+from relayd.control.headers import Headers
+from relayd.control.hosts import Hosts
+from relayd.control.limits import Limits
+from relayd.control.listening import Certificates, Doorway, Listening, NoCertificates
 from relayd.control.options import HttpOptions
-from relayd.control.requests import guard, trace
-from relayd.control.routes import Route, add
+from relayd.control.requests import Checks, doors, trace
+from relayd.control.routes import Door, Route, add
+from relayd.control.signing_in import SigningIn
+from relayd.control.streaming import Streams
 from relayd.control.sweep import Sweep
-from relayd.events import http, network, server
+from relayd.directory.codes import Codes
+from relayd.directory.options import CodeOptions, ExpiryOptions
+from relayd.events import http, server
 from relayd.events.event import Span
+from relayd.listener.options import ListenerOptions
+from relayd.reputation.bans import Bans
+from relayd.smtp.proxy import ProxyHeader
 from relayd.telemetry.metrics import Metrics
 
-Bind = socket.socket | tuple[str, int] | Path
-"""A bound socket (inherited), a host and port (0: the kernel chooses), or the path of a Unix socket."""
+_CROWD = 4
+"""How many times `max-connections` there may be before new ones from the network are not taken."""
 
-_BACKLOG = 128
+_LAST_WRITES = 2.0
+"""Seconds for the last octets of answers, once every handler is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What the control socket shows and steers; the daemon hands it in.
 
-    queue, actions, bounce, destinations: see `Steering`.  metrics: of the daemon.  ready: what keeps mail from being
-    taken.  backup, reload: carried out by the daemon.  authenticate: checks a login.  ids: issues request ids (span
-    ids).
+    queue, actions, bounce, destinations: see `Steering`.  bodies: the messages' octets.  logs: the log files.
+    metrics: of the daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.
+    settings: their owner.  signing_in: checks credentials.  ids: issues request ids (span ids).  bans: who is shut
+    out.  certificates: of listeners with TLS.
     """
 
     queue: QueueOfMessages
+    bodies: Bodies
     actions: QueueActions
     bounce: Bounce
     destinations: Destinations
@@ -54,155 +78,201 @@ class Parts:
     ready: Ready
     backup: WriteBackup
     reload: Reload
-    authenticate: Authenticate
+    settings: OwnerOfSettings
+    signing_in: SigningIn
+    logs: LogFilesReader
     ids: Callable[[], int]
+    bans: Bans = field(default_factory=Bans)
+    certificates: Certificates = field(default_factory=NoCertificates)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What the configuration says about the control socket.  listeners: those with protocol http.
+
+    hostname: by which the daemon goes.
+    """
+
+    listeners: Mapping[str, ListenerOptions] = field(default_factory=dict)
+    hostname: str = "localhost"
+    http: HttpOptions = field(default_factory=HttpOptions)
+    expiry: ExpiryOptions = field(default_factory=ExpiryOptions)
+    codes: CodeOptions = field(default_factory=CodeOptions)
+
+    @property
+    def hosts(self) -> Hosts:
+        """The names and addresses that are ours."""
+        own = [bind.host for each in self.listeners.values() for bind in each.bind if bind.host]
+        return Hosts([self.hostname, *self.http.hosts, *own])
 
 
 class ControlApp:
     """The control socket of one daemon.  span: the daemon's."""
 
-    def __init__(self, parts: Parts, span: Span, options: HttpOptions | None = None) -> None:
-        self._options = options = options or HttpOptions()
+    def __init__(self, parts: Parts, span: Span, setting: Setting | None = None) -> None:
+        self._parts = parts
         self._span = span
-        self._sweep = Sweep(self._options, time.monotonic)
-        self._app = web.Application(
-            middlewares=[
-                self._sweep.middleware(),
-                trace(span, parts.ids),
-                guard(Gate(parts.authenticate), self._options.body_timeout),
-            ],
-            client_max_size=self._options.max_body,
-        )
+        self._setting = setting = setting or Setting()
+        options, clock = setting.http, span.stream.clock
+        self._sweep = Sweep(options, time.monotonic)
+        self._limits = Limits(options)
+        self.gate = Gate(parts.signing_in, parts.bans, self._limits)
+        self.streams = Streams(options)
+        self._headers = Headers(options)
         self._background = Background()
-        steering = Steering(
-            queue=parts.queue, actions=parts.actions, bounce=parts.bounce, destinations=parts.destinations
+        self._codes = Codes(setting.expiry, setting.codes, clock)
+        self._tokens = TokenEndpoint(
+            parts.signing_in, self._codes, setting.expiry, self.gate.check_private, options.body_timeout
         )
-        clock = span.stream.clock
+        self._description = Description(lambda: self.routes)
+        self._checks = Checks(gate=self.gate, limits=self._limits, options=options, hosts=setting.hosts, doors={})
+        self._app = web.Application(
+            middlewares=[self._sweep.middleware(), trace(span, parts.ids), self._checks.middleware()]
+        )
+        self._app.on_response_prepare.append(self._headers.add)
         Health(parts.queue, parts.metrics, parts.ready, clock).add_to(self._app)
-        description = Description(lambda: self.routes)
-        description.add_to(self._app)
-        self.routes: list[Route] = [
-            *QueueOperations(steering, self._background, clock).routes(),
-            *Maintenance(parts.backup, parts.reload).routes(),
-            *later.routes(),
-            *description.routes(),
-        ]
+        self.routes: list[Route] = list(self._areas())
+        self._checks.doors.update(doors(self._app, self._doors()))
         add(self._app, self.routes)
         add(self._app, later.fences())
         self._runner: web.AppRunner | None = None
+        self._listening: Listening | None = None
         self._sweeping: asyncio.Task[None] | None = None
-        self._sockets: list[socket.socket] = []
-        self._own_paths: list[tuple[Path, int]] = []
+
+    def _areas(self) -> Iterator[Route]:
+        """Every operation, by area."""
+        parts, clock = self._parts, self._span.stream.clock
+        steering = Steering(
+            queue=parts.queue, actions=parts.actions, bounce=parts.bounce, destinations=parts.destinations
+        )
+        yield from QueueOperations(steering, self._background, clock).routes()
+        yield from Maintenance(parts.backup, parts.reload).routes()
+        yield from SettingsOperations(parts.settings).routes()
+        yield from BlobOperations(parts.bodies).routes()
+        yield from LogOperations(parts.logs).routes()
+        yield from OAuth(self._codes).routes()
+        yield from StreamTokens(parts.signing_in).routes()
+        yield from BanOperations(parts.bans, clock).routes()
+        yield from later.routes()
+        yield from self._description.routes()
+
+    def _doors(self) -> Iterator[Door]:
+        """What sees to credentials itself, or needs none."""
+        yield Door(method="POST", path=TOKEN_PATH, handler=self._tokens.handle)
+        yield from self._description.doors()
+        parts = self._parts
+        brainycp = BrainyCp(
+            self.gate.sign_in,
+            parts.queue,
+            parts.actions,
+            self._background,
+            lambda: self._setting.http,
+            self._span.stream.clock,
+        )
+        yield from brainycp.doors()
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """Hosts and ports of the TCP sockets."""
-        return [each.getsockname()[:2] for each in self._sockets if each.family != socket.AF_UNIX]
+        binds = self._listening.binds if self._listening is not None else []
+        return [(bind.host, bind.port) for bind in binds if not bind.path]
 
-    async def start(self, binds: Sequence[Bind], unix_path: Path | None = None) -> None:
-        """Listen on `binds` and on the Unix socket `unix_path`.  Raises OSError, with nothing left open."""
+    async def start(
+        self, unix_path: Path | None = None, inherited: Mapping[str, Sequence[socket.socket]] | None = None
+    ) -> None:
+        """Listen where the setting says, and on the Unix socket `unix_path`.  Raises OSError, with nothing left open.
+
+        inherited: bound sockets from the supervisor by listener, in place of its binds.
+        """
         if os.environ.get("AIOHTTP_NO_EXTENSIONS"):
             raise OSError("AIOHTTP_NO_EXTENSIONS is set: its parser in Python is not safe to serve with")
-        self._runner = web.AppRunner(
-            self._app,
-            access_log=None,
-            logger=_logger(self._span),
-            handle_signals=False,
-            keepalive_timeout=self._options.idle_timeout,
-            shutdown_timeout=5.0,
+        self._runner = runner = web.AppRunner(
+            self._app, access_log=None, handle_signals=False, shutdown_timeout=_LAST_WRITES
         )
-        await self._runner.setup()
+        await runner.setup()
+        assert runner.server is not None
+        self._listening = Listening(
+            Doorway(
+                place=partial(self._place, runner.server),
+                connection=partial(self._connection, runner.server, _logger(self._span)),
+                certificates=self._parts.certificates,
+                span=self._span,
+            )
+        )
         try:
-            for bind in [*binds, *([unix_path] if unix_path is not None else [])]:
-                await self._listen(bind)
+            await self._listening.start(self._setting.listeners, unix_path, inherited or {})
         except OSError:
             await self.stop()
             raise
-        if self._runner.server is not None:
-            self._sweeping = asyncio.create_task(self._sweep.forever(self._runner.server), name="control-sweep")
-            self._sweeping.add_done_callback(self._sweep_ended)
+        self._sweeping = asyncio.create_task(self._sweep.forever(runner.server), name="control-sweep")
+        self._sweeping.add_done_callback(self._sweep_ended)
 
-    async def stop(self) -> None:
-        """Stop listening, let requests at work finish for a few seconds, close everything."""
+    async def reload(self, setting: Setting) -> None:
+        """Take another setting: for requests and connections from now on; open ones are not dropped."""
+        self._setting = setting
+        options = setting.http
+        self._sweep.options = self.streams.options = self._headers.options = options
+        self._limits.reconfigure(options)
+        self._codes.reconfigure(setting.expiry, setting.codes)
+        self._tokens.reconfigure(setting.expiry)
+        self._checks.options, self._checks.hosts = options, setting.hosts
+        if self._listening is not None:
+            await self._listening.reload(setting.listeners)
+
+    async def stop(self, timeout: float = 10.0) -> None:
+        """Stop listening, end streams, let requests at work finish for `timeout` seconds, close everything."""
+        until = time.monotonic() + timeout
         sweeping, self._sweeping = self._sweeping, None
         if sweeping is not None:
             sweeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await sweeping
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            await listening.close()
+        self.streams.end()
         runner, self._runner = self._runner, None
         if runner is not None:
+            if runner.server is not None:
+                runner.server.pre_shutdown()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._sweep.wait_idle()
             await runner.cleanup()
-        await self._background.close()
-        for each in self._sockets:
-            each.close()
-        self._sockets.clear()
-        for path, inode in self._own_paths:
-            with contextlib.suppress(OSError):
-                if path.stat().st_ino == inode:  # not one that somebody else put there since
-                    path.unlink()
-        self._own_paths.clear()
+        await self._background.close(max(0.0, until - time.monotonic()))
 
-    async def _listen(self, bind: Bind) -> None:
-        if isinstance(bind, Path):
-            opened = _unix_socket(bind)
-            self._own_paths.append((bind, bind.stat().st_ino))
-            network.LISTEN_START(self._span, listener_id="http", path=str(bind))
-        else:
-            opened = bind if isinstance(bind, socket.socket) else _tcp_socket(*bind)
-            network.LISTEN_START(self._span, listener_id="http", **_where(opened))
-        self._sockets.append(opened)
-        assert self._runner is not None
-        await web.SockSite(self._runner, opened, backlog=_BACKLOG).start()
+    def _place(self, aiohttp: web.Server, id: str, options: ListenerOptions) -> Place:
+        return Place(
+            id=id,
+            options=options,
+            span=self._span,
+            ids=self._parts.ids,
+            most=lambda: self._setting.http.max_connections * _CROWD,
+            connections=lambda: len(aiohttp.connections),
+            uncounted=lambda: self._setting.http.exempt_networks,
+        )
+
+    def _connection(
+        self, aiohttp: web.Server, logger: logging.Logger, place: Place, proxied: ProxyHeader | None
+    ) -> Connection:
+        return Connection(
+            aiohttp,
+            place,
+            proxied,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=self._setting.http.idle_timeout,
+            access_log=None,
+            logger=logger,
+            auto_decompress=False,  # what unpacks to more than was sent is nobody's way to speak this API
+        )
 
     def _sweep_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             server.TASK_FAILED(self._span, id="control-sweep", reason=repr(task.exception()))
 
 
-def _where(opened: socket.socket) -> dict[str, object]:
-    name = opened.getsockname()
-    if isinstance(name, tuple):
-        return {"local_ip": name[0], "local_port": name[1]}
-    return {"path": str(name)}
-
-
-def _tcp_socket(host: str, port: int) -> socket.socket:
-    """A bound TCP socket; raises OSError."""
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST
-    )[0]
-    opened = socket.socket(family, kind, protocol)
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        opened.bind(address)
-    except OSError:
-        opened.close()
-        raise
-    return opened
-
-
-def _unix_socket(path: Path) -> socket.socket:
-    """A Unix socket that the daemon's own user and group may connect to; raises OSError.
-
-    A socket left by a daemon that died is replaced: the lock of the data directory says that no other runs.
-    """
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISSOCK(path.lstat().st_mode):
-            path.unlink()
-    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        opened.bind(str(path))
-        path.chmod(0o660)  # before listen: nobody gets in while the mode is still the umask's
-    except OSError:
-        opened.close()
-        raise
-    return opened
-
-
 class _Stated(logging.Handler):
-    """aiohttp's own complaints (requests that are no HTTP) as events."""
+    """aiohttp's own complaints as events."""
 
     def __init__(self, span: Span) -> None:
         super().__init__()

@@ -39,7 +39,7 @@ MULTIPART = "multipart/form-data"
 _UNSTORED = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 Limit = Callable[[web.Request], None]
-"""Charges a request without credentials to its address; raises Problem 429."""
+"""Refuses a request that should not have brought a secret; raises Problem."""
 
 
 class Refused(Exception):
@@ -74,10 +74,6 @@ class TokenEndpoint:
     def reconfigure(self, expiry: ExpiryOptions) -> None:
         """Take other lifetimes, for the tokens from now on."""
         self._expiry = expiry
-
-    def add_to(self, app: web.Application) -> None:
-        """Put the route into the application; its path is one that needs no credentials."""
-        app.router.add_post(PATH, self.handle)
 
     async def handle(self, request: web.Request) -> web.Response:
         """The answer to one request; raises Problem 429."""
@@ -193,9 +189,9 @@ def _multipart(content_type: str, octets: bytes) -> list[tuple[str, str]]:
     message = message_from_bytes(head + octets)
     fields = []
     for part in message.walk() if message.is_multipart() else ():
-        name, value = part.get_param("name", header="content-disposition"), part.get_payload()
-        if isinstance(name, str) and isinstance(value, str):
-            fields.append((name, value.encode("ascii", "surrogateescape").decode("utf-8")))
+        name, value = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
+        if isinstance(name, str) and isinstance(value, bytes):
+            fields.append((name, value.decode("utf-8")))
     if len(fields) > MAX_FIELDS:
         raise ValueError
     return fields

@@ -1,7 +1,7 @@
 """Work that may outlast its request: changes to many messages.
 
 The request waits for a few seconds; then it is answered with what is known, and the work goes on, owned here.  Its
-failure is an event; at the stop it is waited for.
+failure is an event; at the stop it is waited for, as long as there is time.
 """
 
 from __future__ import annotations
@@ -37,11 +37,14 @@ class Background:
         task.add_done_callback(lambda ended: self._ended(ended, span, details))
         return None
 
-    async def close(self) -> None:
-        """Wait for what still runs."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-            self._tasks = {task for task in self._tasks if not task.done()}
+    async def close(self, timeout: float) -> None:
+        """Wait for what still runs, at most `timeout` seconds; then it is stopped between two of its transactions."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=timeout)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        self._tasks.clear()
 
     def _ended(self, task: asyncio.Task[Any], span: Span, details: str) -> None:
         self._tasks.discard(task)

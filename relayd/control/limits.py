@@ -7,6 +7,7 @@ from collections.abc import Hashable
 
 from relayd.control.answers import concurrent_limit, too_many
 from relayd.control.options import HttpOptions
+from relayd.control.origin import Origin
 from relayd.reputation.rate import Buckets
 
 
@@ -42,6 +43,12 @@ class Limits:
         self._options = options
         self._accounts.rate = options.rate_limit_account
         self._strangers.rate = options.rate_limit_anonymous
+
+    def is_exempt(self, origin: Origin) -> bool:
+        """Whether nothing is counted against `origin`."""
+        if origin.address is None or origin.is_local:
+            return origin.is_local
+        return any(origin.address in network for network in self._options.exempt_networks)
 
     def stranger(self, site: Hashable, now: float) -> None:
         """Count a request without credentials.  Raises Problem 429."""

@@ -114,7 +114,8 @@ class FallbackAdminOptions:
     secret: str | None = option(
         TEXT,
         None,
-        "Password: a hash ($argon2id$, $y$, $6$, $5$, $2b$), or %{env:NAME}% or %{file:PATH}% that hold one.",
+        "Password: a hash (`relayd account hash` makes one; $y$, $6$, $2b$, {SSHA} and others do too), or plain text; "
+        "%{env:NAME}% or %{file:PATH}% where either stands.",
         secret=True,
         example="%{env:RELAYD_ADMIN_SECRET}%",
     )

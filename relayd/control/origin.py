@@ -62,10 +62,18 @@ ORIGIN = web.RequestKey("origin", Origin)
 
 
 def find_origin(
-    peer: Address | None, headers: CIMultiDictProxy[str], trusted: Sequence[Network], is_tls: bool
+    peer: Address | None,
+    headers: CIMultiDictProxy[str],
+    trusted: Sequence[Network],
+    *,
+    is_tls: bool = False,
+    is_proxied: bool = False,
 ) -> Origin:
-    """The origin of a request with `headers` from `peer` (None: a Unix socket), over a connection with TLS or not."""
-    forwarded = any(name in headers for name in _FORWARDING)
+    """The origin of a request with `headers` from `peer` (None: a Unix socket).
+
+    is_tls: the connection is.  is_proxied: it began with a PROXY header, from which `peer` is.
+    """
+    forwarded = is_proxied or any(name in headers for name in _FORWARDING)
     if peer is None:
         return Origin(address=None, is_unix=True, is_local=not forwarded, is_tls=is_tls)
     if forwarded and _among(peer, trusted):

@@ -163,8 +163,8 @@ class PageQuery:
 
     @property
     def offset(self) -> int:
-        """Items before the page."""
-        return min((max(self.page or 1, 1) - 1) * self.limit, _LARGEST) if self.limit else 0
+        """Items before the page; with `size` added it still is a number that a database knows."""
+        return min((max(self.page or 1, 1) - 1) * self.limit, _LARGEST // 2) if self.limit else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id and events, the mapping of failures, the check of credentials.
+"""What surrounds every request: its id and events, the mapping of failures, and the checks before its handler.
 
 No failure of ours reaches a client as more than its request id; the event that carries the id tells the operator where
 it happened.  Paths are logged without their query string, which may hold tokens and addresses.
@@ -8,29 +8,39 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from relayd.control.access import Gate, is_local, remote_address
-from relayd.control.answers import NOT_FOUND, TOO_LARGE, TOO_SLOW, UNAUTHORIZED, Failure, Problem
+from relayd.control.access import Caller, Gate
+from relayd.control.answers import BROKEN_BODY, FORBIDDEN, NOT_FOUND, TOO_LARGE, TOO_SLOW, Failure, Problem
 from relayd.control.answers import failure as failure_answer
 from relayd.control.answers import problem as problem_answer
-from relayd.control.api import description
-from relayd.control.routes import BODY, CALLER, SPAN
-from relayd.events import auth, http, limit, manage
+from relayd.control.connection import origin_of, own_address
+from relayd.control.hosts import Hosts
+from relayd.control.limits import Limits, Slot, unlimited
+from relayd.control.options import NATIVE, HttpOptions
+from relayd.control.origin import ORIGIN, Origin
+from relayd.control.routes import BODY, CALLER, SLOT, SPAN, Door
+from relayd.directory.permissions import UNLIMITED_REQUESTS
+from relayd.events import http, limit, manage
 from relayd.events.event import Span
 from relayd.queue.failure import QueueUnavailable
 
-OPEN = frozenset({"/healthz/live", "/healthz/ready"}) | description.OPEN
-"""Paths that need no credentials, from anywhere."""
+OPEN = frozenset({"/healthz/live", "/healthz/ready"})
+"""Routes that need no credentials, from anywhere, and are not counted: a supervisor asks them often."""
 
 LOCAL = frozenset({"/metrics", "/metrics/prometheus"})
-"""Paths that need none from this machine."""
+"""Routes that need none from this machine."""
+
+METRICS = "metrics-list"
+"""The permission that those need from elsewhere."""
 
 _INTERNAL = (500, "Internal Server Error", "The request could not be carried out; the log has the reason.")
 _UNAVAILABLE = (503, "Service Unavailable", "The queue cannot be written to now; the log has the reason.")
+_NUL = (400, "Invalid parameters", "a parameter holds a NUL octet")
 
 
 def trace(span: Span, ids: Callable[[], int]) -> Middleware:
@@ -41,12 +51,10 @@ def trace(span: Span, ids: Callable[[], int]) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        own = Span(span.stream, ids(), {"remoteIp": remote_address(request)})
+        request[ORIGIN] = origin = origin_of(request)
+        own = Span(span.stream, ids(), {"remoteIp": str(origin)})
         request[SPAN] = own
         answer = await _answer(request, handler, own)
-        if not answer.prepared:
-            answer.headers["X-Request-Id"] = str(own.id)
-            answer.headers["Server"] = "relayd"
         caller = request.get(CALLER)
         http.REQUEST_URL(
             own,
@@ -68,10 +76,9 @@ async def _answer(request: web.Request, handler: Handler, span: Span) -> web.Str
         manage.ERROR(span, details=str(error), reason=str(error.body.get("details", "")))
         return failure_answer(error)
     except Problem as error:
+        if error.status == 429:
+            limit.TOO_MANY_REQUESTS(span, remote_ip=str(request[ORIGIN]))
         return problem_answer(error)
-    except web.HTTPRequestEntityTooLarge:
-        limit.SIZE_REQUEST(span, limit=request.client_max_size)
-        return problem_answer(Problem(*TOO_LARGE))
     except web.HTTPException as error:
         if error.status in (404, 405):
             return problem_answer(Problem(*NOT_FOUND))
@@ -85,32 +92,101 @@ async def _answer(request: web.Request, handler: Handler, span: Span) -> web.Str
         return problem_answer(Problem(*_INTERNAL), span.id)
 
 
-def guard(gate: Gate, body_timeout: float) -> Middleware:
-    """The middleware that asks for credentials before anything else is looked at, then reads the body."""
+@dataclass(slots=True, kw_only=True)
+class Checks:
+    """What a request passes before its handler; a reload replaces options and hosts."""
 
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        path = request.path
-        if request.method == "OPTIONS" and (path == "/api" or path.startswith("/api/")):
-            return web.Response(status=204)
-        if path in OPEN or (path in LOCAL and is_local(request)):
-            return await handler(request)
-        try:
-            request[CALLER] = await gate.caller(request)
-        except Problem as error:
-            if error.status == UNAUTHORIZED[0] and "Authorization" in request.headers:
-                auth.FAILED(request[SPAN], account_name="", type_="http", remote_ip=remote_address(request))
-            raise
-        request[BODY] = await read_body(request, body_timeout)
-        return await handler(request)
+    gate: Gate
+    limits: Limits
+    options: HttpOptions
+    hosts: Hosts
+    doors: dict[tuple[str, str], Door]
 
-    return middleware
+    def middleware(self) -> Middleware:
+        """The middleware: host, pre-flight, ban, credentials, limits, body, and then the handler."""
+
+        @web.middleware
+        async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+            origin, span = request[ORIGIN], request[SPAN]
+            if not origin.is_unix:
+                is_http10 = request.version < (1, 1)
+                self.hosts.check(request.headers.getall("Host", []), own_address(request), is_http10)
+            path = request.path
+            if request.method == "OPTIONS" and (path == "/api" or path.startswith("/api/")):
+                return web.Response(status=204)
+            resource = request.match_info.route.resource
+            route = resource.canonical if resource is not None else ""
+            if route in OPEN:
+                return await handler(request)
+            self.gate.check_banned(origin, span)
+            if route in LOCAL and origin.is_local:
+                return await handler(request)
+            door = self.doors.get((request.method, route))
+            if door is not None and self._is_spoken(door.dialect, origin):
+                if not self.limits.is_exempt(origin):
+                    self.limits.stranger(origin.site, span.stream.clock())
+                return await handler(request)
+            caller = request[CALLER] = await self.gate.caller(request, span)
+            request[SLOT] = slot = self._slot(caller, origin, span)
+            try:
+                request[BODY] = await read_body(request, self.options.max_body, self.options.body_timeout)
+                self._check_route(request, route, door, origin)
+                return await handler(request)
+            finally:
+                slot.release()
+
+        return middleware
+
+    def _slot(self, caller: Caller, origin: Origin, span: Span) -> Slot:
+        """The place of a request among those of its account; raises Problem."""
+        if self.limits.is_exempt(origin) or caller.may(UNLIMITED_REQUESTS):
+            return unlimited()
+        account = (caller.identity.realm if caller.identity is not None else None, caller.name)
+        self.limits.account(account, span.stream.clock())
+        return self.limits.enter(account)
+
+    def _is_spoken(self, dialect: str, origin: Origin) -> bool:
+        return not dialect or dialect in self.options.dialects or (dialect == NATIVE and origin.is_unix)
+
+    def _check_route(self, request: web.Request, route: str, door: Door | None, origin: Origin) -> None:
+        """Raise Problem for a route of a dialect that is switched off (404), and for parameters that are none."""
+        if door is not None or (route.startswith("/api") and not self._is_spoken(NATIVE, origin)):
+            raise Problem(*NOT_FOUND)
+        if route in LOCAL and not request[CALLER].may(METRICS):
+            raise Problem(*FORBIDDEN)
+        if "%00" in request.rel_url.raw_query_string:
+            raise Problem(*_NUL)
 
 
-async def read_body(request: web.Request, timeout: float) -> bytes:
-    """The octets of the body.  Raises Problem 413 when they are too many, 408 after `timeout` seconds."""
+def doors(app: web.Application, opened: Iterable[Door]) -> dict[tuple[str, str], Door]:
+    """Put doors into the application; by method and route."""
+    found = {}
+    for door in opened:
+        app.router.add_route(door.method, door.path, door.handler)
+        found[door.method, door.path] = door
+    return found
+
+
+async def read_body(request: web.BaseRequest, most: int, timeout: float) -> bytes:
+    """The octets of the body.  Raises Problem 413 when they are more than `most`, 408 after `timeout` seconds."""
+    if (request.content_length or 0) > most:
+        raise _too_large(request, most)
+    body = bytearray()
     try:
         async with asyncio.timeout(timeout):
-            return await request.read()
+            while chunk := await request.content.readany():
+                body += chunk
+                if len(body) > most:
+                    raise _too_large(request, most)
     except TimeoutError:
         raise Problem(*TOO_SLOW) from None
+    except web.RequestPayloadError:
+        raise Problem(*BROKEN_BODY) from None
+    return bytes(body)
+
+
+def _too_large(request: web.BaseRequest, most: int) -> Problem:
+    span = request.get(SPAN)
+    if span is not None:
+        limit.SIZE_REQUEST(span, size=request.content_length, limit=most)
+    return Problem(*TOO_LARGE)

@@ -11,7 +11,9 @@ import msgspec
 from aiohttp import web
 
 from relayd.control.access import Caller
-from relayd.control.answers import BAD_JSON, FORBIDDEN, Failure, Problem, data
+from relayd.control.answers import BAD_JSON, FORBIDDEN, NOT_FOUND, Failure, Problem, data
+from relayd.control.limits import Slot
+from relayd.control.options import NATIVE
 from relayd.control.queries import NoQuery, decode
 from relayd.events import security
 from relayd.events.event import Span
@@ -24,6 +26,9 @@ SPAN = web.RequestKey("span", Span)
 
 BODY = web.RequestKey("body", bytes)
 """The octets of the body, read before the route is looked at."""
+
+SLOT = web.RequestKey("slot", Slot)
+"""The request's place among the concurrent ones of its account."""
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
@@ -94,15 +99,20 @@ class Route:
         return value if isinstance(value, web.StreamResponse) else data(value)
 
     def _elements(self, request: web.Request) -> dict[str, str]:
-        """The path's elements, decoded as the API says: percent-decoding, "+" is a blank, "=" and "&" end it."""
+        """The path's elements, decoded as the API says: percent-decoding, "+" is a blank, "=" and "&" end it.
+
+        Raises Problem 404 for one that no thing can be named.
+        """
         if not request.match_info:
             return {}
-        raw = request.rel_url.raw_path.removeprefix("/api").split("/")
+        raw = request.rel_url.raw_path.split("/")[1:]  # "api" in front, however it was written
         found = {}
         for number, part in enumerate(self.path.split("/")):
             if part.startswith("{"):
                 name, _, pattern = part[1:-1].partition(":")
                 found[name] = element("/".join(raw[number:]) if pattern else raw[number])
+        if any("\0" in each for each in found.values()):
+            raise Problem(*NOT_FOUND)
         return found
 
     def _body(self, octets: bytes) -> Any:
@@ -114,6 +124,22 @@ class Route:
             return msgspec.json.decode(octets.strip() or b"{}", type=self.body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise Problem(*BAD_JSON) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """A handler that sees to credentials itself, so it stands outside of the API's order of checks.
+
+    method, path: the whole path, in aiohttp's pattern syntax.  handler: answers a complete response; what it raises is
+    answered as everywhere.  dialect: that it belongs to ("": to none); switched off, it is not there.  Requests to it
+    are counted as a stranger's.  The body is not read yet, see `requests.read_body`; who names himself in it is signed
+    in by the gate.
+    """
+
+    method: str
+    path: str
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    dialect: str = NATIVE
 
 
 def element(raw: str) -> str:

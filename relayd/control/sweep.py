@@ -2,7 +2,8 @@
 
 aiohttp waits for ever for the first request, and for a slow reader of an answer.  So every few seconds each connection
 without a request in a handler is looked at: one that has been so for `idle_timeout` is closed, whether it sends
-nothing, a header octet by octet, or does not read what it asked for.  Over `max_connections` all such are closed.
+nothing, a header octet by octet, or does not read what it asked for.  Over `max_connections` those are closed that
+have been so for longest.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from relayd.control.options import HttpOptions
 
 
 class Sweep:
-    """Knows which connections are at work.  clock: monotonic seconds."""
+    """Knows which connections are at work.  clock: monotonic seconds.  A reload replaces the options."""
 
     def __init__(self, options: HttpOptions, clock: Callable[[], float]) -> None:
-        self._options = options
+        self.options = options
         self._clock = clock
         self._working: dict[Any, int] = {}
         self._idle_since: dict[Any, float] = {}
+        self._ended = asyncio.Event()
 
     def middleware(self) -> Middleware:
         """Outermost: marks the connection as at work while a handler runs."""
@@ -40,6 +42,7 @@ class Sweep:
                 if left:
                     self._working[connection] = left
                 self._idle_since[connection] = self._clock()
+                self._ended.set()
 
         return middleware
 
@@ -48,19 +51,32 @@ class Sweep:
         now = self._clock()
         opened = server.connections
         self._idle_since = {each: self._idle_since.get(each, now) for each in opened}
-        connections = [each for each in opened if each not in self._working]
-        crowded = len(opened) > self._options.max_connections
+        idle = sorted((each for each in opened if each not in self._working), key=self._idle_since.__getitem__)
+        too_many = len(opened) - self.options.max_connections
         closed = 0
-        for connection in connections:
-            if crowded or now - self._idle_since[connection] >= self._options.idle_timeout:
-                connection.force_close()
-                if connection.transport is not None:
-                    connection.transport.abort()
+        for connection in idle:
+            if closed < too_many or now - self._idle_since[connection] >= self.options.idle_timeout:
+                _close(connection)
                 closed += 1
         return closed
+
+    async def wait_idle(self) -> None:
+        """Until no connection has a request in a handler."""
+        while self._working:
+            self._ended.clear()
+            await self._ended.wait()
 
     async def forever(self, server: web.Server) -> None:
         """Sweep until cancelled."""
         while True:
-            await asyncio.sleep(min(5.0, max(0.05, self._options.idle_timeout / 4)))
+            await asyncio.sleep(min(5.0, max(0.05, self.options.idle_timeout / 4)))
             self.once(server)
+
+
+def _close(connection: web.RequestHandler) -> None:
+    """Close a connection; one that does not read what waits for it is cut off."""
+    transport = connection.transport
+    unread = isinstance(transport, asyncio.WriteTransport) and transport.get_write_buffer_size() > 0
+    connection.force_close()
+    if unread and isinstance(transport, asyncio.Transport):
+        transport.abort()

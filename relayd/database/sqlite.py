@@ -127,6 +127,8 @@ class SqliteDatabase:
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """See Database.read."""
+        if self._closed:
+            raise DatabaseError("the database is closed")
         return await self._loop.run_in_executor(self._threads, self._read, work)
 
     def _read(self, work: Callable[[Connection], T]) -> T:

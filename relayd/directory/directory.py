@@ -149,4 +149,4 @@ def _check(stored: str, secret: str, exists: bool, decoy: str) -> bool:
         return matches(secret, stored)
     if decoy:
         matches(secret, decoy)
-    return matches(secret, stored) and exists and bool(stored)
+    return matches(secret, stored) and exists

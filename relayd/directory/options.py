@@ -19,7 +19,8 @@ class AccountOptions:
     secret: str = option(
         TEXT,
         REQUIRED,
-        "Password: a hash ($argon2id$, $y$, $6$, $5$, $2b$), or %{env:NAME}% or %{file:PATH}% of either kind.",
+        "Password: a hash (`relayd account hash` makes one; $y$, $6$, $2b$, {SSHA} and others do too), or plain text; "
+        "%{env:NAME}% or %{file:PATH}% where either stands.",
         secret=True,
         hashed=True,
         example="%{env:APP_SECRET}%",

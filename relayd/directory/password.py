@@ -1,87 +1,138 @@
-"""Secrets as the configuration holds them: argon2 hashes, hashes of crypt(3), or plain text.
+"""Secrets as they are stored: hashes of many kinds, or plain text.
 
-Everything here blocks, for milliseconds to tenths of a second, and releases the interpreter lock while it does.
+What looks like a hash is never compared as plain text: a stored secret that begins with `$word$`, `{WORD}` or, with the
+length of such a hash, `_`, is a hash, and an error where it is of no known kind.  A plain secret of that look is stored
+behind `{PLAIN}`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import hmac
+import re
+from collections.abc import Callable
+from typing import Protocol
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, VerifyMismatchError
 
+from relayd.directory.crypt3 import Crypt, is_crypt
+from relayd.directory.hashes import MAX_MEMORY, Digest, Pbkdf2, Plain, Scrypt, UnknownHash
+
+__all__ = ["MAX_SECRET", "UnknownHash", "hash_secret", "is_hash", "is_slow", "matches", "problem_of", "unmarked"]
+
 MAX_SECRET = 1024
 """Octets; longer secrets are refused unread."""
 
-_ARGON2 = ("$argon2id$", "$argon2i$", "$argon2d$")
-_CRYPT = ("$y$", "$gy$", "$7$", "$6$", "$5$", "$2b$", "$2a$", "$2y$", "$1$")
-_LIBRARIES = ("libcrypt.so.1", "libcrypt.so.2")
-_CRYPT_DATA = 131_232  # the largest struct crypt_data there is (glibc); libxcrypt's has 32,768 octets
+_MAX_STORED = 4096
+_MAX_ARGON2_TIME = 32
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
+_ARGON2 = re.compile(
+    r"\$argon2(?:id|i|d)(?:\$v=\d{1,3})?\$m=(\d{1,9}),t=(\d{1,9}),p=\d{1,3}\$[A-Za-z0-9+/]{8,}\$[A-Za-z0-9+/]{4,}",
+    re.ASCII,
+)
+_WORD = re.compile(r"\$[A-Za-z0-9_.-]{1,24}[$,]|\$argon2|\$pbkdf2|\$scrypt", re.ASCII)
+_BRACED = re.compile(r"\{([A-Za-z0-9_.-]{1,24})\}(.*)", re.ASCII | re.DOTALL)
 
-class UnknownHash(ValueError):
-    """The stored secret is a hash of a kind that this machine cannot check."""
+
+class _Verifier(Protocol):
+    def verify(self, secret: bytes) -> bool: ...
+
+
+class _Argon2:
+    def __init__(self, stored: str) -> None:
+        match = _ARGON2.fullmatch(stored)
+        if match is None:
+            raise UnknownHash("is no argon2 hash of a known form")
+        if int(match[1]) * 1024 > MAX_MEMORY or int(match[2]) > _MAX_ARGON2_TIME:
+            raise UnknownHash("takes too much memory or work to check")
+        self._stored = stored
+
+    def verify(self, secret: bytes) -> bool:
+        try:
+            return _hasher.verify(self._stored, secret)
+        except VerifyMismatchError:
+            return False
+        except Argon2Error:
+            raise UnknownHash("is no valid argon2 hash") from None
+
+
+def _braced(name: str, rest: str) -> _Verifier:
+    match name.upper():
+        case "PLAIN" | "CLEAR":
+            return Plain(rest)
+        case "CRYPT":
+            return Crypt(rest) if not rest.startswith(("$argon2", "$pbkdf2", "$scrypt")) else _verifier(rest)
+        case _:
+            return Digest(f"{{{name}}}{rest}")
+
+
+def _verifier(stored: str) -> _Verifier:
+    """What checks a stored secret; UnknownHash."""
+    if len(stored) > _MAX_STORED:
+        raise UnknownHash("is too long")
+    for prefix, kind in _BY_PREFIX:
+        if stored.startswith(prefix):
+            return kind(stored)
+    if is_crypt(stored):
+        return Crypt(stored)
+    braced = _BRACED.fullmatch(stored)
+    if braced is not None:
+        return _braced(braced[1], braced[2])
+    if _WORD.match(stored):
+        raise UnknownHash("looks like a hash of an unknown kind; a plain secret of this look is written {PLAIN}...")
+    return Plain(stored)
+
+
+_BY_PREFIX: tuple[tuple[str, Callable[[str], _Verifier]], ...] = (
+    ("$argon2", _Argon2),
+    ("$pbkdf2", Pbkdf2),
+    ("$scrypt", Scrypt),
+)
 
 
 def is_hash(stored: str) -> bool:
-    """Whether a stored secret is a hash; anything else is plain text."""
-    return stored.startswith(_ARGON2) or stored.startswith(_CRYPT)
+    """Whether a stored secret is kept as a hash; False for plain text.  An unknown kind of hash is one too."""
+    try:
+        return not isinstance(_verifier(stored), Plain)
+    except UnknownHash:
+        return True
+
+
+def unmarked(plain: str) -> str:
+    """A plain secret without the `{PLAIN}` that it may be stored behind."""
+    braced = _BRACED.fullmatch(plain)
+    return braced[2] if braced is not None and braced[1].upper() in ("PLAIN", "CLEAR") else plain
 
 
 def is_slow(stored: str) -> bool:
-    """Whether checking a stored secret takes its time."""
-    return is_hash(stored)
-
-
-def hash_secret(secret: str) -> str:
-    """An argon2id hash to store."""
-    return _hasher.hash(secret)
-
-
-def matches(secret: str, stored: str) -> bool:
-    """Whether `secret` is the stored one; UnknownHash."""
-    octets = secret.encode("utf-8", "surrogateescape")
-    if len(octets) > MAX_SECRET or b"\0" in octets:
+    """Whether checking a stored secret takes its time, and can be done."""
+    try:
+        return not isinstance(_verifier(stored), Plain | Digest)
+    except UnknownHash:
         return False
-    if stored.startswith(_ARGON2):
-        try:
-            return _hasher.verify(stored, octets)
-        except VerifyMismatchError:
-            return False
-        except Argon2Error as error:
-            raise UnknownHash("not a valid argon2 hash") from error
-    if stored.startswith(_CRYPT):
-        return hmac.compare_digest(_crypt(octets, stored), stored.encode())
-    return hmac.compare_digest(octets, stored.encode("utf-8", "surrogateescape"))
 
 
-def _library() -> ctypes.CDLL | None:
-    for name in _LIBRARIES:
-        with contextlib.suppress(OSError):
-            return ctypes.CDLL(name)
+def problem_of(stored: str) -> str | None:
+    """Why a stored secret cannot be checked on this machine ("is ..."), None when it can; costs no check."""
+    try:
+        _verifier(stored)
+    except UnknownHash as error:
+        return str(error)
     return None
 
 
-_libcrypt = _library()
+def hash_secret(secret: str) -> str:
+    """An argon2id hash to store; blocks."""
+    return _hasher.hash(secret.encode("utf-8", "surrogateescape"))
 
 
-def _crypt(secret: bytes, setting: str) -> bytes:
-    """crypt(3), re-entrant: each call brings its own memory."""
-    if _libcrypt is None:
-        raise UnknownHash("there is no libcrypt to check the hash with")
-    data = ctypes.create_string_buffer(_CRYPT_DATA)
-    if hasattr(_libcrypt, "crypt_rn"):
-        crypt = _libcrypt.crypt_rn
-        arguments: tuple[object, ...] = (secret, setting.encode(), data, ctypes.c_int(len(data)))
-    else:
-        crypt = _libcrypt.crypt_r
-        arguments = (secret, setting.encode(), data)
-    crypt.restype = ctypes.c_char_p
-    result: bytes | None = crypt(*arguments)
-    if result is None or result.startswith(b"*"):
-        raise UnknownHash("libcrypt does not know this kind of hash")
-    return result
+def matches(secret: str, stored: str) -> bool:
+    """Whether `secret` is the stored one, compared in constant time; UnknownHash.  Blocks for as long as a hash does.
+
+    Nothing is the secret of an empty stored one.
+    """
+    octets = secret.encode("utf-8", "surrogateescape")
+    if len(octets) > MAX_SECRET or b"\0" in octets:
+        return False
+    return _verifier(stored).verify(octets)

@@ -20,6 +20,7 @@ EMAIL_SEND = "email-send"
 METRICS_LIVE = "metrics-live"
 TRACING_LIVE = "tracing-live"
 TROUBLESHOOT = "troubleshoot"
+UNLIMITED_REQUESTS = "unlimited-requests"
 
 _PRINCIPALS = frozenset(
     f"{family}-{verb}"
@@ -82,7 +83,7 @@ _ADMIN = (
         "purge-data-store",
         "purge-in-memory-store",
         "impersonate",
-        "unlimited-requests",
+        UNLIMITED_REQUESTS,
         "unlimited-uploads",
         "delete-system-folders",
         "restart",
@@ -90,6 +91,8 @@ _ADMIN = (
         "oauth-client-override",
         "ai-model-interact",
         "backup",  # ours: a copy of the running relay's data
+        "ban-list",  # ours: who is shut out
+        "ban-delete",
     }
 )
 

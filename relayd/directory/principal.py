@@ -49,7 +49,9 @@ class FileAccounts:
     """The accounts of the configuration."""
 
     def __init__(self, accounts: Mapping[str, AccountOptions]) -> None:
-        self._principals = {name.lower(): _principal(name.lower(), options) for name, options in accounts.items()}
+        self._principals = {
+            name.strip().lower(): _principal(name.strip().lower(), options) for name, options in accounts.items()
+        }
 
     async def find(self, name: str) -> Principal | None:
         """See `PrincipalSource`."""

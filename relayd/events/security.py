@@ -7,3 +7,17 @@ from relayd.events.event import EventKind, Level
 UNAUTHORIZED = EventKind(
     "security.unauthorized", Level.INFO, "Permission denied", "The caller lacks a permission", "account_name id path"
 )
+AUTHENTICATION_BAN = EventKind(
+    "security.authentication-ban",
+    Level.WARN,
+    "Banned for failed sign-ins",
+    "The address is shut out for a time: too many sign-ins failed",
+    "remote_ip reason expires",
+)
+IP_BLOCKED = EventKind(
+    "security.ip-blocked",
+    Level.DEBUG,
+    "Blocked address",
+    "A request of a banned address was refused unread",
+    "remote_ip reason expires",
+)

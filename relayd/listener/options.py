@@ -111,8 +111,7 @@ class ListenerOptions:
     trusted_proxies: tuple[Network, ...] = option(
         NETWORKS,
         [],
-        "Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed (protocol http only).",
-        example=["192.0.2.30"],
+        'Proxies, ["192.0.2.30"], whose X-Forwarded-For and X-Forwarded-Proto are believed; where protocol is http.',
     )
     plain_credentials: bool = option(
         BOOLEAN, False, "Take credentials without TLS from other machines too (protocol http only)."

@@ -61,7 +61,8 @@ class DkimFinding(msgspec.Struct, frozen=True, kw_only=True):
 
     domain, selector, algorithm, identity: d=, s=, a=, i=, "" where they cannot be read.  signature: the first
     characters of b=, enough to tell signatures apart (RFC 8601 §2.7.1, header.b).  bits: of the key, 0 when it was not
-    seen.  testing: the key says t=y.  unsigned_octets: of the body, behind what l= covers.
+    seen.  testing: the key says t=y.  unsigned_octets: of the body, behind what l= covers.  cause: id of the event
+    that names the problem ("dkim.revoked-public-key"), "" where there is none.
     """
 
     result: Result
@@ -73,6 +74,7 @@ class DkimFinding(msgspec.Struct, frozen=True, kw_only=True):
     bits: int = 0
     testing: bool = False
     unsigned_octets: int = 0
+    cause: str = ""
     problem: str = ""
     steps: tuple[str, ...] = ()
 
@@ -90,11 +92,17 @@ class ArcSet(msgspec.Struct, frozen=True, kw_only=True):
 class ArcFinding(msgspec.Struct, frozen=True, kw_only=True):
     """The ARC chain (RFC 8617 §5.2): none, pass or fail (temperror where a key could not be had).
 
-    sets: by instance, 1 first; those of a chain that fails prove nothing.
+    sets: by instance, 1 first; those of a chain that fails prove nothing.  oldest_pass: the lowest instance down to
+    which every message signature still holds (RFC 8617 §5.2), 0: all of them, None: not a chain that passes.  sealed:
+    the newest seal says itself that the chain is broken, nobody may add to it.  cause: id of the event that names the
+    problem ("arc.broken-chain").
     """
 
     result: Result
     sets: tuple[ArcSet, ...] = ()
+    oldest_pass: int | None = None
+    sealed: bool = False
+    cause: str = ""
     problem: str = ""
     steps: tuple[str, ...] = ()
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from relayd.blobs.spool import Blobs, sync_directory
 from relayd.database.interface import Connection, DatabaseError
@@ -38,8 +39,21 @@ class Backup:
     bodies: int
 
 
-async def backup(opened: OpenQueue, directory: Path, clock: Callable[[], float], span: Span) -> Backup:
+CopyTo = Callable[[Path], Awaitable[None]]
+"""Writes a consistent, synced copy of a database to a new file.  Raises DatabaseError, OSError."""
+
+
+async def backup(
+    opened: OpenQueue,
+    directory: Path,
+    clock: Callable[[], float],
+    span: Span,
+    *,
+    beside: Mapping[str, CopyTo] = MappingProxyType({}),
+) -> Backup:
     """Copy rows and bodies to `directory`, which must be empty or not there.  Raises BackupError.
+
+    beside: further databases of the data directory, by the name of their file.
 
     Only one runs at a time; a second one waits.
     """
@@ -51,6 +65,9 @@ async def backup(opened: OpenQueue, directory: Path, clock: Callable[[], float],
             await opened.database.copy_to(partial)
             ids = await asyncio.to_thread(edit_copy, partial, lambda connection: _mark(connection, now))
             size = await asyncio.to_thread(_copy_bodies, opened.blobs, directory / SPOOL, ids, clock)
+            for name, copy_to in beside.items():
+                await copy_to(directory / name)
+                size += (directory / name).stat().st_size
             size += await asyncio.to_thread(_complete, partial, directory / DATABASE)
     except (OSError, DatabaseError) as error:
         raise BackupError(f"{directory}: {error}") from error

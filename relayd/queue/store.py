@@ -30,6 +30,7 @@ from relayd.queue.space import Space, Totals
 
 T = TypeVar("T")
 
+_ALIKE = 16  # messages of the same octets that are looked for
 _SPILLED = 100  # files of deleted mail that a full disk takes at once
 _RETRY = 1.0  # seconds until an outcome that could not be recorded is tried again
 
@@ -351,6 +352,10 @@ class Queue:
     async def get_many(self, ids: Sequence[int]) -> Sequence[Message]:
         """The messages of `ids` that exist, in that order."""
         return await self.database.read(lambda connection: listing.many(connection, ids))
+
+    async def with_hash(self, blob_hash: str) -> Sequence[int]:
+        """Ids of a few messages whose octets have this hash (`prepare.blob_hash`)."""
+        return await self.database.read(lambda connection: bodies.with_hash(connection, blob_hash, _ALIKE))
 
     async def audit(self) -> Audit:
         """Compare the invariant's counters with the rows; states AUDIT_FAILED when they differ."""

@@ -117,23 +117,6 @@ class EhloOptions:
     )
 
 
-_CHECKED = choice("strict", "relaxed", "disabled")
-
-
-@section("auth", "Who sent a message. The names stand; the checks themselves are not made by this version.")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthOptions:
-    """`auth.*`: "strict" refuses, "relaxed" records, "disabled" does not look."""
-
-    spf_ehlo: str = option(_CHECKED, "relaxed", "SPF of the EHLO name (strangers).", key="spf.verify.ehlo")
-    spf_mail_from: str = option(_CHECKED, "relaxed", "SPF of the return path (strangers).", key="spf.verify.mail-from")
-    dkim: str = option(_CHECKED, "relaxed", "DKIM signatures (strangers).", key="dkim.verify")
-    arc: str = option(_CHECKED, "relaxed", "ARC chains (strangers).", key="arc.verify")
-    dmarc: str = option(_CHECKED, "relaxed", "DMARC policy of the author's domain (strangers).", key="dmarc.verify")
-    iprev: str = option(_CHECKED, "relaxed", "Reverse DNS of the client (strangers).", key="iprev.verify")
-    timeout: float = option(DURATION, "10s", "For all checks of a message together.")
-
-
 @section("session.data", "The content of messages.")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataOptions:

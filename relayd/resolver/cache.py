@@ -12,12 +12,13 @@ V = TypeVar("V")
 
 
 class Cache(Generic[K, V]):
-    """Keeps at most `entries` values; the one unused for longest goes first.  clock: seconds."""
+    """Keeps values of at most `entries` units of weight; the one unused for longest goes first.  clock: seconds."""
 
     def __init__(self, entries: int, clock: Callable[[], float]) -> None:
         self._entries = entries
         self._clock = clock
-        self._kept: OrderedDict[K, tuple[float, V]] = OrderedDict()
+        self._kept: OrderedDict[K, tuple[float, V, int]] = OrderedDict()
+        self._weight = 0
         self._flights: dict[K, asyncio.Task[V]] = {}
 
     def get(self, key: K) -> V | None:
@@ -26,19 +27,24 @@ class Cache(Generic[K, V]):
         if kept is None:
             return None
         if kept[0] <= self._clock():
-            del self._kept[key]
+            self._drop(key)
             return None
         self._kept.move_to_end(key)
         return kept[1]
 
-    def keep(self, key: K, value: V, seconds: float) -> None:
-        """Keep `value` for `seconds`."""
-        if self._entries <= 0 or seconds <= 0:
+    def keep(self, key: K, value: V, seconds: float, weight: int = 1) -> None:
+        """Keep `value` for `seconds`.  weight: how many usual values it is as large as."""
+        if seconds <= 0:
             return
-        self._kept[key] = (self._clock() + seconds, value)
-        self._kept.move_to_end(key)
-        while len(self._kept) > self._entries:
-            self._kept.popitem(last=False)
+        if key in self._kept:
+            self._drop(key)
+        self._kept[key] = (self._clock() + seconds, value, weight)
+        self._weight += weight
+        while self._weight > self._entries:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: K) -> None:
+        self._weight -= self._kept.pop(key)[2]
 
     async def fetch(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
         """What `work` gives; callers with the same key share one run of it, and one that gives up does not stop it."""
@@ -61,6 +67,7 @@ class Cache(Generic[K, V]):
     def clear(self) -> None:
         """Forget everything."""
         self._kept.clear()
+        self._weight = 0
 
     async def close(self) -> None:
         """End what is in flight and wait for that."""

@@ -33,6 +33,8 @@ T = TypeVar("T")
 _Key = tuple[str, str]
 _CHAIN = 8
 _SYSTEM = Path("/etc/resolv.conf")
+_NO_EDNS = (dns.rcode.FORMERR, dns.rcode.NOTIMP)
+_USUAL_SIZE = 1024
 
 
 class LiveResolver:
@@ -80,7 +82,7 @@ class LiveResolver:
         await self._exchanges.close()
 
     async def _lookup(self, name: str, type: str, value: Callable[[Any], T]) -> Answer[T]:
-        key = (name, type)
+        key = (name.lower().removesuffix("."), type)
         found = self._cache.get(key)
         if found is None:
             found = await self._cache.fetch(key, lambda: self._fetch(key, value))
@@ -109,7 +111,7 @@ class LiveResolver:
             events.LOOKUP(self._span, key=question, value=[str(each) for each in result.records], elapsed=elapsed)
         else:
             events.LOOKUP_ERROR(self._span, key=question, reason=str(result), elapsed=elapsed)
-        self._cache.keep(key, result, seconds)
+        self._cache.keep(key, result, seconds, _weight(result))
         return result
 
     async def _resolve(self, name: str, type: str, value: Callable[[Any], T]) -> Answer[T]:
@@ -140,10 +142,8 @@ class LiveResolver:
         reason = "no resolver is known"
         for _ in range(self._options.attempts):
             for server in self._servers:
-                query = dns.message.make_query(name, rdtype, use_edns=0, payload=1232)
-                query.flags |= dns.flags.AD  # "tell me whether you validated" (RFC 6840 §5.7)
                 try:
-                    message = await self._exchanges.ask(server, query, self._options.timeout)
+                    message = await self._exchange(server, name, rdtype)
                 except ExchangeError as error:
                     reason = str(error)
                     continue
@@ -153,6 +153,19 @@ class LiveResolver:
                 if message.rcode() == dns.rcode.SERVFAIL and _is_bogus(message):
                     raise Bogus(f"{what}: {reason}, DNSSEC validation failed")
         raise Temporary(f"{what}: {reason}")
+
+    async def _exchange(
+        self, server: Server, name: dns.name.Name, rdtype: dns.rdatatype.RdataType
+    ) -> dns.message.Message:
+        """Ask with EDNS, and again without where the server does not know it (RFC 6891 §7)."""
+        query = dns.message.make_query(name, rdtype, use_edns=0, payload=1232)
+        query.flags |= dns.flags.AD  # "tell me whether you validated" (RFC 6840 §5.7)
+        message = await self._exchanges.ask(server, query, self._options.timeout)
+        if message.rcode() not in _NO_EDNS or message.edns >= 0:
+            return message
+        plain = dns.message.make_query(name, rdtype)
+        plain.flags |= dns.flags.AD
+        return await self._exchanges.ask(server, plain, self._options.timeout)
 
 
 class _Negative(Exception):
@@ -205,6 +218,13 @@ def _negative_ttl(message: dns.message.Message) -> int:
 def _is_bogus(message: dns.message.Message) -> bool:
     """Extended DNS error 6 to 12 (RFC 8914): validation failed."""
     return any(6 <= getattr(option, "code", 0) <= 12 for option in message.options if option.otype == 15)
+
+
+def _weight(result: Answer[Any] | ResolveError) -> int:
+    """How many usual answers it is as large as: a stranger's TXT records can be 64 KB each."""
+    if not isinstance(result, Answer):
+        return 1
+    return 1 + sum(len(record) if isinstance(record, bytes) else 64 for record in result.records) // _USUAL_SIZE
 
 
 def _again(error: ResolveError) -> ResolveError:

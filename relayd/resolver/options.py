@@ -23,7 +23,9 @@ class ResolverOptions:
     )
     timeout: float = option(DURATION, "3s", "Wait for one resolver's answer.")
     attempts: int = option(integer(1, 10), 2, "Times that each resolver is asked.")
-    cache_entries: int = option(integer(0), 20000, "Answers kept in memory.", key="cache.entries")
+    cache_entries: int = option(
+        integer(0), 20000, "Answers of 1 KB kept in memory; larger ones count as several.", key="cache.entries"
+    )
     cache_min: float = option(DURATION, "5s", "An answer is kept at least this long.", key="cache.min")
     cache_max: float = option(DURATION, "1d", "An answer is kept at most this long.", key="cache.max")
     cache_negative: float = option(

@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 _SUFFIXES = {"daily": "%Y-%m-%d", "hourly": "%Y-%m-%dT%H", "minutely": "%Y-%m-%dT%H:%M", "never": ""}
-_SUFFIX = re.compile(r"\d{4}-\d\d-\d\d(?:T\d\d(?::\d\d)?)?(?:\.\d{3,})?")
+SUFFIX = re.compile(r"\d{4}-\d\d-\d\d(?:T\d\d(?::\d\d)?)?(?:\.\d{3,})?")
+"""What follows the prefix and a dot in the names of dated files."""
 
 
 class RotatingFile:
@@ -102,7 +103,7 @@ class RotatingFile:
         current = self._path().name
         for entry in os.scandir(self.directory):
             rest = entry.name.removeprefix(self._prefix + ".")
-            if rest == entry.name or entry.name == current or not (rest == "old" or _SUFFIX.fullmatch(rest)):
+            if rest == entry.name or entry.name == current or not (rest == "old" or SUFFIX.fullmatch(rest)):
                 continue
             state = entry.stat(follow_symlinks=False)
             mine.append((state.st_mtime, entry.name, state.st_size))

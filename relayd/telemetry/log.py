@@ -26,6 +26,7 @@ from relayd.events.event import Event, EventKind, Span
 from relayd.telemetry.files import RotatingFile
 from relayd.telemetry.options import TracerOptions
 from relayd.telemetry.postfix_log import PostfixLog
+from relayd.telemetry.reading import Place
 from relayd.telemetry.render import render_json, render_text
 from relayd.telemetry.sinks import JOURNAL_SOCKET, PRIORITY, Journal, Standard, is_journal
 
@@ -55,6 +56,7 @@ class Sink(Protocol):
 class _FileSink:
     def __init__(self, file: RotatingFile) -> None:
         self._file = file
+        self.directory = file.directory
         self.reopen = file.reopen
 
     @property
@@ -107,6 +109,12 @@ class _Tracer:
         self.postfix = PostfixLog() if options.format == "postfix" else None
         self.render: Callable[[Event], str] = _RENDERERS.get(options.format, render_text)
 
+    @property
+    def place(self) -> Place | None:
+        if isinstance(self.sink, _FileSink) and self.options.format in _RENDERERS:
+            return Place(self.sink.directory, self.options.prefix)
+        return None
+
     def wants(self, kind: EventKind) -> bool:
         wanted = self._wanted.get(kind)
         if wanted is None:
@@ -154,6 +162,7 @@ class LogFiles:
         self._awake = False
         self._wake = threading.Event()
         self._stopping = threading.Event()
+        self._hurry = threading.Event()
         self._reopen = False
         self._reported = 0
         self.dropped = 0
@@ -175,6 +184,11 @@ class LogFiles:
             self._awake = True
             self._wake.set()
 
+    @property
+    def place(self) -> Place | None:
+        """Where the last tracer writes files that can be read back; None without one."""
+        return next((each.place for each in reversed(self._tracers) if each.place is not None), None)
+
     def reopen(self) -> None:
         """Close the files; the next lines open them anew (SIGHUP, after logrotate)."""
         self._reopen = True
@@ -183,6 +197,7 @@ class LogFiles:
     def close(self) -> None:
         """Write what waits and stop the thread; blocks for five seconds at most."""
         self._stopping.set()
+        self._hurry.set()
         self._wake.set()
         self._thread.join(_JOIN)
 
@@ -191,13 +206,15 @@ class LogFiles:
         done = threading.Event()
         self._buffer.append(_Mark(done))
         self._awake = True
+        self._hurry.set()
         self._wake.set()
         return done.wait(timeout)
 
     def _run(self) -> None:
         while True:
             self._wake.wait()
-            self._stopping.wait(_GATHER)  # a burst becomes one batch
+            self._hurry.wait(_GATHER)  # a burst becomes one batch
+            self._hurry.clear()
             self._wake.clear()
             stopping = self._stopping.is_set()  # after the clear: a stop that comes later wakes again
             self._awake = False

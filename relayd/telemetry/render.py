@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -204,3 +204,20 @@ def render_json(event: Event) -> bytes:
         line["spanId"] = event.span.id
     line["data"] = {key: json_value(key, value) for key, value in logged_data(event).items()}
     return escape_json(_encode(line))
+
+
+def pairs_of_json(data: Mapping[str, Any]) -> str:
+    """The data of a JSON line as a text line has it; octets, which JSON holds as base64, are a string here."""
+    return ", ".join([f"{key} = {_of_json(key, value)}" for key, value in data.items()])
+
+
+def _of_json(key: str, value: Any) -> str:
+    if isinstance(value, dict):  # a nested event
+        if isinstance(value.get("data"), dict):
+            return f"{value.get('text')} ({value.get('type')}) {{ {pairs_of_json(value['data'])} }}"
+        return _of_any(str(value))
+    if isinstance(value, list):
+        return "[" + ", ".join([_of_json("", each) for each in value]) + "]"
+    if key in _TIMES and isinstance(value, str):
+        return escape(value)
+    return (_BY_KEY.get(key) or _of_any)(value)

@@ -28,7 +28,7 @@ class Asked:
 
 @dataclass
 class FakeControl:
-    """Answers by `METHOD /path`; what is not in `answers` is 404.  An int is a bare status."""
+    """Answers by `METHOD /path`; what is not in `answers` is 404.  An int is a bare status, bytes are octets."""
 
     path: Path
     answers: dict[str, Any] = field(default_factory=dict)
@@ -59,8 +59,10 @@ def _handler(fake: FakeControl) -> type[http.server.BaseHTTPRequestHandler]:
             status = answer if isinstance(answer, int) else 200
             if isinstance(answer, int):
                 answer = {"type": "about:blank", "status": status, "title": "T", "detail": f"detail of {status}"}
-            raw = json.dumps(answer).encode()
+            is_octets = isinstance(answer, bytes)
+            raw = answer if is_octets else json.dumps(answer).encode()
             self.send_response(status)
+            self.send_header("Content-Type", "application/octet-stream" if is_octets else "application/json")
             self.send_header("Content-Length", str(len(raw)))
             self.end_headers()
             self.wfile.write(raw)

@@ -9,11 +9,20 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from relayd.control.api.maintenance import Refused
-from relayd.control.app import ControlApp, Parts
-from relayd.control.options import HttpOptions
-from relayd.directory.directory import TooBusy
+from relayd.config.configuration import Config, ConfigError, Problem
+from relayd.config.load import load
+from relayd.config.settings import Settings
+from relayd.config.store import open_store
+from relayd.control.api.maintenance import ReloadAnswer
+from relayd.control.app import ControlApp, Parts, Setting
+from relayd.control.options import FallbackAdminOptions, HttpOptions
+from relayd.control.signing_in import SigningIn
+from relayd.directory.account import Account, Refusal
+from relayd.directory.directory import Directory, TooBusy
+from relayd.directory.options import AccountOptions
+from relayd.directory.tokens import Tokens
 from relayd.events.event import Event, EventStream, Span
+from relayd.listener.options import Bind, ListenerOptions
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.backup import backup
 from relayd.queue.filter import Filter
@@ -21,16 +30,37 @@ from relayd.queue.message import Message, Outcome
 from relayd.routing.options import OutboundOptions, RouteOptions
 from relayd.routing.route import Router
 from relayd.telemetry.metrics import Metrics
+from relayd.telemetry.reading import Logs, Place
 from tests.queue.conftest import Rig
 
+ACCOUNTS = {
+    "user": AccountOptions(secret="plain"),
+    "operator": AccountOptions(secret="plain", roles=("admin",), disabled_permissions=("unlimited-requests",)),
+    "nobody": AccountOptions(secret="plain", roles=("admin",), disabled_permissions=("authenticate",)),
+    "robot": AccountOptions(type_="apiKey", secret="plain", roles=("admin",)),
+    "careful": AccountOptions(
+        secret="plain", otp="otpauth://totp/relayd:careful?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+    ),
+}
+"""Beside the fallback administrator, "admin" with the secret "s3:cret"."""
 
-@dataclass(frozen=True)
-class Account:
-    name: str
-    roles: tuple[str, ...]
+
+@dataclass
+class LogPlace:
+    """Where the log files are, for tests to set."""
+
+    place: Place | None = None
 
 
-ACCOUNTS = {"admin": ("s3:cret", ("admin",)), "user": ("plain", ("user",))}
+class Accounts(Directory):
+    """The directory of the tests; "busy" and "broken" are out of order."""
+
+    async def authenticate(self, login: str, secret: str) -> Account | Refusal:
+        if login == "busy":
+            raise TooBusy
+        if login == "broken":
+            raise RuntimeError("the directory is down: password=hunter2")
+        return await super().authenticate(login, secret)
 
 
 @dataclass
@@ -39,26 +69,36 @@ class Control:
     events: list[Event]
     problems: list[str]
     refusals: list[str]
+    reloads: list[tuple[str, bool]]
+    settings: Settings
     path: Path
     rig: Rig
+    parts: Parts
+    accounts: Accounts
+    logs: LogPlace
     port: int = 0
+
+    @property
+    def signing_in(self) -> SigningIn:
+        return self.parts.signing_in
+
+    def session(self, **headers: str) -> aiohttp.ClientSession:
+        """A client on TCP with these headers."""
+        return aiohttp.ClientSession(f"http://127.0.0.1:{self.port}", headers=headers)
 
     def named(self, id: str) -> list[Event]:
         return [event for event in self.events if event.kind.id == id]
 
 
-async def authenticate(login: str, secret: str) -> Account | None:
-    known = ACCOUNTS.get(login)
-    if login == "busy":
-        raise TooBusy
-    if login == "broken":
-        raise RuntimeError("the directory is down: password=hunter2")
-    return Account(login, known[1]) if known is not None and known[0] == secret else None
-
-
 @pytest.fixture
 def options() -> HttpOptions:
     return HttpOptions()
+
+
+@pytest.fixture
+def setting(options: HttpOptions) -> Setting:
+    listener = ListenerOptions(bind=(Bind(host="127.0.0.1"),), protocol="http")
+    return Setting(listeners={"http": listener}, hostname="relay.test", http=options)
 
 
 @pytest.fixture
@@ -71,7 +111,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 
 @pytest.fixture
-async def control(tmp_path: Path, options: HttpOptions, rig: Rig) -> AsyncIterator[Control]:
+async def control(tmp_path: Path, setting: Setting, rig: Rig) -> AsyncIterator[Control]:
     events: list[Event] = []
     metrics = Metrics()
     stream = EventStream(rig.clock, [events.append, metrics])
@@ -79,11 +119,17 @@ async def control(tmp_path: Path, options: HttpOptions, rig: Rig) -> AsyncIterat
     problems: list[str] = []
     flakes = Snowflakes()
     refusals: list[str] = []
+    control_logs = LogPlace()
 
-    async def reload() -> list[str]:
+    reloads: list[tuple[str, bool]] = []
+
+    async def reload(part: str, *, dry_run: bool) -> ReloadAnswer:
+        reloads.append((part, dry_run))
         if refusals:
-            raise Refused(refusals[0])
-        return ["queue.min-free is low"]
+            return ReloadAnswer(warnings={}, errors={"server.loop": {"type": "parse", "error": refusals[0]}})
+        return ReloadAnswer(warnings={"queue.min-free": {"type": "build", "error": "is low"}}, errors={})
+
+    settings = await settings_of(tmp_path, span)
 
     async def untold(message: Message, outcomes: Sequence[Outcome]) -> None:
         return None
@@ -91,8 +137,12 @@ async def control(tmp_path: Path, options: HttpOptions, rig: Rig) -> AsyncIterat
     async def bounce(filter: Filter, by: str, reason: str) -> int:
         return await rig.o.actions.bounce(filter, by, reason, untold)
 
+    accounts = Accounts(ACCOUNTS, rig.clock)
+    fallback = FallbackAdminOptions(user="admin", secret="s3:cret")
+    signing_in = SigningIn(accounts, fallback, Tokens(bytes(32), rig.clock), rig.clock)
     parts = Parts(
         queue=rig.o.queue,
+        bodies=rig.o.queue,
         actions=rig.o.actions,
         bounce=bounce,
         destinations=Router(OutboundOptions(), {"hub": RouteOptions(address="hub.example")}).under,
@@ -100,14 +150,52 @@ async def control(tmp_path: Path, options: HttpOptions, rig: Rig) -> AsyncIterat
         ready=lambda: problems,
         backup=lambda directory: backup(rig.o, directory, stream.clock, span),
         reload=reload,
-        authenticate=authenticate,
+        settings=settings,
+        signing_in=signing_in,
+        logs=Logs(lambda: control_logs.place, lambda timeout: True),
         ids=lambda: flakes.issue(stream.clock()),
     )
-    app = ControlApp(parts, span, options)
+    app = ControlApp(parts, span, setting)
     path = tmp_path / "control.sock"
-    await app.start([("127.0.0.1", 0)], path)
-    yield Control(app, events, problems, refusals, path, rig, app.addresses[0][1])
+    await app.start(path)
+    port = app.addresses[0][1]
+    yield Control(app, events, problems, refusals, reloads, settings, path, rig, parts, accounts, control_logs, port)
     await app.stop()
+    signing_in.close()
+    accounts.close()
+    await settings.store.close()
+
+
+FILE = """
+server.hostname = "mx.example.org"
+server.postmaster = "ops@example.org"
+session.rcpt.relay-domains = ["example.org", "example.net"]
+session.ehlo.reject-non-fqdn = true
+[server.listener.smtp]
+bind = ["127.0.0.1:2525"]
+protocol = "smtp"
+[server.listener.http]
+bind = ["127.0.0.1:8080"]
+protocol = "http"
+[account.app]
+secret = "of the file"
+emails = ["app@example.org"]
+"""
+
+
+async def settings_of(directory: Path, span: Span) -> Settings:
+    """Settings over the file FILE and an empty database."""
+    (directory / "settings").mkdir()
+    file = directory / "settings" / "relayd.toml"
+    file.write_text(f'server.data-dir = "{directory}/settings"\n{FILE}', encoding="utf-8")
+    config = load(file, environ={})
+    return Settings(await open_store(directory / "settings", span), config, refuse_marked)
+
+
+def refuse_marked(config: Config) -> None:
+    """The daemon's part of the validation, played: one host name that it would not start with."""
+    if config.flat().get("server.hostname") == "unbuildable.example.org":
+        raise ConfigError(config.path, [Problem("server.hostname", "is refused", kind="build", stored=True)])
 
 
 @pytest.fixture

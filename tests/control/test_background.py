@@ -31,7 +31,7 @@ async def test_quick_work_answers_or_raises(span: Span) -> None:
     assert await background.run(quick(), span, "quick") == 3
     with pytest.raises(ValueError, match="no"):
         await background.run(broken(), span, "broken")
-    await background.close()
+    await background.close(5)
 
 
 async def test_slow_work_goes_on_and_is_waited_for(span: Span, events: list[Event]) -> None:
@@ -45,6 +45,6 @@ async def test_slow_work_goes_on_and_is_waited_for(span: Span, events: list[Even
     background = Background(patience=0.01)
     assert await background.run(slow(), span, "remove all") is None
     go_on.set()
-    await background.close()
+    await background.close(5)
     assert done == [1]
     assert [(event.kind.id, event.fields["details"]) for event in events] == [("manage.error", "remove all")]

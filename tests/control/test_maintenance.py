@@ -36,17 +36,32 @@ async def test_a_backup_needs_an_absolute_path(local: aiohttp.ClientSession, dir
         assert answer.status == 400
 
 
-@pytest.mark.parametrize("path", ["/api/reload", "/api/reload/", "/api/reload/certificate"])
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/api/reload", ("", False)),
+        ("/api/reload/", ("", False)),
+        ("/api/reload?dry-run=1", ("", True)),
+        ("/api/reload/certificate", ("certificate", False)),
+        ("/api/reload/server.blocked-ip?dry-run=", ("server.blocked-ip", False)),
+    ],
+)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_reload(local: aiohttp.ClientSession, control: Control, method: str, path: str) -> None:
+async def test_reload(
+    local: aiohttp.ClientSession, control: Control, method: str, path: str, asked: tuple[str, bool]
+) -> None:
     async with local.request(method, path) as answer:
         data = (await answer.json())["data"]
-    assert data == {"warnings": {"0000": {"type": "build", "error": "queue.min-free is low"}}, "errors": {}}
-    control.refusals.append("relayd.toml, line 3: server.hostnme: unknown key; did you mean server.hostname?")
-    async with local.request(method, path) as answer:
+    assert data == {"warnings": {"queue.min-free": {"type": "build", "error": "is low"}}, "errors": {}}
+    assert control.reloads == [asked]
+    assert bool(control.named("manage.action")) is not asked[1]
+
+
+async def test_a_refused_reload_answers_errors_by_key(local: aiohttp.ClientSession, control: Control) -> None:
+    control.refusals.append("relayd.toml:3: expected one of")
+    async with local.get("/api/reload/") as answer:
         assert answer.status == 200
         assert await answer.json() == {
-            "error": "other",
-            "details": "The configuration was refused; the one before stays in force",
-            "reason": control.refusals[0],
+            "data": {"warnings": {}, "errors": {"server.loop": {"type": "parse", "error": control.refusals[0]}}}
         }
+    assert not control.named("manage.action")

@@ -82,3 +82,9 @@ def test_strictly_read_what_cannot_be_read_is_refused() -> None:
 )
 def test_a_path_element_is_decoded_as_a_form_key(raw: str, meant: str) -> None:
     assert element(raw) == meant
+
+
+def test_the_last_page_that_can_be_asked_for_is_within_64_bits() -> None:
+    query = PageQuery(page=10**18 - 1, limit=10**18 - 1)
+    assert query.size is not None
+    assert query.offset + query.size < 2**63

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from relayd.events.event import Event, EventStream, Span
-from relayd.resolver.answer import Bogus, NoName, Temporary
+from relayd.resolver.answer import NoName, Temporary
 from relayd.resolver.exchange import BadServer, Server, parse_server, servers_of
 from relayd.resolver.live import LiveResolver, system_servers
 from relayd.resolver.options import ResolverOptions
-from relayd.resolver.zone import FORGED, Zone
 from tests.rig.dns import GARBAGE, REFUSED, SERVFAIL, TIMEOUT, TRUNCATED, DnsServer, serving
 
 
@@ -191,9 +190,33 @@ async def test_the_cache_is_bounded() -> None:
         await resolver.close()
 
 
-async def test_a_forged_answer_of_the_twin_is_temporary() -> None:
-    with pytest.raises(Bogus):
-        await Zone({"a.example": {"A": FORGED}}).addresses("a.example", 4)
+async def test_large_answers_fill_the_cache_sooner() -> None:
+    large = [f'"{number:02d}{"x" * 200}"' for number in range(20)]  # 4 KB
+    async with serving({f"n{number}.example": {"TXT": TRUNCATED, "TXT+": large} for number in range(3)}) as server:
+        options = ResolverOptions(custom=(f"udp://127.0.0.1:{server.port}",), cache_entries=10)
+        resolver = LiveResolver(options, Span(EventStream(time.time)))
+        for number in (0, 1, 2, 2, 0):
+            await resolver.txt(f"n{number}.example")
+        assert server.questions["n2.example", "TXT"] == 2  # by UDP and TCP, once
+        assert server.questions["n0.example", "TXT"] == 4
+        await resolver.close()
+
+
+async def test_case_and_final_dot_make_no_other_question() -> None:
+    async with serving({"a.example": {"A": ["192.0.2.1"]}}) as server:
+        resolver = live(server)
+        for name in ("a.example", "A.Example", "a.EXAMPLE."):
+            await resolver.addresses(name, 4)
+        assert server.questions["a.example", "A"] == 1
+        await resolver.close()
+
+
+async def test_a_server_that_does_not_know_edns_is_asked_without() -> None:
+    async with serving({"a.example": {"A": ["192.0.2.1"]}}) as server:
+        server.edns = False
+        resolver = live(server)
+        assert (await resolver.addresses("a.example", 4)).records == ("192.0.2.1",)
+        await resolver.close()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """A DNS server on loopback: answers from a dict in master-file words, by UDP and TCP, and fails on cue.
 
 `names`: name -> type -> records as in a zone file ("10 mx.example."), or for a type (or "*") one of SERVFAIL, REFUSED,
-TIMEOUT, GARBAGE, TRUNCATED (by UDP; TCP then gives the records of "<type>+").  Every question is counted.
+TIMEOUT, GARBAGE, BOGUS (SERVFAIL for failed validation), TRUNCATED (by UDP; TCP then gives the records of "<type>+").
+Every question is counted.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 
+import dns.edns
 import dns.flags
 import dns.message
 import dns.name
@@ -25,18 +27,23 @@ SERVFAIL = "SERVFAIL"
 REFUSED = "REFUSED"
 TIMEOUT = "TIMEOUT"
 GARBAGE = "GARBAGE"
+BOGUS = "BOGUS"
 TRUNCATED = "TRUNCATED"
 
 Names = Mapping[str, Mapping[str, list[str] | str]]
 
 
 class DnsServer:
-    """A running server.  questions: how often each (name, type) was asked.  secure: set AD.  ttl: of every record."""
+    """A running server.  questions: how often each (name, type) was asked.  secure: set AD.
+
+    edns: whether EDNS is known here.  ttl: of every record.
+    """
 
     def __init__(self, names: Names) -> None:
         self.names = {name.lower().rstrip("."): dict(types) for name, types in names.items()}
         self.questions: Counter[tuple[str, str]] = Counter()
         self.secure = False
+        self.edns = True
         self.ttl = 300
         self.minimum = 60
         self.port = 0
@@ -66,6 +73,10 @@ class DnsServer:
         type = dns.rdatatype.to_text(question.rdtype)
         self.questions[name, type] += 1
         response = dns.message.make_response(query)
+        if not self.edns and query.edns >= 0:
+            response.use_edns(False)
+            response.set_rcode(dns.rcode.FORMERR)
+            return response.to_wire()
         response.flags |= dns.flags.AA | dns.flags.RA
         if self.secure:
             response.flags |= dns.flags.AD
@@ -89,6 +100,9 @@ class DnsServer:
                 return None
             if found == GARBAGE:
                 return response.to_wire()[:5] if tcp else response.to_wire()[:11] + b"\xff" * 9
+            if found == BOGUS:
+                response.use_edns(0, options=[dns.edns.EDEOption(dns.edns.EDECode.DNSSEC_BOGUS)])
+                found = SERVFAIL
             if isinstance(found, str):
                 response.set_rcode(dns.rcode.from_text(found))
                 return response.to_wire(max_size=65535)

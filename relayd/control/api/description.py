@@ -14,9 +14,8 @@ import msgspec
 from aiohttp import web
 
 from relayd import __version__
-from relayd.control.answers import NOT_FOUND, Problem
 from relayd.control.openapi import document
-from relayd.control.routes import Call, Route
+from relayd.control.routes import Call, Door, Route
 
 _PAGES = Path(__file__).resolve().parent.parent / "pages"
 
@@ -25,9 +24,6 @@ _FILES = {
     "/docs/docs.css": ("docs.css", "text/css"),
     "/docs/docs.js": ("docs.js", "text/javascript"),
 }
-
-OPEN = frozenset(_FILES)
-"""Paths that need no credentials."""
 
 _HEADERS = {
     "Cache-Control": "no-cache",
@@ -62,10 +58,10 @@ class Description:
             bare=True,
         )
 
-    def add_to(self, app: web.Application) -> None:
-        """Add the page and its files."""
-        app.router.add_get("/docs", self.page)
-        app.router.add_get("/docs/{file}", self.page)
+    def doors(self) -> Iterator[Door]:
+        """The page and its files, which need no credentials."""
+        for path in _FILES:
+            yield Door(method="GET", path=path, handler=self.page, dialect="")
 
     async def openapi(self, call: Call) -> web.Response:
         """The document itself, not under `data`."""
@@ -75,8 +71,6 @@ class Description:
 
     async def page(self, request: web.Request) -> web.Response:
         """The page, or one of its two files."""
-        if request.path not in self._files:
-            raise Problem(*NOT_FOUND)
         return web.Response(
             body=self._files[request.path], content_type=_FILES[request.path][1], charset="utf-8", headers=_HEADERS
         )

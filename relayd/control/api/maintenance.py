@@ -1,18 +1,20 @@
 """Keeping the daemon: `POST /api/backup`, `GET|POST /api/reload`.
 
-Both are carried out by the daemon, which hands the calls in.  A backup that cannot be written and a configuration that
-is refused are answers of form A with the reason: nothing was changed.
+Both are carried out by the daemon, which hands the calls in.  A backup that cannot be written is an answer of form A
+with the reason.  A reload answers what it found by key; with any error nothing was changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Protocol, TypedDict
 
 import msgspec
 
 from relayd.control.answers import Problem, other
+from relayd.control.queries import FLAG, parameter
 from relayd.control.routes import Call, Route
 from relayd.events import manage
 from relayd.queue.backup import Backup, BackupError
@@ -20,12 +22,30 @@ from relayd.queue.backup import Backup, BackupError
 WriteBackup = Callable[[Path], Awaitable[Backup]]
 """Copies the running relay into a directory.  Raises BackupError."""
 
-Reload = Callable[[], Awaitable[Sequence[str]]]
-"""Takes the configuration anew; answers warnings.  Raises Refused: what was in force stays."""
+
+class ReloadAnswer(TypedDict):
+    """What a reload found, by key: {"type": "parse", "build" or "macro", "error": text}.  With any error nothing was
+    applied."""
+
+    warnings: dict[str, dict[str, str]]
+    errors: dict[str, dict[str, str]]
 
 
-class Refused(Exception):
-    """What was asked could not be done; the text says why, to the operator."""
+class Reload(Protocol):
+    """Takes the configuration anew."""
+
+    def __call__(self, part: str, *, dry_run: bool) -> Awaitable[ReloadAnswer]:
+        """part: "lookup", "certificate" or "server.blocked-ip" for that alone, anything else for everything.
+
+        dry_run: look only, change nothing.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadQuery:
+    """How to reload."""
+
+    dry_run: bool = parameter(FLAG, "Say what would be found; apply nothing.")
 
 
 class BackupRequest(msgspec.Struct):
@@ -40,13 +60,6 @@ class BackupAnswer(TypedDict):
     directory: str
     size: int
     bodies: int
-
-
-class ReloadAnswer(TypedDict):
-    """What a reload found, by key."""
-
-    warnings: dict[str, dict[str, str]]
-    errors: dict[str, dict[str, str]]
 
 
 class Maintenance:
@@ -77,6 +90,7 @@ class Maintenance:
                     handler=self.reload,
                     summary="Take the configuration anew",
                     area="settings",
+                    query=ReloadQuery,
                     answer=ReloadAnswer,
                     operation=28,
                 )
@@ -96,11 +110,9 @@ class Maintenance:
         return BackupAnswer(directory=str(written.directory), size=written.size, bodies=written.bodies)
 
     async def reload(self, call: Call) -> ReloadAnswer:
-        """28: the configuration anew.  errors is empty: with any, nothing is applied and the answer is of form A."""
-        try:
-            warnings = await self._reload()
-        except (OSError, Refused) as error:
-            raise other("The configuration was refused; the one before stays in force", str(error)) from None
-        manage.ACTION(call.span, account_name=call.caller.name, type_="reload", details="", total=1, reason="")
-        found = {f"{number:04d}": {"type": "build", "error": text} for number, text in enumerate(warnings)}
-        return ReloadAnswer(warnings=found, errors={})
+        """28: the configuration anew, or a part of what it names; with any error nothing is applied."""
+        part, dry_run = call.path.get("part", ""), call.query.dry_run
+        found = await self._reload(part, dry_run=dry_run)
+        if not dry_run and not found["errors"]:
+            manage.ACTION(call.span, account_name=call.caller.name, type_="reload", details=part, total=1, reason="")
+        return found

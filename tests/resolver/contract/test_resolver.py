@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from relayd.events.event import EventStream, Span
-from relayd.resolver.answer import Mx, NoData, NoName, Resolver, Temporary
+from relayd.resolver.answer import Bogus, Mx, NoData, NoName, Resolver, Temporary
+from relayd.resolver.budget import BudgetResolver
 from relayd.resolver.hosts_file import HostsFile, LocalFirst
 from relayd.resolver.live import LiveResolver
 from relayd.resolver.options import ResolverOptions
-from relayd.resolver.zone import TIMEOUT, Zone
-from tests.rig.dns import serving
+from relayd.resolver.zone import FORGED, TIMEOUT, Zone
+from tests.rig.dns import BOGUS, serving
 
 NAMES: dict[str, dict[str, Any]] = {
     "Example.org": {"MX": ["20 b.example.org.", "10 A.example.org."], "TXT": ['"v=spf1 " "-all"', '"other"']},
@@ -27,6 +28,7 @@ NAMES: dict[str, dict[str, Any]] = {
     "dangling.example.org": {"CNAME": ["gone.example.org."]},
     "null.example.org": {"MX": ["0 ."]},
     "slow.example.org": {"A": TIMEOUT},
+    "forged.example.org": {"A": FORGED},
     "deep.under.example.org": {"A": ["192.0.2.9"]},
     "1.2.0.192.in-addr.arpa": {"PTR": ["A.Example.ORG."]},
 }
@@ -43,7 +45,7 @@ def _zone() -> Zone:
     return Zone(names)
 
 
-@pytest.fixture(params=["zone", "live", "hosts-file-first"])
+@pytest.fixture(params=["zone", "live", "hosts-file-first", "budget"])
 async def resolver(request: pytest.FixtureRequest) -> AsyncIterator[Resolver]:
     if request.param == "zone":
         yield _zone()
@@ -51,7 +53,10 @@ async def resolver(request: pytest.FixtureRequest) -> AsyncIterator[Resolver]:
     if request.param == "hosts-file-first":
         yield LocalFirst(_zone(), HostsFile(Path("/nonexistent/hosts")))
         return
-    async with serving(NAMES) as server:
+    if request.param == "budget":
+        yield BudgetResolver(_zone(), 5.0)
+        return
+    async with serving({**NAMES, "forged.example.org": {"A": BOGUS}}) as server:
         options = ResolverOptions(custom=(f"udp://127.0.0.1:{server.port}",), timeout=0.1, attempts=1)
         live = LiveResolver(options, Span(EventStream(time.time)))
         yield live
@@ -118,3 +123,8 @@ async def test_an_empty_non_terminal_exists(resolver: Resolver) -> None:
 async def test_no_answer_is_temporary(resolver: Resolver, name: str) -> None:
     with pytest.raises(Temporary):
         await resolver.addresses(name, 4)
+
+
+async def test_a_forged_answer_is_bogus(resolver: Resolver) -> None:
+    with pytest.raises(Bogus):
+        await resolver.addresses("forged.example.org", 4)
