@@ -37,7 +37,6 @@ from relayd.events import config as config_events
 from relayd.events import server as events
 from relayd.events import telemetry as telemetry_events
 from relayd.events.event import EventStream, Span, Subscriber
-from relayd.listener.options import ListenerOptions
 from relayd.listener.plugins import load_plugins
 from relayd.mail.snowflake import Snowflakes
 from relayd.options import OptionError
@@ -304,7 +303,7 @@ class Daemon:
         waiting = [
             Problem(key, "takes effect at the next start", fatal=False, kind="build", stored=key in config.stored)
             for key in self._started_with.changed_keys(config)
-            if _waits_for_start(key, config)
+            if key in FIXED or key.startswith("tracer.")
         ]
         if not dry_run:
             for each in waiting:
@@ -363,12 +362,6 @@ class Daemon:
         await self.settings.store.close()  # before the directory is unlocked
         await self.engine.close()
         events.SHUTDOWN_COMPLETE(self.span, elapsed=time.monotonic() - started)
-
-
-def _waits_for_start(key: str, config: Config) -> bool:
-    """Whether a changed key takes effect at the next start alone."""
-    http = {f"server.listener.{id}." for id, each in config.records(ListenerOptions).items() if each.protocol == "http"}
-    return key in FIXED or key.startswith(("tracer.", "server.http.", *http))
 
 
 def _built(config: Config) -> Loaded:

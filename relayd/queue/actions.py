@@ -35,7 +35,10 @@ Change = Callable[[Connection, Sequence[int]], Changed]
 _ROWS = 1000
 _TOGETHER = 50
 _STATED = 100  # messages of one event
-_BREATH = 0.06  # seconds between two transactions
+_SPREAD = 7.5
+"""Seconds over which a deletion is spread, whose transactions are small: mail flows in between."""
+_SHARE = 3.0  # any other change leaves this many times as long as its last transaction took
+_SHORTEST, _LONGEST = 0.02, 0.5  # seconds between two transactions
 
 
 class Verb(Enum):
@@ -231,12 +234,15 @@ class Actions:
 
     async def _each(self, verb: Verb, filter: Filter, change: Change, stated: _Statement) -> int:
         """Run `change` over what matches, in small transactions; how many messages were changed."""
-        now, total = self._clock(), 0
-        for part in _in_parts(await self._matching(verb, filter, now)):
-            if total:
-                await self.breath(_BREATH)
+        now, total, pace = self._clock(), 0, _Pace(verb, asyncio.get_running_loop().time)
+        parts = list(_in_parts(await self._matching(verb, filter, now)))
+        for number, part in enumerate(parts):
+            if number:
+                await self.breath(pace.pause(len(parts) - number))
+            pace.begin()
             clause = _where(verb, replace(filter, ids=part), now)
             changed = await self._queue.write(partial(_change_still, clause, change))
+            pace.end()
             total += len(changed.ids)
             if verb in (Verb.REMOVE, Verb.PURGE):
                 await self._queue.left(changed)
@@ -256,9 +262,32 @@ class Actions:
             raise QueueUnavailable(str(error)) from error
 
 
+class _Pace:
+    """How long to leave the writer to others between two transactions.  time: monotonic seconds."""
+
+    def __init__(self, verb: Verb, time: Callable[[], float]) -> None:
+        self._is_cheap = verb is Verb.REMOVE
+        self._time = time
+        self._until = time() + _SPREAD
+        self._begun = self._took = 0.0
+
+    def begin(self) -> None:
+        """A transaction is handed over."""
+        self._begun = self._time()
+
+    def end(self) -> None:
+        """It is done."""
+        self._took = self._time() - self._begun
+
+    def pause(self, left: int) -> float:
+        """Seconds until the next of `left` transactions."""
+        wanted = (self._until - self._time()) / left - self._took if self._is_cheap else self._took * _SHARE
+        return min(max(wanted, _SHORTEST), _LONGEST if not self._is_cheap else _SPREAD / 50)
+
+
 class _Statement:
-    """The event of a change, stated for up to a hundred messages at a time: one for each would cost more than the change
-    itself.  `queue_id` is then a list."""
+    """The event of a change, stated for up to a hundred messages at a time: one for each would cost more than the
+    change itself.  `queue_id` is then a list."""
 
     __slots__ = ("_fields", "_kind")
 

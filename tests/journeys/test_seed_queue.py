@@ -20,7 +20,9 @@ from tests.rig.sink import Delivery, Sink
 
 ACCEPT = {"Accept": "application/json"}
 
-TEXT_OF_REPLY = re.compile(r"Code: \d{3}, Enhanced code: \d\.\d+\.\d+, Message: .*", re.DOTALL)
+TEXT_OF_REPLY = re.compile(
+    r"(?:Unexpected response from '127\.0\.0\.1': )?Code: \d{3}, Enhanced code: \d\.\d+\.\d+, Message: .*", re.DOTALL
+)
 
 STATUS = Either(
     "scheduled",
