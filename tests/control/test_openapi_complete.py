@@ -24,6 +24,13 @@ async def test_every_path_of_the_application_is_described(admin: aiohttp.ClientS
     assert described - served == set()
 
 
+async def test_every_parameter_is_explained(admin: aiohttp.ClientSession) -> None:
+    for path, item in (await fetched(admin))["paths"].items():
+        for operation in item.values():
+            for each in operation.get("parameters", ()):
+                assert each["description"] != each["name"], path
+
+
 async def test_all_58_operations_are_there_and_those_to_come_are_marked(admin: aiohttp.ClientSession) -> None:
     here, to_come = set(), set()
     for item in (await fetched(admin))["paths"].values():
