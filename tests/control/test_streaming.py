@@ -93,7 +93,7 @@ async def test_frames_are_sent_as_they_come_until_they_end(
             assert await answer.content.readexactly(22) == f"event: thing\ndata: {number}\n\n".encode()
         feed.queue.put_nowait(None)
         assert await answer.read() == b""
-    assert len(streamer.streams) == 0
+    await until(lambda: len(streamer.streams) == 0)
 
 
 async def test_a_stop_ends_streams_as_http_ends(
