@@ -37,6 +37,7 @@ from relayd.events import config as config_events
 from relayd.events import server as events
 from relayd.events import telemetry as telemetry_events
 from relayd.events.event import EventStream, Span, Subscriber
+from relayd.listener.options import ListenerOptions
 from relayd.listener.plugins import load_plugins
 from relayd.mail.snowflake import Snowflakes
 from relayd.options import OptionError
@@ -223,6 +224,7 @@ class Daemon:
             bodies=engine.opened.queue,
             actions=engine.opened.actions,
             bounce=self._bounce,
+            destinations=self._destinations,
             metrics=self._metrics,
             ready=engine.problems,
             backup=self._backup,
@@ -330,6 +332,9 @@ class Daemon:
     async def _bounce(self, filter: Filter, by: str, reason: str) -> int:
         compose = partial(self.engine.bounces.compose, now=self.stream.clock())
         return await self.engine.opened.actions.bounce(filter, by, reason, compose)
+
+    def _destinations(self, next_hop: str | None) -> Callable[[str], str]:
+        return self.engine.loaded.router.under(next_hop)
 
     async def _watch_loop(self) -> None:
         """State when the loop did not turn for a while: something blocked it."""

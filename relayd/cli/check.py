@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from relayd.cli.failure import BAD_CONFIG, UNAVAILABLE, Failure
+from relayd.cli.failure import BAD_CONFIG, OS_ERROR, UNAVAILABLE, Failure
 from relayd.cli.show import json_option, print_json, print_table
 from relayd.cli.where import config_option, way_out, where
 from relayd.config.configuration import DATABASE, FILE, Config, ConfigError
@@ -47,6 +47,8 @@ def check(live: bool, target: str | None, print_default: bool, as_json: bool) ->
         return BAD_CONFIG
     except NewerSchema as error:
         raise Failure(BAD_CONFIG, str(error)) from None
+    except (DatabaseError, OSError) as error:
+        raise Failure(OS_ERROR, f"the settings of the database cannot be read: {error}") from None
     answer = {**effective(config), "database": looked.answer(config)}
     findings = _look(config, target) if live else []
     if as_json:
@@ -65,7 +67,7 @@ class _Database:
         self._reason = ""
 
     def read(self, directory: Path) -> Mapping[str, str]:
-        """What is stored; nothing when it may not be read, which `line` says.  Raises NewerSchema."""
+        """What is stored; nothing when we may not read it, which `line` says.  Raises DatabaseError, OSError."""
         from relayd.config.places import STATE_DIRECTORY
         from relayd.config.store import SETTINGS, read_stored
 
@@ -74,10 +76,8 @@ class _Database:
                 if (place / SETTINGS).exists():
                     self._place = place / SETTINGS
                     return read_stored(place)
-            except NewerSchema:
-                raise
-            except (DatabaseError, OSError) as error:
-                self._place, self._reason = place / SETTINGS, str(error)
+            except PermissionError as error:
+                self._place, self._reason = place / SETTINGS, error.strerror or str(error)
                 return {}
         return {}
 

@@ -18,7 +18,17 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from relayd.cli.failure import BAD_DATA, NO_INPUT, NOT_ALLOWED, SOFTWARE, TRY_AGAIN, UNAVAILABLE, USAGE, Failure
+from relayd.cli.failure import (
+    BAD_DATA,
+    NO_INPUT,
+    NOT_ALLOWED,
+    SOFTWARE,
+    TRY_AGAIN,
+    UNAVAILABLE,
+    USAGE,
+    Failure,
+    Refused,
+)
 from relayd.cli.where import Where
 
 Query = Iterable[tuple[str, str]]
@@ -147,7 +157,7 @@ def _data(status: int, raw: bytes) -> Any:
         reason = answer.get("reason")
         code = NO_INPUT if answer.get("error") == "notFound" else SOFTWARE
         parts = [str(answer.get("error", "no data")), str(text), str(reason or "")]
-        raise Failure(code, "relayd refused: " + ": ".join(part for part in parts if part))
+        raise Refused(code, "relayd refused: " + ": ".join(part for part in parts if part))
     detail = str(answer.get("detail") or answer.get("title") or "no reason given")
     raise Failure(_EXIT_CODES.get(status, SOFTWARE), f"relayd answered {status}: {detail}")
 

@@ -23,3 +23,7 @@ class Failure(Exception):
     def __init__(self, code: int, text: str) -> None:
         self.code = code
         super().__init__(text)
+
+
+class Refused(Failure):
+    """The daemon understood what was asked for, and does not do it."""

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import click
 
 from relayd.cli.control import Control, open_control
-from relayd.cli.failure import BAD_CONFIG, NO_INPUT, OS_ERROR, TRY_AGAIN, UNAVAILABLE, Failure
+from relayd.cli.failure import BAD_CONFIG, BAD_DATA, NO_INPUT, OS_ERROR, TRY_AGAIN, UNAVAILABLE, Failure, Refused
 from relayd.cli.show import json_option, print_json, print_table, printable
 from relayd.cli.where import url_option, where
 
@@ -75,19 +75,26 @@ def get(keys: tuple[str, ...], defaults: bool, source: bool, as_json: bool) -> i
 
 @settings.command("set")
 @click.argument("pairs", nargs=-1, required=True, metavar="KEY VALUE...")
+@click.option("--list", "as_list", is_flag=True, help="One KEY, the rest are the elements of its list.")
 @click.option("--new", is_flag=True, help="Only where the first key is not set yet, in file or database.")
 @url_option
-def set_(pairs: tuple[str, ...], new: bool) -> None:
+def set_(pairs: tuple[str, ...], as_list: bool, new: bool) -> None:
     """Write settings to the database, where they win over the file: one or more KEY VALUE pairs.
 
-    A list is written element by element (KEY.0000, KEY.0001 ...); KEY VALUE writes a list of one, KEY "" an empty one.
-    VALUE "-" reads a secret from standard input, for arguments can be seen by every user.
+    For a list, KEY VALUE writes one of a single element, KEY "" an empty one. VALUE "-" reads from standard input: the
+    arguments of a command can be seen by every user.
     """
-    if len(pairs) % 2:
+    body: list[dict[str, object]] = []
+    if as_list:
+        key, *elements = pairs
+        values = [[f"{key}.{number:04d}", _value(value)] for number, value in enumerate(elements)] or [[key, ""]]
+        body.append({"type": "delete", "keys": [key]})
+    elif len(pairs) % 2:
         raise click.UsageError("expected pairs of KEY and VALUE")
-    values = [[key, _value(value)] for key, value in zip(pairs[::2], pairs[1::2], strict=True)]
-    body = [{"type": "insert", "prefix": None, "values": values, "assert_empty": new}]
-    open_control(where()).ask("POST", "/settings", body=body)
+    else:
+        values = [[key, _value(value)] for key, value in zip(pairs[::2], pairs[1::2], strict=True)]
+    body.append({"type": "insert", "prefix": None, "values": values, "assert_empty": new})
+    _change(open_control(where()), "POST", "/settings", body)
     click.echo(f"{len(values)} key{'s' * (len(values) != 1)} written. {_LATER}")
 
 
@@ -119,12 +126,20 @@ def delete(keys: tuple[str, ...], below: str | None) -> None:
 
 def _delete(control: Control, keys: tuple[str, ...], below: str | None) -> None:
     if len(keys) == 1 and not below:
-        control.ask("DELETE", f"/settings/{quote(keys[0], safe='')}")
+        _change(control, "DELETE", f"/settings/{quote(keys[0], safe='')}", None)
         return
     body: list[dict[str, object]] = [{"type": "delete", "keys": list(keys)}]
     if below:
         body.append({"type": "clear", "prefix": below})
-    control.ask("POST", "/settings", body=body)
+    _change(control, "POST", "/settings", body)
+
+
+def _change(control: Control, method: str, path: str, body: object) -> None:
+    """Ask for a change.  Raises Failure: 65 where what was asked for is refused."""
+    try:
+        control.ask(method, path, body=body)
+    except Refused as refused:
+        raise Failure(BAD_DATA, str(refused)) from None
 
 
 def _delete_offline(keys: tuple[str, ...], below: str | None, unanswered: Failure) -> str:

@@ -62,6 +62,9 @@ def _check_accounts(config: Config) -> Iterator[Problem]:
         same = seen.setdefault(name.strip().lower(), name)
         if same != name:
             yield Problem(f"account.{name}", f'is the same login as "{same}": case does not count')
+        if admin.user is not None and name.strip().lower() == admin.user.strip().lower():
+            text = "has the name of the fallback administrator, who signs in to the control socket instead"
+            yield Problem(f"account.{name}", text, fatal=False)
         if not account.emails and account.type_ == "individual":
             text = "is not set: the account can send with an empty return path only"
             yield Problem(f"account.{name}.emails", text, fatal=False)
@@ -135,6 +138,10 @@ def _check_authentication(config: Config) -> Iterator[Problem]:
         key = f"auth.{each.key}"
         if written.get(key) == "strict":
             yield Problem(key, "this version does not make the check: nothing is refused by it", fatal=False)
+    auth = config.section(AuthOptions)
+    file = auth.suffix_file
+    if auth.dmarc_discovery == "public-suffix-list" and file is not None and is_missing(file):
+        yield Problem("auth.dmarc.public-suffix-file", f"expected a file: {file} is not there")
 
 
 def _check_redirect(config: Config) -> Iterator[Problem]:

@@ -22,7 +22,7 @@ from relayd.config.sections import ALL_SECTIONS, DEFAULT_RECORDS, declared
 from relayd.config.store import SettingsStore
 from relayd.control.api.settings import Insert, Operation, Setting, SettingsRefused, SettingsUnavailable
 from relayd.database.interface import DatabaseError
-from relayd.directory.password import MAX_SECRET, hash_secret, is_hash
+from relayd.directory.password import MAX_SECRET, hash_secret, is_hash, unmarked
 from relayd.options import REQUIRED, Raw, Section
 
 MAX_HASHED = 100
@@ -50,18 +50,19 @@ class Settings:
     def _load(self, stored: Mapping[str, str]) -> Config:
         return load(self.config.path, stored=lambda directory: stored)
 
-    def listed(self, *, defaults: bool) -> Mapping[str, Setting]:
-        """See OwnerOfSettings."""
+    async def listed(self, *, defaults: bool) -> Mapping[str, Setting]:
+        """See OwnerOfSettings.  Made off the loop, and kept until something changes: there may be thousands."""
         stored, config = self.store.values, self.config
         kept = self._shown.get(defaults)
         if kept is None or kept[0] is not stored or kept[1] is not config:
-            kept = self._shown[defaults] = (stored, config, self._list(stored, defaults))
+            shown = await asyncio.to_thread(self._list, stored, config, defaults)
+            kept = self._shown[defaults] = (stored, config, shown)
         return kept[2]
 
-    def _list(self, stored: Mapping[str, str], defaults: bool) -> dict[str, Setting]:
+    def _list(self, stored: Mapping[str, str], config: Config, defaults: bool) -> dict[str, Setting]:
         names = {leaf.key.name for leaf in gather(stored, self._table)[0]}
         found: dict[str, Setting] = {}
-        for name, raw in self.config.in_file.items():
+        for name, raw in config.in_file.items():
             key = self._table.find(name)
             if key is not None and name not in names:
                 found |= _masked(key, raw, FILE)
@@ -69,45 +70,39 @@ class Settings:
             key = self._table.find(text)
             found[text] = Setting(MASK if key is None or key.option.secret else value, DATABASE)
         if defaults:
-            for key, raw in self._defaults(names | self.config.in_file.keys()):
+            for key, raw in self._defaults(config, names | config.in_file.keys()):
                 found |= _masked(key, raw, DEFAULT)
         return found
 
-    def _defaults(self, names: Iterable[str]) -> Iterable[tuple[Key, Raw]]:
+    def _defaults(self, config: Config, names: Iterable[str]) -> Iterable[tuple[Key, Raw]]:
         """What is not set, of sections and of every record that there is."""
         set_ = frozenset(names)
-        ids: dict[str, set[str]] = {}
-        for name in set_:
-            key = self._table.find(name)
-            if key is not None and key.record is not None:
-                ids.setdefault(key.section.prefix, set()).add(key.record)
+        ids = self._ids(set_)
+        before = self._ids(leaf.key.name for leaf in gather(config.stored, self._table)[0])
         for section in self._table.sections:
             records: Iterable[str | None] = [None]
             if section.is_record:
-                records = sorted(ids.get(section.prefix, set()) | self._unwritten(section))
+                # Of some records nothing is written: those that are there by default, and empty tables of the file.
+                unwritten = config.records(section.type).keys() - before.get(section.prefix, set())
+                records = sorted(ids.get(section.prefix, set()) | unwritten)
             for record in records:
-                yield from self._defaults_of(section, record, set_)
+                for key, raw in _defaults_of(section, record, set_):
+                    yield key, str(data_directory(config)) if key.name == "server.data-dir" else raw
 
-    def _unwritten(self, section: Section) -> set[str]:
-        """The records in force of which nothing is written."""
-        written = {
-            leaf.key.record for leaf in gather(self.config.stored, self._table)[0] if leaf.key.section == section
-        }
-        return {id for id in self.config.records(section.type) if id not in written}
-
-    def _defaults_of(self, section: Section, record: str | None, set_: frozenset[str]) -> Iterable[tuple[Key, Raw]]:
-        prefix = section.prefix if record is None else section.prefix.replace("<id>", record)
-        presets = DEFAULT_RECORDS.get(section.prefix, {}).get(record or "", {})
-        for option in section.options:
-            name = f"{prefix}.{option.key}".removesuffix(".")
-            raw = presets.get(option.key, option.default)
-            if name == "server.data-dir":
-                raw = str(data_directory(self.config))
-            if name not in set_ and raw is not None and raw is not REQUIRED:
-                yield Key(name, section, record, option), raw
+    def _ids(self, names: Iterable[str]) -> dict[str, set[str]]:
+        """The ids of the records that keys belong to, by prefix of their section."""
+        ids: dict[str, set[str]] = {}
+        for name in names:
+            key = self._table.find(name)
+            if key is not None and key.record is not None:
+                ids.setdefault(key.section.prefix, set()).add(key.record)
+        return ids
 
     async def change(self, operations: Sequence[Operation]) -> Sequence[str]:
-        """See OwnerOfSettings."""
+        """See OwnerOfSettings.  One that is begun is ended, whoever stops waiting for it."""
+        return await asyncio.shield(asyncio.ensure_future(self._change(operations)))
+
+    async def _change(self, operations: Sequence[Operation]) -> Sequence[str]:
         async with self._changing:
             before = self.store.values
             after = await asyncio.to_thread(self._drafted, operations, before)
@@ -163,7 +158,7 @@ class Settings:
             plain.append(text)
         if len(plain) > MAX_HASHED:
             raise SettingsRefused(f"expected at most {MAX_HASHED} plain secrets in one change, not {len(plain)}")
-        return {**after, **{text: hash_secret(after[text]) for text in plain}}
+        return {**after, **{text: hash_secret(unmarked(after[text])) for text in plain}}
 
 
 def findings(problems: Iterable[Problem], config: Config) -> dict[str, dict[str, str]]:
@@ -186,3 +181,14 @@ def _masked(key: Key, raw: Raw, source: str) -> dict[str, Setting]:
 def _reason(problem: Problem, config: Config) -> str:
     """A problem for whoever asked for the change: what is in the database is what they wrote."""
     return f"{problem.key}: {problem.text}" if problem.stored else problem.render(config.path)
+
+
+def _defaults_of(section: Section, record: str | None, set_: frozenset[str]) -> Iterable[tuple[Key, Raw]]:
+    """The defaults of what is not set of a section or record."""
+    prefix = section.prefix if record is None else section.prefix.replace("<id>", record)
+    presets = DEFAULT_RECORDS.get(section.prefix, {}).get(record or "", {})
+    for option in section.options:
+        name = f"{prefix}.{option.key}".removesuffix(".")
+        raw = presets.get(option.key, option.default)
+        if name not in set_ and raw is not None and raw is not REQUIRED:
+            yield Key(name, section, record, option), raw

@@ -24,12 +24,14 @@ from relayd.control.api.health import Health, Ready
 from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.oauth import OAuth
-from relayd.control.api.queue import Bounce, QueueActions, QueueOfMessages, QueueOperations, Steering
+from relayd.control.api.queue import QueueOperations
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
+from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
 from relayd.control.background import Background
+from relayd.control.compat.brainycp import BrainyCp
 from relayd.control.connection import Connection, Place
 from relayd.control.headers import Headers
 from relayd.control.hosts import Hosts
@@ -61,16 +63,17 @@ _LAST_WRITES = 2.0
 class Parts:
     """What the control socket shows and steers; the daemon hands it in.
 
-    queue, actions, bounce: see `Steering`.  bodies: the messages' octets.  logs: the log files.  metrics: of the
-    daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.  settings: their
-    owner.  signing_in: checks credentials.  ids: issues request ids (span ids).  bans: who is shut out.
-    certificates: of listeners with TLS.
+    queue, actions, bounce, destinations: see `Steering`.  bodies: the messages' octets.  logs: the log files.
+    metrics: of the daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.
+    settings: their owner.  signing_in: checks credentials.  ids: issues request ids (span ids).  bans: who is shut
+    out.  certificates: of listeners with TLS.
     """
 
     queue: QueueOfMessages
     bodies: Bodies
     actions: QueueActions
     bounce: Bounce
+    destinations: Destinations
     metrics: Metrics
     ready: Ready
     backup: WriteBackup
@@ -139,7 +142,9 @@ class ControlApp:
     def _areas(self) -> Iterator[Route]:
         """Every operation, by area."""
         parts, clock = self._parts, self._span.stream.clock
-        steering = Steering(queue=parts.queue, actions=parts.actions, bounce=parts.bounce)
+        steering = Steering(
+            queue=parts.queue, actions=parts.actions, bounce=parts.bounce, destinations=parts.destinations
+        )
         yield from QueueOperations(steering, self._background, clock).routes()
         yield from Maintenance(parts.backup, parts.reload).routes()
         yield from SettingsOperations(parts.settings).routes()
@@ -155,6 +160,16 @@ class ControlApp:
         """What sees to credentials itself, or needs none."""
         yield Door(method="POST", path=TOKEN_PATH, handler=self._tokens.handle)
         yield from self._description.doors()
+        parts = self._parts
+        brainycp = BrainyCp(
+            self.gate.sign_in,
+            parts.queue,
+            parts.actions,
+            self._background,
+            lambda: self._setting.http,
+            self._span.stream.clock,
+        )
+        yield from brainycp.doors()
 
     @property
     def addresses(self) -> list[tuple[str, int]]:

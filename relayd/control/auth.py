@@ -189,9 +189,9 @@ def _multipart(content_type: str, octets: bytes) -> list[tuple[str, str]]:
     message = message_from_bytes(head + octets)
     fields = []
     for part in message.walk() if message.is_multipart() else ():
-        name, value = part.get_param("name", header="content-disposition"), part.get_payload()
-        if isinstance(name, str) and isinstance(value, str):
-            fields.append((name, value.encode("ascii", "surrogateescape").decode("utf-8")))
+        name, value = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
+        if isinstance(name, str) and isinstance(value, bytes):
+            fields.append((name, value.decode("utf-8")))
     if len(fields) > MAX_FIELDS:
         raise ValueError
     return fields

@@ -31,7 +31,7 @@ def _problems(*statuses: int) -> Json:
 
 _TEXT: Json = {"type": "string"}
 _TEXTS: Json = {"type": "array", "items": {"type": "string"}}
-_AROUND = (400, 408, 413, 429, 500)
+_AROUND = (400, 408, 413, 417, 421, 429, 431, 500)
 
 
 def _get(name: str, area: str, summary: str, description: str, responses: Json, **rest: Any) -> Json:
@@ -133,7 +133,7 @@ _TOKEN: Json = _get(
     {
         "200": _answer("The tokens.", "application/json", _TOKENS),
         "400": _answer("The reason.", "application/json", _object(error={"enum": _GRANT_ERRORS})),
-        **_problems(408, 413, 429, 500),
+        **_problems(401, 404, 408, 413, 417, 421, 429, 431, 500),
     },
     requestBody={"required": True, "content": {"application/x-www-form-urlencoded": {"schema": _GRANT}}},
 )
@@ -146,19 +146,88 @@ _PAGE = _get(
     {"200": _answer("The page.", "text/html", _TEXT), **_problems(*_AROUND)},
 )
 
-_ASSET = _get(
-    "get-docs-file",
-    "description",
-    "What the page of the description is made of",
-    "Open to all.",
-    {
-        "200": {"description": "The file.", "headers": _HEADERS, "content": {"text/css": {}, "text/javascript": {}}},
-        **_problems(*_AROUND, 401, 404),
-    },
-    parameters=[
-        {"name": "file", "in": "path", "required": True, "schema": {"enum": ["docs.css", "docs.js"]}},
-    ],
+
+def _asset(name: str, media: str) -> Json:
+    return _get(
+        f"get-docs-{name}",
+        "description",
+        "What the page of the description is made of",
+        "Open to all.",
+        {"200": _answer("The file.", media, _TEXT), **_problems(*_AROUND)},
+    )
+
+
+_BRAINYCP_PARAMETERS: Json = {
+    "username": {**_TEXT, "description": "As for Basic credentials."},
+    "password": {**_TEXT, "description": "As for Basic credentials."},
+    "mailserver": {**_TEXT, "description": "Names the module; any value."},
+    "list_msg": {**_TEXT, "description": "The messages; any value, as for all operations."},
+    "count_msg": {**_TEXT, "description": "How many messages there are."},
+    "delete_all_msg": {**_TEXT, "description": "Remove every message."},
+    "dellete_forse": {**_TEXT, "description": "With `delete_all_msg`: for good."},
+    "delete_frozen_msg": {**_TEXT, "description": "Remove every held message."},
+    "controll_msg": {**_TEXT, "description": "Do `command` to the message `id`."},
+    "command": {**_TEXT, "description": "`delete` or `reship`."},
+    "id": {**_TEXT, "description": "The queue id."},
+    "language": {**_TEXT, "description": "Of the texts: `en`, or Russian."},
+}
+
+_BRAINYCP_MESSAGE: Json = _object(
+    id={"type": "integer"},
+    size={"type": "integer", "description": "Octets."},
+    age={"type": "integer", "description": "Seconds."},
+    sender=_TEXT,
+    recipients=_TEXTS,
+    frozen={"type": "boolean", "description": "Held."},
 )
+
+_BRAINYCP_ANSWER: Json = {
+    "type": "object",
+    "properties": {
+        "error": {"enum": [0, 100, 101, 102, 400], "description": "0: done."},
+        "mess": _TEXT,
+        "message": {**_TEXT, "description": "The same as `mess`."},
+        "detail": {"anyOf": [{"type": "integer"}, _TEXTS, {"type": "array", "items": _BRAINYCP_MESSAGE}]},
+    },
+    "required": ["error", "mess", "message"],
+    "additionalProperties": False,
+}
+
+
+def _brainycp(method: str, **parameters: Any) -> Json:
+    return _get(
+        f"{method}-api-php",
+        "dialects",
+        "The mail queue in the manner of BrainyCP",
+        "Signs in with its own parameters. The status is 200 always; wrong credentials are error 400.",
+        {
+            "200": _answer("Done, or an error.", "application/json", _BRAINYCP_ANSWER),
+            **_problems(*_AROUND, 401, 404),
+        },
+        **parameters,
+    )
+
+
+_BRAINYCP: Json = {
+    "get": _brainycp(
+        "get",
+        parameters=[
+            {"name": name, "in": "query", "schema": {"type": "string"}, "description": each["description"]}
+            for name, each in _BRAINYCP_PARAMETERS.items()
+        ],
+    ),
+    "post": _brainycp(
+        "post",
+        requestBody={
+            "required": True,
+            "content": {
+                "application/x-www-form-urlencoded": {
+                    "schema": {"type": "object", "properties": _BRAINYCP_PARAMETERS},
+                }
+            },
+        },
+    ),
+}
 
 ELSEWHERE: dict[str, Json] = {
     "/healthz/live": {"get": _LIVE},
@@ -167,6 +236,8 @@ ELSEWHERE: dict[str, Json] = {
     "/metrics/prometheus": {"get": _metrics("/metrics/prometheus")},
     "/auth/token": {"post": _TOKEN},
     "/docs": {"get": _PAGE},
-    "/docs/{file}": {"get": _ASSET},
+    "/docs/docs.css": {"get": _asset("css", "text/css")},
+    "/docs/docs.js": {"get": _asset("js", "text/javascript")},
+    "/api/api.php": _BRAINYCP,
 }
 """Path -> method -> operation."""

@@ -18,7 +18,7 @@ import msgspec
 from relayd.control.elsewhere import ELSEWHERE
 from relayd.control.openapi_errors import FAILURES, HEADERS, PROBLEM, RESPONSES, described
 from relayd.control.queries import parameters_of
-from relayd.control.routes import EVENTS, JSON, Route
+from relayd.control.routes import EVENTS, JSON, OCTETS, Route
 
 Json = dict[str, Any]
 
@@ -33,6 +33,7 @@ _ELEMENTS = {
     "account_id": "The name of an account.",
     "principal_id": "The name of a principal.",
     "domain": "A domain.",
+    "destination": "The destination, as a suspension names it.",
 }
 
 _INFO = """\
@@ -57,7 +58,7 @@ _SIGNING_IN: Json = {
     },
 }
 
-_COMMON = (400, 401, 402, 403, 404, 408, 413, 429, 500, 503)
+_COMMON = (400, 401, 402, 403, 404, 408, 413, 417, 421, 429, 431, 500, 503)
 """Statuses that any operation under `/api` may answer: all of them come from what surrounds the handler."""
 
 
@@ -123,15 +124,33 @@ def _operation(route: Route, path: str, schemas: Mapping[int, Json]) -> Json:
     operation["description"] = "\n\n".join(each for each in about if each)
     if route.media == EVENTS:
         operation["security"] = [{"basic": []}, {"bearer": []}, {"streamToken": []}]
-    parameters = [*_elements(route), *_query(route)]
+    parameters = [*_elements(route), *_query(route), *_headers_read(route)]
     if parameters:
         operation["parameters"] = parameters
     if route.body is not None:
         operation["requestBody"] = _body(route, schemas)
-    operation["responses"] = {"200": _success(route, schemas)} | {
-        str(status): {"$ref": f"#/components/responses/{described(status)}"} for status in _COMMON
-    }
+    operation["responses"] = {"200": _success(route, schemas)} | _ranges(route) | _problems(*_COMMON)
     return operation
+
+
+def _problems(*statuses: int) -> Json:
+    return {str(status): {"$ref": f"#/components/responses/{described(status)}"} for status in statuses}
+
+
+def _headers_read(route: Route) -> list[Json]:
+    if route.media != OCTETS or route.method != "GET":
+        return []
+    schema = {"type": "string", "examples": ["bytes=0-1023"]}
+    return [{"name": "Range", "in": "header", "description": "A part of the answer (RFC 9110).", "schema": schema}]
+
+
+def _ranges(route: Route) -> Json:
+    """What the answer to a Range header may be."""
+    if route.media != OCTETS or route.method != "GET":
+        return {}
+    headers = {**_headers(), "Content-Range": {"required": True, "schema": {"type": "string", "pattern": "^bytes "}}}
+    part = {"description": "The part that was asked for.", "headers": headers, "content": {OCTETS: {}}}
+    return {"206": part, **_problems(416)}
 
 
 def _identifier(method: str, path: str) -> str:
@@ -185,6 +204,8 @@ def _success(route: Route, schemas: Mapping[int, Json]) -> Json:
     if not route.available:
         unsupported = {"$ref": "#/components/schemas/Unsupported"}
         return answer | {"description": "Not available.", "content": {JSON: {"schema": unsupported}}}
+    if route.method == "HEAD":
+        return answer
     if route.media != JSON:
         # binary has no schema: OpenAPI 3.1 says so by leaving it out
         return answer | {"content": {route.media: {}, JSON: {"schema": failed}}}

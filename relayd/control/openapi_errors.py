@@ -72,7 +72,10 @@ _MEANINGS = {
     408: "The body did not arrive in time.",
     413: "The body is too large.",
     416: "The range is not within the body.",
+    417: "The header Expect asks for something unknown.",
+    421: "The Host header names another server.",
     429: "Too many requests, or too many failed sign-ins.",
+    431: "The address or a header is too long.",
     500: "A failure of ours; the log has the reason under the id of the request.",
     503: "The queue or another store cannot be written to now.",
 }
@@ -83,10 +86,19 @@ def described(status: int) -> str:
     return f"Problem{status}"
 
 
+def _headers(status: int) -> Json:
+    headers: Json = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
+    if status == 429:
+        headers["Retry-After"] = {"description": "Seconds.", "schema": {"type": "string", "pattern": "^[0-9]+$"}}
+    if status == 416:
+        headers["Content-Range"] = {"required": True, "schema": {"type": "string", "pattern": "^bytes "}}
+    return headers
+
+
 RESPONSES: Json = {
     described(status): {
         "description": f"{HTTPStatus(status).phrase}: {meaning}",
-        "headers": {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}},
+        "headers": _headers(status),
         "content": {
             "application/problem+json": {
                 "schema": {

@@ -31,7 +31,14 @@ _TRY_AGAIN = 30.0
 async def stream_list(
     request: web.Request, pieces: AsyncIterator[list[Any]], rest: Mapping[str, Any]
 ) -> web.StreamResponse:
-    """Answer `{"data": {"items": [...], **rest}}`.
+    """Answer `{"data": {"items": [...], **rest}}`, as `stream_array` does."""
+    return await stream_array(request, b'{"data":{"items":[', pieces, b"]," + _encode(rest)[1:] + b"}")
+
+
+async def stream_array(
+    request: web.Request, before: bytes, pieces: AsyncIterator[list[Any]], after: bytes
+) -> web.StreamResponse:
+    """Answer the JSON `before`, the elements of an array, `after`.
 
     A reader that takes nothing for half a minute is cut off; so is one whose list cannot be finished, since the status
     was already sent and half an answer must not look like a whole one.
@@ -39,13 +46,13 @@ async def stream_list(
     response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
     await response.prepare(request)
     try:
-        await write(response, b'{"data":{"items":[')
+        await write(response, before)
         first = True
         async for piece in pieces:
             if piece:
                 await write(response, (b"" if first else b",") + _encode(piece)[1:-1])
                 first = False
-        await write(response, b"]," + _encode(rest)[1:] + b"}")
+        await write(response, after)
         await response.write_eof()
     except BaseException:
         cut_off(request)

@@ -21,9 +21,9 @@ _MAX_SECRET = 511  # libxcrypt's; it refuses longer ones
 _B = "[./0-9A-Za-z]"
 _KINDS = {
     # pattern of the whole hash, with the rounds where they are written in decimal; the most of them; a cheap setting
-    "$6$": (rf"\$6\$(?:rounds=(\d{{1,9}})\$)?[^$:\s]{{0,16}}\${_B}{{86}}", 5_000_000, "$6$rounds=1000$ab$"),
-    "$5$": (rf"\$5\$(?:rounds=(\d{{1,9}})\$)?[^$:\s]{{0,16}}\${_B}{{43}}", 5_000_000, "$5$rounds=1000$ab$"),
-    "$1$": (rf"\$1\$()[^$:\s]{{0,8}}\${_B}{{22}}", 0, "$1$ab$"),
+    "$6$": (rf"\$6\$(?:rounds=(\d{{1,9}})\$)?[!-#%-9;-~]{{0,16}}\${_B}{{86}}", 5_000_000, "$6$rounds=1000$ab$"),
+    "$5$": (rf"\$5\$(?:rounds=(\d{{1,9}})\$)?[!-#%-9;-~]{{0,16}}\${_B}{{43}}", 5_000_000, "$5$rounds=1000$ab$"),
+    "$1$": (rf"\$1\$()[!-#%-9;-~]{{0,8}}\${_B}{{22}}", 0, "$1$ab$"),
     "$2": (rf"\$2[abxy]\$(\d\d)\${_B}{{53}}", 16, "$2b$04$" + "C" * 22),
     "$sha1$": (rf"\$sha1\$(\d{{1,9}})\${_B}{{1,64}}\${_B}{{28}}", 5_000_000, "$sha1$100$abcdefgh$"),
     # yescrypt, and scrypt as crypt(3) writes it, to 256 MiB and the usual parallelism

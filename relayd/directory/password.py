@@ -17,7 +17,7 @@ from argon2.exceptions import Argon2Error, VerifyMismatchError
 from relayd.directory.crypt3 import Crypt, is_crypt
 from relayd.directory.hashes import MAX_MEMORY, Digest, Pbkdf2, Plain, Scrypt, UnknownHash
 
-__all__ = ["MAX_SECRET", "UnknownHash", "hash_secret", "is_hash", "is_slow", "matches", "problem_of"]
+__all__ = ["MAX_SECRET", "UnknownHash", "hash_secret", "is_hash", "is_slow", "matches", "problem_of", "unmarked"]
 
 MAX_SECRET = 1024
 """Octets; longer secrets are refused unread."""
@@ -97,6 +97,12 @@ def is_hash(stored: str) -> bool:
         return not isinstance(_verifier(stored), Plain)
     except UnknownHash:
         return True
+
+
+def unmarked(plain: str) -> str:
+    """A plain secret without the `{PLAIN}` that it may be stored behind."""
+    braced = _BRACED.fullmatch(plain)
+    return braced[2] if braced is not None and braced[1].upper() in ("PLAIN", "CLEAR") else plain
 
 
 def is_slow(stored: str) -> bool:

@@ -6,23 +6,24 @@ code behind the secret: `secret$123456`.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
 import re
 from collections import OrderedDict
+from dataclasses import dataclass
 
 import pyotp
 
 WINDOW = 1
 """Steps by which the clocks may differ, either way."""
 
+MAX_WRONG = 5
+"""Wrong codes of an account after which none is taken for the rest of the step: there are but a million."""
+
 MAX_REMEMBERED = 100_000
-"""Accounts whose last code is remembered; a code is worth remembering for two steps only."""
+"""Accounts whose last codes are remembered; a code is worth remembering for two steps only."""
 
 _WITH_CODE = re.compile(r"(.*)\$([0-9]{6,8})", re.DOTALL)
-_MIN_KEY = 10  # octets: the 80 bits that common generators make; RFC 4226 asks for 128 and recommends 160
 
 
 class BadTotp(ValueError):
@@ -40,25 +41,29 @@ def parse_totp(url: str) -> pyotp.TOTP:
     try:
         parsed = pyotp.parse_uri(url)
     except (ValueError, TypeError):  # its text may quote the URL
-        raise BadTotp('expected a URL such as "otpauth://totp/NAME?secret=BASE32"') from None
+        text = 'expected a URL such as "otpauth://totp/NAME?secret=BASE32", its secret of 112 bits or more'
+        raise BadTotp(text) from None
     if type(parsed) is not pyotp.TOTP:
         raise BadTotp("expected codes of time: otpauth://totp/...")
-    if not 15 <= parsed.interval <= 300:
-        raise BadTotp("expected a period from 15 to 300 seconds")
-    try:
-        key = base64.b32decode(parsed.secret + "=" * (-len(parsed.secret) % 8), casefold=True)
-    except (binascii.Error, ValueError):
-        raise BadTotp("expected a secret in base32") from None
-    if len(key) < _MIN_KEY:
-        raise BadTotp(f"expected a secret of at least {_MIN_KEY} octets")
+    if not 15 <= parsed.interval <= 120:
+        raise BadTotp("expected a period from 15 to 120 seconds")
     return parsed
 
 
+@dataclass(slots=True)
+class _Memory:
+    """Of an account: the last step whose code was taken; wrong codes, and in which step."""
+
+    taken: int = -1
+    step: int = -1
+    wrong: int = 0
+
+
 class UsedCodes:
-    """Takes each code once: of every account the last step whose code was taken."""
+    """Takes each code once, and few wrong ones."""
 
     def __init__(self) -> None:
-        self._taken: OrderedDict[bytes, int] = OrderedDict()
+        self._memories: OrderedDict[bytes, _Memory] = OrderedDict()
 
     def take(self, name: str, url: str, code: str, now: float) -> bool:
         """Whether `code` is good at `now` (Unix seconds) and was not used before; it is used then.  Raises BadTotp.
@@ -72,10 +77,14 @@ class UsedCodes:
             if hmac.compare_digest(totp.generate_otp(each).encode(), code.encode("utf-8", "replace")):
                 matching = each
         key = hashlib.sha256(f"{len(name)}:{name}:{url}".encode("utf-8", "surrogateescape")).digest()
-        if matching is None or matching <= self._taken.get(key, -1):
+        memory = self._memories.setdefault(key, _Memory())
+        self._memories.move_to_end(key)
+        if len(self._memories) > MAX_REMEMBERED:
+            self._memories.popitem(last=False)
+        if memory.step != step:
+            memory.step, memory.wrong = step, 0
+        if matching is None or matching <= memory.taken or memory.wrong >= MAX_WRONG:
+            memory.wrong += 1
             return False
-        self._taken[key] = matching
-        self._taken.move_to_end(key)
-        if len(self._taken) > MAX_REMEMBERED:
-            self._taken.popitem(last=False)
+        memory.taken = matching
         return True

@@ -20,7 +20,7 @@ REOPENED = EventKind(
     "path",
 )
 BROKEN = EventKind(
-    "store.broken", Level.ERROR, "Database broken", "The database cannot be used; the daemon stops", "path reason"
+    "store.broken", Level.ERROR, "Database broken", "The database cannot be used until the next start", "path reason"
 )
 SWEPT = EventKind("store.swept", Level.DEBUG, "Orphans swept", "Bodies that belong to no message were removed", "total")
 MIGRATED = EventKind(

@@ -1,4 +1,5 @@
-"""Which domains the From field names (RFC 5322 §3.6.2), read as leniently as mail programs do and in linear time.
+"""Which domains the From field names (RFC 5322 §3.6.2), read as leniently as mail programs do, in linear time and
+bounded.
 
 A domain in a quoted string, a comment or a display name is none of them.
 """
@@ -17,6 +18,8 @@ _COMMENT = re.compile(r"[^()\\]++|\\.|.", re.S)
 _LABEL = r"[A-Za-z0-9_\u0080-\U0010ffff](?:[A-Za-z0-9_\u0080-\U0010ffff-]*)"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _MAX_DOMAIN = 253
+MAX_LENGTH = 16384
+"""Octets of a From field that are read; some 300 authors."""
 
 
 class Authors(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +40,9 @@ def authors_of(values: Sequence[bytes]) -> Authors:
         problem = f"there are {len(values)} From fields"
     for value in values:
         found = False
-        for mailbox in _mailboxes(value.decode("utf-8", "replace")):
+        if len(value) > MAX_LENGTH:
+            problem = problem or "From is too long to be read"
+        for mailbox in _mailboxes(value[:MAX_LENGTH].decode("utf-8", "replace")):
             named = _domains(mailbox)
             for domain in filter(None, named):
                 domains[domain] = None

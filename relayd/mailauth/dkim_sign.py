@@ -59,7 +59,8 @@ NEVER = frozenset(
 GRACE = 7 * 86400.0
 """Seconds that a signature stays good after the queue has given the message up."""
 
-_WIDTH = 72
+_WIDTH = 70
+"""Octets of a line behind its tab: 78 columns."""
 
 
 class SignatureRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,7 +189,7 @@ def unsigned_field(name: str, tags: Iterable[str], names: Sequence[str], body_ha
 
 
 def _add(lines: list[str], part: str) -> None:
-    if len(lines[-1]) + len(part) > _WIDTH:
+    if len(lines[-1]) + len(part) > 1 + _WIDTH:
         lines.append("\t" + part.removeprefix(" "))
     else:
         lines[-1] += part
@@ -204,8 +205,8 @@ def complete(unsigned: str, key: SigningKey, covered: hashlib._Hash) -> bytes:
     field = unsigned.encode("ascii")
     covered.update(canonical_field(field + b"\r\n", Canonical.RELAXED).removesuffix(b"\r\n"))
     text = base64.b64encode(key.sign(covered.digest()))
-    first = _WIDTH - 3
-    lines = [text[:first], *(text[at : at + _WIDTH - 2] for at in range(first, len(text), _WIDTH - 2))]
+    first, other = _WIDTH - 2, _WIDTH - 1  # behind "b=", behind a blank
+    lines = [text[:first], *(text[at : at + other] for at in range(first, len(text), other))]
     return field + b"\r\n\t ".join(lines) + b"\r\n"
 
 

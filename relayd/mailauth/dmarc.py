@@ -83,7 +83,7 @@ async def _evaluate_one(discovery: Discovery, author: str, identifiers: Identifi
         return DmarcFinding(result=Result.TEMPERROR, domain=author, problem=str(error), steps=tuple(steps))
     if found is None:
         return DmarcFinding(result=Result.NONE, domain=author, problem="there is no DMARC record", steps=tuple(steps))
-    if not found.record.applies:
+    if not _applies(discovery, found.record):
         return DmarcFinding(
             result=Result.NONE,
             domain=author,
@@ -122,6 +122,11 @@ async def _evaluate_one(discovery: Discovery, author: str, identifiers: Identifi
     )
 
 
+def _applies(discovery: Discovery, record: DmarcRecord) -> bool:
+    """RFC 9989 §4.7 reads a missing p as none; RFC 7489 §6.6.3 only where reports are asked for."""
+    return record.applies and (discovery.walks or "p" in record.tags or bool(record.aggregate))
+
+
 def _applied(discovery: Discovery, record: DmarcRecord, requested: Policy, sample: float) -> Policy:
     """One level less for a policy under test: t=y (RFC 9989 §4.7), or what pct leaves out (RFC 7489 §6.6.4)."""
     spared = record.testing if discovery.walks else sample >= record.pct
@@ -144,7 +149,12 @@ class _Alignment:
         return next(iter(await self.all(domains, strict)), "")
 
     async def all(self, domains: Sequence[str], strict: bool) -> tuple[str, ...]:
-        """Those that are aligned; `failure` says when the DNS could not tell of one."""
+        """Those that are aligned, the same domain alone where it is there (§4.10.2 needs no more than that); `failure`
+        says when the DNS could not tell of one.
+        """
+        if self._author in domains:
+            self._steps.append(f"{self._author} is aligned with itself")
+            return (self._author,)
         aligned = []
         for domain in filter(None, domains):
             try:
@@ -167,8 +177,6 @@ class _Alignment:
         )
 
     async def _is_aligned(self, domain: str, strict: bool) -> bool:
-        if domain == self._author:
-            return True
         if strict or domain.rpartition(".")[2] != self._author.rpartition(".")[2]:
             return False
         if not self.organizational:

@@ -5,7 +5,10 @@ Reading is linear in the record and never raises: what cannot be read in it coun
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -16,6 +19,7 @@ _NAME = re.compile(r"[A-Za-z]+")
 _VALUE = re.compile(r"[ -:<-~]+")
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):([^\s,!]+)(?:!([0-9]{1,18})([kmgt]?))?", re.I)
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+_CACHED = 1024  # octets; longer records are read each time, so that the cache stays small
 _POLICIES = {policy.value: policy for policy in Policy}
 
 
@@ -29,10 +33,10 @@ class ReportUri(msgspec.Struct, frozen=True):
 class DmarcRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What a record says.
 
-    policy, subdomains, nonexistent: p, sp, np; the last two None where the record has none.  applies: False when p is
-    missing, or one of the three is unreadable, and no address for reports makes up for it (§4.10.1); with one, the
-    record counts as p=none (recovered).  psd: "y", "n" or "u".  pct: of RFC 7489; RFC 9989 does not look at it.
-    tags: every tag as it stands, by name in lower case, first ones only.
+    policy, subdomains, nonexistent: p, sp, np; the last two None where the record has none, the first none where it has
+    none (§4.7).  applies: False when one of the three is unreadable and no address for reports makes up for it
+    (§4.10.1); with one, the record counts as p=none (recovered).  psd: "y", "n" or "u".  pct: of RFC 7489; RFC 9989
+    does not look at it.  tags: every tag as it stands, by name in lower case, first ones only.
     """
 
     text: str
@@ -49,7 +53,7 @@ class DmarcRecord(msgspec.Struct, frozen=True, kw_only=True):
     failure_options: str
     aggregate: tuple[ReportUri, ...]
     failures: tuple[ReportUri, ...]
-    tags: dict[str, str]
+    tags: Mapping[str, str]
 
 
 def is_record(text: bytes) -> bool:
@@ -60,11 +64,15 @@ def is_record(text: bytes) -> bool:
 
 def read_record(octets: bytes) -> DmarcRecord:
     """What a record, as `is_record` knows it, says."""
+    return _read_cached(octets) if len(octets) <= _CACHED else _read(octets)
+
+
+def _read(octets: bytes) -> DmarcRecord:
     text = octets.decode("utf-8", "replace")
     tags = _tags(text)
     policies = {name: _POLICIES.get(tags[name].lower()) if name in tags else None for name in ("p", "sp", "np")}
     aggregate = _uris(tags.get("rua", ""))
-    is_whole = policies["p"] is not None and all(policies[name] is not None for name in ("sp", "np") if name in tags)
+    is_whole = all(policies[name] is not None for name in ("p", "sp", "np") if name in tags)
     return DmarcRecord(
         text=text,
         policy=(is_whole and policies["p"]) or Policy.NONE,
@@ -80,8 +88,11 @@ def read_record(octets: bytes) -> DmarcRecord:
         failure_options=tags.get("fo", "0").lower(),
         aggregate=aggregate,
         failures=_uris(tags.get("ruf", "")),
-        tags=tags,
+        tags=MappingProxyType(tags),
     )
+
+
+_read_cached = functools.lru_cache(2048)(_read)
 
 
 def _tags(text: str) -> dict[str, str]:

@@ -111,6 +111,9 @@ class AuthOptions:
         TEXT, None, "A public suffix list newer than the installed one.", key="dmarc.public-suffix-file"
     )
     iprev: str = option(
-        _CHECKED, "relaxed", "Reverse DNS of the client; strict: a fail is refused.", key="iprev.verify"
+        _CHECKED,
+        "relaxed",
+        "Reverse DNS of the client; strict: one without a name that leads back to it is refused.",
+        key="iprev.verify",
     )
     timeout: float = option(DURATION, "10s", "For all checks of a message together.")

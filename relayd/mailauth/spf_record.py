@@ -1,6 +1,6 @@
 """SPF records (RFC 7208 §4.5, §4.6, §12): which text is one, and what it says.
 
-Reading is linear in the record and raises SpfSyntaxError only.
+Reading is linear in the record, bounded, and raises SpfSyntaxError only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from relayd.mailauth.findings import Result
-from relayd.mailauth.spf_macro import MacroString, SpfSyntaxError, read_domain_spec, read_macro_string, shown
+from relayd.mailauth.spf_macro import (
+    MAX_TEXT,
+    MacroString,
+    SpfSyntaxError,
+    read_domain_spec,
+    read_macro_string,
+    shown,
+)
 
 _VERSION = b"v=spf1"
 _TEXT = re.compile(r"[ -~]*")
@@ -71,6 +78,8 @@ def read_record(text: bytes) -> Record:
 
 
 def _read(octets: bytes) -> Record:
+    if len(octets) > MAX_TEXT:
+        raise SpfSyntaxError(f"the record is longer than {MAX_TEXT} octets")
     text = octets.decode("latin-1")
     if not _TEXT.fullmatch(text):
         raise SpfSyntaxError(f'"{shown(text)}" holds characters that are not printable ASCII')

@@ -123,12 +123,13 @@ def _arc(findings: Findings, options: AuthOptions) -> Iterator[Verdict]:
 
 
 def _iprev(findings: Findings, options: AuthOptions) -> Iterator[Verdict]:
+    """A client without a name is as wrong as one whose names lead elsewhere."""
     iprev = findings.iprev
-    if iprev is None or iprev.result is not Result.FAIL:
+    if iprev is None or iprev.result not in (Result.FAIL, Result.PERMERROR):
         return
-    reasons = (f"no name of {iprev.address} leads back to it",)
+    reasons = (f"reverse DNS of {iprev.address}: {iprev.problem}",)
     if options.iprev == _STRICT:
-        reply = Reply(550, _IPREV_REFUSED, f"Reverse DNS of {iprev.address} does not lead back to it")
+        reply = Reply(550, _IPREV_REFUSED, f"Reverse DNS of {iprev.address}: {iprev.problem}")
         yield Verdict(action=Action.REJECT, reply=reply, reasons=reasons)
     else:
         yield Verdict(action=Action.TAG, reasons=reasons)

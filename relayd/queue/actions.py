@@ -34,8 +34,11 @@ Change = Callable[[Connection, Sequence[int]], Changed]
 
 _ROWS = 1000
 _TOGETHER = 50
-_STATED = 100  # events in one turn of the loop
-_BREATH = 0.06  # seconds between two transactions
+_STATED = 100  # messages of one event
+_SPREAD = 7.5
+"""Seconds over which a deletion is spread, whose transactions are small: mail flows in between."""
+_SHARE = 3.0  # any other change leaves this many times as long as its last transaction took
+_SHORTEST, _LONGEST = 0.02, 0.5  # seconds between two transactions
 
 
 class Verb(Enum):
@@ -231,21 +234,21 @@ class Actions:
 
     async def _each(self, verb: Verb, filter: Filter, change: Change, stated: _Statement) -> int:
         """Run `change` over what matches, in small transactions; how many messages were changed."""
-        now, total = self._clock(), 0
-        for part in _in_parts(await self._matching(verb, filter, now)):
-            if total:
-                await self.breath(_BREATH)
+        now, total, pace = self._clock(), 0, _Pace(verb, asyncio.get_running_loop().time)
+        parts = list(_in_parts(await self._matching(verb, filter, now)))
+        for number, part in enumerate(parts):
+            if number:
+                await self.breath(pace.pause(len(parts) - number))
+            pace.begin()
             clause = _where(verb, replace(filter, ids=part), now)
             changed = await self._queue.write(partial(_change_still, clause, change))
+            pace.end()
             total += len(changed.ids)
             if verb in (Verb.REMOVE, Verb.PURGE):
                 await self._queue.left(changed)
             elif verb is not Verb.HOLD:
                 self._queue.came_back(changed)
-            for start in range(0, len(changed.ids), _STATED):
-                for id in changed.ids[start : start + _STATED]:
-                    stated.kind(self._span, queue_id=id, **stated.fields)
-                await asyncio.sleep(0)
+            stated.of(self._span, changed.ids)
         return total
 
     async def _matching(self, verb: Verb, filter: Filter, now: float) -> list[tuple[int, int]]:
@@ -259,14 +262,44 @@ class Actions:
             raise QueueUnavailable(str(error)) from error
 
 
-class _Statement:
-    """The event that is stated for each message that was changed."""
+class _Pace:
+    """How long to leave the writer to others between two transactions.  time: monotonic seconds."""
 
-    __slots__ = ("fields", "kind")
+    def __init__(self, verb: Verb, time: Callable[[], float]) -> None:
+        self._is_cheap = verb is Verb.REMOVE
+        self._time = time
+        self._until = time() + _SPREAD
+        self._begun = self._took = 0.0
+
+    def begin(self) -> None:
+        """A transaction is handed over."""
+        self._begun = self._time()
+
+    def end(self) -> None:
+        """It is done."""
+        self._took = self._time() - self._begun
+
+    def pause(self, left: int) -> float:
+        """Seconds until the next of `left` transactions."""
+        wanted = (self._until - self._time()) / left - self._took if self._is_cheap else self._took * _SHARE
+        return min(max(wanted, _SHORTEST), _LONGEST if not self._is_cheap else _SPREAD / 50)
+
+
+class _Statement:
+    """The event of a change, stated for up to a hundred messages at a time: one for each would cost more than the
+    change itself.  `queue_id` is then a list."""
+
+    __slots__ = ("_fields", "_kind")
 
     def __init__(self, kind: EventKind, **fields: object) -> None:
-        self.kind = kind
-        self.fields = fields
+        self._kind = kind
+        self._fields = fields
+
+    def of(self, span: Span, ids: Sequence[int]) -> None:
+        """State it of these messages."""
+        for start in range(0, len(ids), _STATED):
+            part = list(ids[start : start + _STATED])
+            self._kind(span, queue_id=part[0] if len(part) == 1 else part, **self._fields)
 
 
 def _text(reply: Reply) -> str:

@@ -48,8 +48,8 @@ class Taken:
     in_file: bool
 
 
-def take(connection: Connection, request: Request) -> list[Taken]:
-    """Lease what is due, in turns over destinations and over senders within each."""
+def take(connection: Connection, request: Request) -> tuple[list[Taken], bool]:
+    """Lease what is due, in turns over destinations and over senders within each; and whether to ask again at once."""
     names = lines.waiting_destinations(connection, request.now, request.skipped, request.limit)
     turns = [lines.Turns(connection, name, request.now, request.share(name)) for name in names]
     active = deque(turns)
@@ -62,14 +62,15 @@ def take(connection: Connection, request: Request) -> list[Taken]:
             active.append(line)
     for line in turns:
         line.finish(request.turn)
-    return taken
+    return taken, any(line.is_cut for line in turns)
 
 
 def _lease(connection: Connection, message_id: int, destination: str, request: Request) -> Taken:
     """Take all due recipients of the message at the destination."""
     due = connection.execute(
         f"SELECT {rows.RECIPIENT_COLUMNS} FROM recipients"
-        " WHERE message_id = ? AND destination = ? AND waiting = 1 AND next_attempt <= ?",
+        " WHERE message_id = ? AND destination = ? AND waiting = 1 AND next_attempt <= ?"
+        f" AND state < {rows.REMOVED}",
         (message_id, destination, request.now),
     ).fetchall()
     recipients = []

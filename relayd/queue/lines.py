@@ -6,6 +6,9 @@ whoever was served goes behind all that were already waiting, however many due r
 first among destinations, then among the senders of one.  `wake` may be too early (recipients have been leased, held or
 removed since), never too late; it is put right when its turn comes.
 
+What is removed (`removal`) stays in its line until it is due: taking it out would touch the whole index for a few
+messages.  Who comes upon it takes it out, many at once.
+
 A destination that must not be served costs one row to step over, not a scan of its recipients.
 """
 
@@ -15,13 +18,18 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 
 from relayd.database.interface import Connection
+from relayd.queue import rows
 
 _JOIN_LINE = """INSERT INTO lines (destination, sender_key, wake, served, turn) VALUES (?, ?, ?, 0, 0)
     ON CONFLICT DO UPDATE SET wake = max(excluded.wake, served) WHERE max(excluded.wake, served) < wake"""
 _JOIN_DESTINATION = """INSERT INTO destinations (name, wake, served, turn) VALUES (?, ?, 0, 0)
     ON CONFLICT DO UPDATE SET wake = max(excluded.wake, served) WHERE max(excluded.wake, served) < wake"""
-_FIRST_DUE = """SELECT message_id FROM recipients WHERE waiting = 1 AND destination = ? AND sender_key = ?
+_FIRST_DUE = """SELECT message_id, state FROM recipients WHERE waiting = 1 AND destination = ? AND sender_key = ?
     AND next_attempt <= ? ORDER BY next_attempt LIMIT 1"""
+_LEAVE = f"""UPDATE recipients SET waiting = 0 WHERE (message_id, number) IN (SELECT message_id, number FROM recipients
+    WHERE waiting = 1 AND destination = ? AND sender_key = ? AND next_attempt <= ? AND state >= {rows.REMOVED}
+    ORDER BY next_attempt LIMIT 1000)"""
+_PATIENCE = 5  # of those, in one round of a destination
 _EARLIEST = "SELECT min(next_attempt) FROM recipients WHERE waiting = 1 AND destination = ? AND sender_key = ?"
 
 
@@ -72,6 +80,7 @@ class Turns:
         self._connection = connection
         self._now = now
         self._left = limit
+        self._patience = _PATIENCE
         self._touched: set[str] = set()
         self._senders = deque(
             sender
@@ -89,12 +98,22 @@ class Turns:
         while self._senders and self._left:
             sender = self._senders.popleft()
             self._touched.add(sender)
-            row = self._connection.execute(_FIRST_DUE, (self.destination, sender, self._now)).fetchone()
-            if row is not None:
-                self._senders.append(sender)
-                self._left -= 1
-                return int(row[0])
+            key = (self.destination, sender, self._now)
+            while (row := self._connection.execute(_FIRST_DUE, key).fetchone()) is not None:
+                if row[1] < rows.REMOVED:
+                    self._senders.append(sender)
+                    self._left -= 1
+                    return int(row[0])
+                if self.is_cut:
+                    return None
+                self._patience -= 1
+                self._connection.execute(_LEAVE, key)
         return None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there was so much removed mail in the lines that this round ended before all had their turn."""
+        return self._patience <= 0
 
     def finish(self, turn: int) -> None:
         """Put the served lines and the destination where they belong now; `turn` orders equal times."""

@@ -4,6 +4,8 @@ What is removed is counted out at once; its rows and its body stay until the ret
 somebody asks for it to be purged.  A removed recipient whose attempt was in flight keeps its lease, so that `settle`
 can note what became of it: one that was delivered after all never comes back.
 
+What is removed stays in the line where it waited (`lines`): so deleting a message touches its own rows only.
+
 Each function changes all that it is given in a few statements, however many messages those are.
 """
 
@@ -43,7 +45,7 @@ def delete(connection: Connection, ids: Sequence[int], deletion: Deletion) -> Ch
     ).fetchone()
     removal = _note(connection, deletion)
     gone = connection.execute(
-        f"UPDATE recipients SET state = state + {rows.REMOVED}, removal = ?, waiting = 0"
+        f"UPDATE recipients SET state = state + {rows.REMOVED}, removal = ?"
         f" WHERE message_id {_THESE} AND {rows.PENDING}",
         (removal, these),
     ).rowcount
@@ -93,7 +95,7 @@ def cancel(
     numbers = as_json([number for number, _ in found])
     if keep:
         connection.execute(
-            f"UPDATE recipients SET state = state + {rows.CANCELLED}, removal = ?, waiting = 0"
+            f"UPDATE recipients SET state = state + {rows.CANCELLED}, removal = ?"
             f" WHERE message_id = ? AND number {_THESE}",
             (_note(connection, deletion), id, numbers),
         )

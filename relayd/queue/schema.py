@@ -2,8 +2,9 @@
 
 messages: one row each.  bodies: the octets; `file_from` NULL: `octets` is the whole message, else `octets` is its head
 and the rest is the file of this id from that offset on.  recipients: `state` and `notify` as in `rows`; `waiting` is 1
-exactly while the row may be leased: pending, not leased, and its message neither held nor corrupt.  lines and
-destinations: see `lines`.  counters: the invariant.  notes: pause, suspensions and other facts, as JSON.
+exactly while the row may be leased: pending, not leased, and its message neither held nor corrupt; one that is removed
+may keep it until its turn comes.  lines and destinations: see `lines`.  counters: the invariant.  notes: pause,
+suspensions and other facts, as JSON.
 
 removals: who deleted messages or cancelled recipients, when, why, and until when that can be undone; `removal` of a
 message names the deletion that took it, `removal` of a recipient the deletion or cancellation that did.  An id is never

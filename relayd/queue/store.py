@@ -174,8 +174,11 @@ class Queue:
             retry_at=retry_at,
             turn=self._turn,
         )
-        for each in (taken := await self.write(lambda connection: leases.take(connection, request))):
+        taken, is_cut = await self.write(lambda connection: leases.take(connection, request))
+        for each in taken:
             self._leases[each.job.message.id, each.job.destination] = _Lease(each.is_whole, each.in_file)
+        if is_cut:
+            self.on_change()
         return [each.job for each in taken]
 
     async def next_due(self, saturated: Collection[str]) -> float | None:

@@ -9,7 +9,7 @@ recipient that is accepted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from relayd.mail.address import AddressError, a_label
 from relayd.routing.next_hop import NextHop, Protocol, TlsMode
@@ -69,9 +69,11 @@ class Router:
         route = self._routes.get(next_hop) if next_hop is not None else None
         return usual if route is None else route.key
 
-    def knows(self, next_hop: str) -> bool:
-        """Whether `next_hop` is "mx" or the id of a declared route."""
-        return next_hop == MX or next_hop in self._routes
+    def under(self, next_hop: str | None) -> Callable[[str], str]:
+        """`destination_by` for one next hop.  Raises UnknownRoute."""
+        if next_hop is not None:
+            self._named(next_hop)
+        return lambda address: self.destination_by(address, next_hop)
 
     def next_hop(self, destination: str) -> NextHop:
         """The next hop for a destination as `destination` gave it, or for a recipient's domain.

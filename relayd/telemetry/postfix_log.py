@@ -215,13 +215,18 @@ class PostfixLog:
     # The queue
 
     def _held(self, event: Event, session: _Session) -> Iterable[str]:
-        return (f"postsuper[{self._process}]: {event.fields.get('queue_id', 0)}: placed on hold",)
+        return self._steered(event, "placed on hold")
 
     def _released(self, event: Event, session: _Session) -> Iterable[str]:
-        return (f"postsuper[{self._process}]: {event.fields.get('queue_id', 0)}: released from hold",)
+        return self._steered(event, "released from hold")
 
     def _removed(self, event: Event, session: _Session) -> Iterable[str]:
-        return (f"postsuper[{self._process}]: {event.fields.get('queue_id', 0)}: removed",)
+        return self._steered(event, "removed")
+
+    def _steered(self, event: Event, what: str) -> Iterable[str]:
+        """A line for each message: of many that were changed together the event has a list."""
+        ids = event.fields.get("queue_id", 0)
+        return [f"postsuper[{self._process}]: {id}: {what}" for id in (ids if isinstance(ids, list) else [ids])]
 
     # Delivery
 

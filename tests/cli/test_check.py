@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from relayd.cli.program import main
+from relayd.config import store
+from relayd.config.store import MIGRATIONS
 
 TEXT = """
 [server]
@@ -99,3 +102,59 @@ def test_a_plugin_that_cannot_be_loaded_is_an_error_of_the_file(
     file.write_text('server.postmaster = "a@b.example"\nsession.plugins = ["no_such_module:Class"]\n')
     assert main(["check", "--config", str(file)]) == 78
     assert f"{file}:2: session.plugins: no_such_module:Class cannot be loaded" in capsys.readouterr().err
+
+
+def stored_in(directory: Path, *rows: tuple[str, str]) -> Path:
+    """A configuration whose data directory has these settings in its database."""
+    file = directory / "relayd.toml"
+    file.write_text(f'server.data-dir = "{directory}"\nserver.postmaster = "a@b.example"\n', encoding="utf-8")
+    database = sqlite3.connect(directory / "settings.db")
+    database.execute(MIGRATIONS[0].statements[0])
+    database.execute("PRAGMA user_version = 1")
+    database.executemany("INSERT INTO settings VALUES (?, ?)", rows)
+    database.commit()
+    database.close()
+    return file
+
+
+def test_the_settings_of_the_database_are_laid_over_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = stored_in(tmp_path, ("queue.schedule.retry.0000", "7m"), ("account.a.secret", "hunter2"))
+    assert main(["check", "--json", "--config", str(file)]) == 0
+    out = capsys.readouterr().out
+    answer = json.loads(out)
+    assert answer["schedule"]["retry"] == ["7m"]
+    keys = ["account.a.secret", "queue.schedule.retry.0000"]
+    assert answer["database"] == {"path": f"{tmp_path}/settings.db", "keys": keys, "unreadable": None}
+    assert "hunter2" not in out
+
+
+def test_an_error_of_the_database_says_so_and_how_to_get_rid_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = stored_in(tmp_path, ("queue.schedule.retry.0000", "soon"))
+    assert main(["check", "--json", "--config", str(file)]) == 78
+    (error,) = json.loads(capsys.readouterr().out)["errors"]
+    assert (error["key"], error["line"], error["source"]) == ("queue.schedule.retry.0000", None, "database")
+    assert main(["check", "--config", str(file)]) == 78
+    err = capsys.readouterr().err
+    assert "database: queue.schedule.retry.0000: expected a duration" in err
+    assert '"relayd settings delete queue.schedule.retry.0000" removes' in err
+
+
+def test_a_database_that_we_may_not_read_is_said_and_one_that_is_none_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = stored_in(tmp_path, ("queue.schedule.retry.0000", "7m"))
+    (tmp_path / "settings.db").write_bytes(b"what is this?" * 1000)
+    for verb in ("check", "serve"):
+        assert main([verb, "--config", str(file)]) == 71
+        assert "the settings of the database cannot be read" in capsys.readouterr().err
+
+    def refuse(directory: Path) -> dict[str, str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(store, "read_stored", refuse)
+    assert main(["check", "--config", str(file)]) == 0
+    assert f"NOT looked at, {tmp_path}/settings.db cannot be read: Permission denied" in capsys.readouterr().out

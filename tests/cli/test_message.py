@@ -25,7 +25,8 @@ def run(control: FakeControl) -> Callable[..., int]:
 
 class Terminal(io.TextIOWrapper):
     def __init__(self) -> None:
-        super().__init__(io.BytesIO(), encoding="utf-8", newline="", write_through=True)
+        self.shown = io.BytesIO()
+        super().__init__(self.shown, encoding="utf-8", newline="", write_through=True)
 
     def isatty(self) -> bool:
         return True
@@ -49,8 +50,7 @@ def test_a_terminal_is_not_steered(run: Any, monkeypatch: pytest.MonkeyPatch) ->
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
     assert run(HASH) == 0
-    shown = terminal.buffer.getvalue().decode()
-    assert shown == "Subject: \\x1b]0;title\\x07 hé\n\n\tone\ntwo \ufffd\n"
+    assert terminal.shown.getvalue().decode() == "Subject: \\x1b]0;title\\x07 hé\n\n\tone\ntwo \ufffd\n"
 
 
 def test_a_file_is_for_its_owner_alone(run: Any, tmp_path: Path) -> None:

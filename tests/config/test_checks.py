@@ -8,6 +8,7 @@ import pytest
 
 from relayd.config.configuration import ConfigError
 from relayd.config.load import load
+from relayd.directory.password import hash_secret
 
 POSTMASTER = 'server.postmaster = "ops@example.org"\n'
 
@@ -65,6 +66,14 @@ def found(text: str, path: Path) -> tuple[list[str], list[str]]:
         ('queue.redirect-all = ["@@"]', "queue.redirect-all: "),
         ('queue.route.a.address = "a host"', "queue.route.a.address: expected a host name"),
         ('[account.a]\nsecret = "s"\nemails = ["x"]', "account.a.emails: expected addresses"),
+        ('[account.a]\nsecret = "s"\n[account.A]\nsecret = "t"', 'account.A: is the same login as "a"'),
+        ('[account.a]\nsecret = "$P$9IQRaTwmfeRo7"', "account.a.secret: looks like a hash of an unknown kind"),
+        ('[account.a]\nsecret = "$6$x$y"', "account.a.secret: is no hash of crypt(3) of a known form"),
+        ('[account.a]\nsecret = "s"\notp = "JBSWY3DP"', "account.a.otp: expected a URL such as"),
+        (
+            'authentication.fallback-admin.user = "admin"\nauthentication.fallback-admin.secret = "{SMD5}x"',
+            "authentication.fallback-admin.secret: is no digest",
+        ),
     ],
 )
 def test_errors(text: str, expected: str, tmp_path: Path) -> None:
@@ -127,6 +136,21 @@ def test_files_that_are_no_certificates(text: str, key: str, tmp_path: Path) -> 
             '[server.listener.s]\nbind = ["0.0.0.0:25"]\nproxy-protocol = ["0.0.0.0/0"]',
             "server.listener.s.proxy-protocol: lets everybody pretend",
         ),
+        ('[account.a]\nsecret = "s"', "account.a.secret: is plain text: store what `relayd account hash`"),
+        ('[account.a]\nsecret = ""', "account.a.secret: is empty"),
+        (
+            '[account.a]\ntype = "apiKey"\nsecret = "s"\notp = "otpauth://totp/a?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"',
+            "account.a.otp: means nothing",
+        ),
+        (
+            'authentication.fallback-admin.user = "admin"\nauthentication.fallback-admin.secret = "s"',
+            "authentication.fallback-admin.secret: is plain text",
+        ),
+        (
+            'authentication.fallback-admin.user = "A"\nauthentication.fallback-admin.secret = "s"\n'
+            '[account.a]\nsecret = "s"',
+            "account.a: has the name of the fallback administrator",
+        ),
         ('auth.dmarc.verify = "strict"', "auth.dmarc.verify: this version does not make the check"),
     ],
 )
@@ -143,3 +167,6 @@ def test_a_relay_domain_pattern_covers_the_domains_below_it(tmp_path: Path) -> N
 
 def test_a_good_configuration_has_nothing(tmp_path: Path) -> None:
     assert found("", tmp_path / "relayd.toml") == ([], [])
+    hashed = f'[account.a]\nemails = ["a@b.example"]\nsecret = "{hash_secret("s")}"\n'
+    one_time = 'otp = "otpauth://totp/a?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"'
+    assert found(hashed + one_time, tmp_path / "relayd.toml") == ([], [])

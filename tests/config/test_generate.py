@@ -53,7 +53,7 @@ def test_everything_uncommented_fits_but_for_what_is_not_on_this_machine(tmp_pat
     path = tmp_path / "all.toml"
     path.write_text(uncommented(), encoding="utf-8")
     environ = dict.fromkeys(re.findall(r"%\{env:(\w+)\}%", uncommented()), "x")
-    environ["APP_OTP"] = "otpauth://totp/app?secret=JBSWY3DPEHPK3PXP"
+    environ["APP_OTP"] = "otpauth://totp/app?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
     text = uncommented()
     pair = trustme.CA().issue_cert("mx.example.org").private_key_and_cert_chain_pem.bytes()
     for file in set(re.findall(r'"(/[^"]*\.(?:pem|key|crt))"', text)):

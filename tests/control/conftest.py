@@ -27,6 +27,8 @@ from relayd.mail.snowflake import Snowflakes
 from relayd.queue.backup import backup
 from relayd.queue.filter import Filter
 from relayd.queue.message import Message, Outcome
+from relayd.routing.options import OutboundOptions, RouteOptions
+from relayd.routing.route import Router
 from relayd.telemetry.metrics import Metrics
 from relayd.telemetry.reading import Logs, Place
 from tests.queue.conftest import Rig
@@ -143,6 +145,7 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig) -> AsyncIterator[C
         bodies=rig.o.queue,
         actions=rig.o.actions,
         bounce=bounce,
+        destinations=Router(OutboundOptions(), {"hub": RouteOptions(address="hub.example")}).under,
         metrics=metrics,
         ready=lambda: problems,
         backup=lambda directory: backup(rig.o, directory, stream.clock, span),

@@ -84,6 +84,7 @@ async def test_the_document_needs_credentials_and_the_page_none(tcp: aiohttp.Cli
         async with tcp.get(f"/{each}") as answer:
             assert answer.status == 200
             text = await answer.text()
+        assert set(re.findall(r'by\("([a-z-]+)"\)', text)) <= set(re.findall(r'id="([a-z-]+)"', page))
         assert not re.search(r"https?:|innerHTML|eval\(|@import|[^a-zA-Z]url\(", text)
     async with tcp.get("/docs/other.js") as answer:
         assert answer.status == 401
@@ -158,3 +159,4 @@ def test_streams_and_octets_have_no_schema_and_may_fail_in_json(media: str) -> N
     content = found["responses"]["200"]["content"]
     assert content == {media: {}, "application/json": {"schema": {"$ref": "#/components/schemas/Failure"}}}
     assert ("streamToken" in str(found.get("security", ""))) is (media == EVENTS)
+    assert ("206" in found["responses"], "416" in found["responses"]) == (media == OCTETS, media == OCTETS)

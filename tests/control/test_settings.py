@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from relayd.database.interface import DatabaseError
+from relayd.directory.password import matches
 from tests.control.conftest import Control
 
 
@@ -333,6 +334,8 @@ async def test_a_hash_is_stored_as_it_is_and_too_many_plain_secrets_are_refused(
     hashed = "$6$salt$" + "x" * 86
     await written(local, ("account.h.secret", hashed))
     assert control.settings.store.values["account.h.secret"] == hashed
+    await written(local, ("account.p.secret", "{PLAIN}$x$y"))
+    assert matches("$x$y", control.settings.store.values["account.p.secret"])
     many = [(f"account.n{number}.secret", "s3cret") for number in range(101)]
     assert "at most 100 plain secrets" in await reason(local, insert(*many))
     assert "at most 1024 octets" in await reason(local, insert(("account.l.secret", "x" * 1025)))

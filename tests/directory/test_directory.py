@@ -10,7 +10,9 @@ import pytest
 from relayd.directory.account import Account, Refusal
 from relayd.directory.directory import MAX_WAITING, REMEMBERED_FOR, Directory, TooBusy
 from relayd.directory.options import AccountOptions
-from relayd.directory.password import hash_secret, matches
+from relayd.directory.password import UnknownHash, hash_secret, matches
+from relayd.directory.principal import Principal
+from relayd.directory.totp import parse_totp
 from relayd.options import section_of
 
 HASH = hash_secret("good")
@@ -127,4 +129,97 @@ async def test_no_repr_shows_a_secret() -> None:
     assert "topsecret" not in repr(directory._good)
     assert "topsecret" not in repr(await directory.get("app"))
     assert await directory.get("nobody") is None
+    directory.close()
+
+
+OTP = "otpauth://totp/Relay:ann?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+
+
+def code_at(now: float) -> str:
+    return parse_totp(OTP).generate_otp(int(now // 30))
+
+
+async def test_an_account_with_one_time_codes_asks_for_one() -> None:
+    clock = Clock()
+    directory = Directory({"ann": account(secret=HASH, otp=OTP)}, clock)
+    code = code_at(clock.now)
+    assert await directory.authenticate("ann", "good") is Refusal.NEEDS_TOTP
+    assert await directory.authenticate("ann", "bad") is Refusal.WRONG
+    assert await directory.authenticate("ann", f"bad${code}") is Refusal.WRONG
+    assert await directory.authenticate("ann", "good$000000") is Refusal.WRONG
+    assert isinstance(await directory.authenticate("ann", f"good${code}"), Account)
+    assert await directory.authenticate("ann", f"good${code}") is Refusal.WRONG
+    clock.now += 30
+    assert await directory.authenticate("ann", f"good${code}") is Refusal.WRONG
+    assert isinstance(await directory.authenticate("ann", f"good${code_at(clock.now)}"), Account)
+    directory.close()
+
+
+async def test_a_secret_with_digits_behind_it_is_no_code_where_none_is_asked_for() -> None:
+    directory = Directory({"ann": account(secret="good$123456")}, Clock())
+    assert isinstance(await directory.authenticate("ann", "good$123456"), Account)
+    directory.close()
+
+
+async def test_an_api_key_signs_in_as_one_and_nothing_else_does() -> None:
+    directory = Directory({"key": account(secret="s", type="apiKey"), "ann": account(secret="s")}, Clock())
+    found = await directory.api_key("KEY", "s")
+    assert isinstance(found, Account)
+    assert (found.name, found.may_send) == ("key", False)
+    for name, secret in (("key", "x"), ("ann", "s"), ("nobody", "s")):
+        assert await directory.api_key(name, secret) is Refusal.WRONG
+    assert await directory.authenticate("key", "s") is Refusal.WRONG
+    directory.close()
+
+
+async def test_the_version_changes_with_the_secrets_and_nothing_else() -> None:
+    directory = Directory({"ann": account(secret="a")}, Clock())
+    versions = []
+    for options in (
+        account(secret="a", roles=["admin"], emails=["a@b.example"]),
+        account(secret="b"),
+        account(secret="a", otp=OTP),
+    ):
+        directory.reconfigure({"ann": options})
+        found = await directory.get("ann")
+        assert found is not None
+        versions.append(found.version)
+    directory.reconfigure({"ann": account(secret="a")})
+    found = await directory.get("ann")
+    assert found is not None
+    assert found.version == versions[0]
+    assert len(set(versions)) == 3
+    directory.close()
+
+
+class Memory:
+    """A second source."""
+
+    def __init__(self) -> None:
+        self.principals = {"bob": Principal(Account(name="bob"), "b"), "ann": Principal(Account(name="ann"), "other")}
+
+    async def find(self, name: str) -> Principal | None:
+        return self.principals.get(name)
+
+
+async def test_the_first_source_that_knows_a_name_answers_for_it() -> None:
+    memory = Memory()
+    directory = Directory({"ann": account(secret="a")}, Clock(), [memory])
+    assert isinstance(await directory.authenticate("ann", "a"), Account)
+    assert await directory.authenticate("ann", "other") is Refusal.WRONG
+    assert isinstance(await directory.authenticate("bob", "b"), Account)
+    memory.principals["bob"] = Principal(Account(name="bob"), "c")
+    assert await directory.authenticate("bob", "b") is Refusal.WRONG  # what was remembered is of the old secret
+    directory.reconfigure({})
+    assert isinstance(await directory.authenticate("ann", "other"), Account)
+    directory.close()
+
+
+async def test_a_hash_that_cannot_be_checked_is_neither_good_nor_wrong() -> None:
+    directory = Directory(
+        {"ann": account(secret="$P$9IQRaTwmfeRo7ud9Fh4E2PdI0S3r.L0"), "bob": account(secret="b")}, Clock()
+    )
+    with pytest.raises(UnknownHash):
+        await directory.authenticate("ann", "x")
+    assert isinstance(await directory.authenticate("bob", "b"), Account)
     directory.close()

@@ -64,7 +64,7 @@ OURS = {
         plugin-error""",
     "delivery": """loop-to-self private-address connection-lost maybe-delivered deferred bounced expired downgraded
         converted route-alarm route-suspended route-resumed""",
-    "queue": "held released removed paused resumed audit-failed space-low space-ok",
+    "queue": "held released removed paused resumed audit-failed purged restored rerouted space-low space-ok",
     "http": "handler-error",
     "manage": "action",
     "config": "reloaded restart-needed",

@@ -58,7 +58,13 @@ def test_where_an_operator_sends_a_message_goes_before_the_configuration() -> No
     assert not router.next_hop(router.destination_by("b@[192.0.2.1]", "mx")).use_mx
     assert router.reroute("b@any.example", "route:box", "box") is None
     assert router.reroute("b@any.example", "route:hub", "box") == "route:box"
-    assert [router.knows(word) for word in ("mx", "hub", "gone", "")] == [True, True, False, False]
+    assert [router.under(word)("b@any.example") for word in ("mx", "box", None)] == [
+        "mx:any.example",
+        "route:box",
+        "route:hub",
+    ]
+    with pytest.raises(UnknownRoute, match="gone"):
+        router.under("gone")
 
 
 def test_mail_of_a_route_that_is_gone_takes_the_default() -> None:

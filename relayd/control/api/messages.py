@@ -7,36 +7,112 @@ while one of them does, has failed when none was delivered, and its next retry i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from relayd.mail.envelope import domain_of
 from relayd.mail.xtext import XtextError, decode_xtext
-from relayd.queue.message import Hold, Message, Recipient, State
+from relayd.queue.message import Deletion, Hold, Message, Recipient, State
 from relayd.telemetry.render import rfc3339
 
 
-def message_value(message: Message, now: float) -> dict[str, Any]:
+class Outcome(TypedDict, total=False):
+    """Exactly one of these, with the text of what happened; what is only waiting is the word "scheduled" instead."""
+
+    completed: str
+    temp_fail: str
+    perm_fail: str
+
+
+class RecipientValue(TypedDict):
+    """A recipient.  orcpt: omitted when none was given."""
+
+    address: str
+    status: str | Outcome
+    orcpt: NotRequired[str]
+
+
+class DomainValue(TypedDict):
+    """The recipients of one domain.  next_retry: null when nobody waits; next_notify: null when no notice comes."""
+
+    name: str
+    status: str | Outcome
+    recipients: list[RecipientValue]
+    retry_num: int
+    next_retry: str | None
+    next_notify: str | None
+    expires: str
+
+
+class HoldValue(TypedDict):
+    """Who holds a message, since when and why."""
+
+    since: str
+    by: str
+    reason: str
+
+
+class DeletionValue(TypedDict):
+    """Who deleted a message, when and why; until when that can be undone."""
+
+    since: str
+    by: str
+    reason: str
+    until: str
+
+
+class MessageValue(TypedDict):
+    """A queued message.  What is omitted does not hold; next_hop: where an operator sent it."""
+
+    id: int
+    return_path: str
+    domains: list[DomainValue]
+    created: str
+    size: int
+    priority: NotRequired[int]
+    env_id: NotRequired[str]
+    blob_hash: str
+    hold: NotRequired[HoldValue]
+    corrupt: NotRequired[bool]
+    next_hop: NotRequired[str]
+    deleted: NotRequired[DeletionValue]
+
+
+def message_value(message: Message, now: float) -> MessageValue:
     """A message as the API shows it; now: Unix time, against which a notice is past."""
-    value: dict[str, Any] = {
+    value: MessageValue = {
         "id": message.id,
         "return_path": message.return_path,
         "domains": [_domain(name, each, now) for name, each in by_domain(message.recipients).items()],
         "created": rfc3339(message.created),
         "size": message.size,
+        "blob_hash": message.blob_hash,
     }
     if message.envid:
         value["env_id"] = _decoded(message.envid)
-    value["blob_hash"] = message.blob_hash
     if message.hold is not None:
         value["hold"] = hold_value(message.hold)
     if message.corrupt:
         value["corrupt"] = True
+    if message.next_hop is not None:
+        value["next_hop"] = message.next_hop
+    if message.deletion is not None:
+        value["deleted"] = deletion_value(message.deletion)
     return value
 
 
-def hold_value(hold: Hold) -> dict[str, str]:
+def hold_value(hold: Hold) -> HoldValue:
     """Who held a message, when and why."""
     return {"since": rfc3339(hold.since), "by": hold.by, "reason": hold.reason}
+
+
+def deletion_value(deletion: Deletion) -> DeletionValue:
+    """Who deleted a message, when and why, and until when that can be undone."""
+    return {
+        "since": rfc3339(deletion.since),
+        "by": deletion.by,
+        "reason": deletion.reason,
+        "until": rfc3339(deletion.until),
+    }
 
 
 def by_domain(recipients: Sequence[Recipient]) -> dict[str, list[Recipient]]:
@@ -47,7 +123,7 @@ def by_domain(recipients: Sequence[Recipient]) -> dict[str, list[Recipient]]:
     return domains
 
 
-def _domain(name: str, recipients: list[Recipient], now: float) -> dict[str, Any]:
+def _domain(name: str, recipients: list[Recipient], now: float) -> DomainValue:
     waiting = [each for each in recipients if each.state.is_pending]
     notices = [each.next_notify for each in waiting if each.next_notify is not None and each.next_notify > now]
     return {
@@ -61,7 +137,7 @@ def _domain(name: str, recipients: list[Recipient], now: float) -> dict[str, Any
     }
 
 
-def _domain_status(recipients: list[Recipient], waiting: list[Recipient]) -> Any:
+def _domain_status(recipients: list[Recipient], waiting: list[Recipient]) -> str | Outcome:
     if waiting:
         failed = [each for each in waiting if each.state is State.TEMP_FAIL]
         return status_value(State.TEMP_FAIL, failed[0].status) if failed else status_value(State.SCHEDULED, "")
@@ -70,8 +146,8 @@ def _domain_status(recipients: list[Recipient], waiting: list[Recipient]) -> Any
     return status_value(State.PERM_FAIL, recipients[0].status)
 
 
-def _recipient(recipient: Recipient) -> dict[str, Any]:
-    value: dict[str, Any] = {
+def _recipient(recipient: Recipient) -> RecipientValue:
+    value: RecipientValue = {
         "address": recipient.address,
         "status": status_value(recipient.state, recipient.status),
     }
@@ -80,9 +156,13 @@ def _recipient(recipient: Recipient) -> dict[str, Any]:
     return value
 
 
-def status_value(state: State, text: str) -> str | dict[str, str]:
+def status_value(state: State, text: str) -> str | Outcome:
     """A status with its external tag."""
-    return state.value if state is State.SCHEDULED else {state.value: text}
+    if state is State.COMPLETED:
+        return {"completed": text}
+    if state is State.TEMP_FAIL:
+        return {"temp_fail": text}
+    return {"perm_fail": text} if state is State.PERM_FAIL else state.value
 
 
 def _decoded(xtext: str) -> str:

@@ -1,59 +1,58 @@
 """`/api/queue/*`: the messages, their state, and what an operator may do to them (operations 11-13, 40-44, 53).
 
-Of our own: `POST hold|release|bounce` with the filters of the list, `GET audit`, `status?detail=1`.  A change that
-could not be made at once goes on in the background.  Every change is an event that names who asked for it.
+Of our own: `POST hold|release|bounce|reroute|undo` (see `steering`), `GET audit`, `status?detail=1`, the suspended
+destinations, and deleted messages, which are shown only to who asks for them by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypedDict
-
-import msgspec
+from typing import Any, NotRequired, TypedDict
 
 from relayd.control.answers import NOT_FOUND, Problem
-from relayd.control.api.messages import message_value
+from relayd.control.api.messages import MessageValue, message_value
+from relayd.control.api.steering import AREA, Changes, Matched, Reason, Steering, audit
 from relayd.control.background import Background
 from relayd.control.queries import FLAG, TEXT, TIME, MessageQuery, parameter
 from relayd.control.routes import Call, Handler, Route
 from relayd.control.streaming import stream_list
-from relayd.events import manage
 from relayd.mail.snowflake import parse_snowflake
-from relayd.queue.filter import Filter
-from relayd.queue.listing import Audit, Counts
+from relayd.queue.actions import Verb
+from relayd.queue.filter import Filter, Kind
 from relayd.queue.message import Message
-from relayd.queue.pause import Pause
 from relayd.telemetry.render import rfc3339
-
-Bounce = Callable[[Filter, str, str], Awaitable[int]]
-"""Gives up the messages of a filter, by whom and why; answers how many.  Raises QueueUnavailable."""
-
-Work = Callable[[], Awaitable[int]]
 
 _AT_ONCE = 250
 """Messages whose values are answered in one piece, and read at once beyond that."""
 
 
-class Reason(msgspec.Struct):
-    """The body of requests that may say why."""
-
-    reason: str = ""
-
-
-class Matched(TypedDict):
-    """How many messages a change concerned."""
-
-    matched: int
-
-
 class MessageList(TypedDict):
     """Ids, or messages; how many there are in all; whether the queue runs."""
 
-    items: list[int | dict[str, Any]]
+    items: list[int | MessageValue]
     total: int
     status: bool
+
+
+class StatusDetail(TypedDict):
+    """Whether the queue runs, and if not, who stopped it, when and why."""
+
+    running: bool
+    since: NotRequired[str]
+    by: NotRequired[str]
+    reason: NotRequired[str]
+
+
+class SuspensionValue(TypedDict):
+    """A destination to which nothing is attempted before `until` (null: until it is resumed)."""
+
+    destination: str
+    since: str
+    until: str | None
+    by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +63,10 @@ class ListQuery(MessageQuery):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RescheduleQuery(MessageQuery):
-    """Of many messages' next attempt."""
+class ShowQuery:
+    """Of one message."""
 
-    at: float | None = parameter(TIME, "When; absent or past: now.")
+    deleted: bool = parameter(FLAG, "Also when it is deleted.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +75,7 @@ class RescheduleOneQuery:
 
     at: float | None = parameter(TIME, "When; absent or past: now.")
     filter: str | None = parameter(TEXT, "Only recipients whose domain holds this.")
+    dry_run: bool = parameter(FLAG, "Change nothing: say whether something would be changed.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,8 @@ class CancelQuery:
     """Of one message's removal."""
 
     filter: str | None = parameter(TEXT, "Only give up recipients whose address holds this.")
+    purge: bool = parameter(FLAG, "For good: it cannot be undone. Also of a deleted message.")
+    dry_run: bool = parameter(FLAG, "Change nothing: say whether something would be changed.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,141 +94,97 @@ class StatusQuery:
     detail: bool = parameter(FLAG, "Who stopped it, when and why.")
 
 
-class QueueOfMessages(Protocol):
-    """What these operations ask of the queue (`relayd.queue.store.Queue`)."""
-
-    async def list(
-        self, filter: Filter, offset: int, limit: int | None, max_total: int
-    ) -> tuple[Sequence[int], int]: ...
-    async def get(self, id: int) -> Message | None: ...
-    async def get_many(self, ids: Sequence[int]) -> Sequence[Message]: ...
-    async def counts(self) -> Counts: ...
-    async def audit(self) -> Audit: ...
-    @property
-    def paused(self) -> Pause | None: ...
-    async def pause(self, by: str, reason: str) -> None: ...
-    async def resume(self, by: str) -> None: ...
-
-
-class QueueActions(Protocol):
-    """What they ask to change (`relayd.queue.actions.Actions`); each answers how many messages it changed."""
-
-    async def reschedule(self, filter: Filter, at: float, *, domain: str | None = None) -> int: ...
-    async def remove(self, filter: Filter, by: str, reason: str = "") -> int: ...
-    async def cancel(self, id: int, recipient: str, by: str) -> int | None: ...
-    async def hold(self, filter: Filter, by: str, reason: str) -> int: ...
-    async def release(self, filter: Filter, by: str) -> int: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Steering:
-    """The queue and what may be done to it.  bounce: by the daemon, which composes the reports."""
-
-    queue: QueueOfMessages
-    actions: QueueActions
-    bounce: Bounce
-
-
 class QueueOperations:
     """The handlers.  clock: Unix time in seconds."""
 
     def __init__(self, steering: Steering, background: Background, clock: Callable[[], float]) -> None:
         self._queue = steering.queue
         self._actions = steering.actions
-        self._bounce = steering.bounce
-        self._background = background
+        self._changes = Changes(steering, background, clock)
         self._clock = clock
 
     def routes(self) -> Iterator[Route]:
         """Every operation of the area."""
+        yield from self._changes.routes()
         listing, show, change, remove = (f"message-queue-{each}" for each in ("list", "get", "update", "delete"))
-
-        def route(method: str, path: str, permission: str, handler: Handler, **rest: Any) -> Route:
-            return Route(
-                method=method, path="/queue" + path, permission=permission, handler=handler, area="queue", **rest
+        rows: tuple[tuple[str, str, str, Handler, str, dict[str, Any]], ...] = (
+            (
+                "GET",
+                "/messages",
+                listing,
+                self.index,
+                "List the queued messages",
+                {"query": ListQuery, "answer": MessageList, "operation": 11},
+            ),
+            (
+                "GET",
+                "/messages/{id}",
+                show,
+                self.show,
+                "One message",
+                {"query": ShowQuery, "answer": MessageValue, "operation": 42},
+            ),
+            (
+                "PATCH",
+                "/messages/{id}",
+                change,
+                self.reschedule,
+                "Set the next attempt of a message",
+                {"query": RescheduleOneQuery, "strict": True, "answer": bool | Matched, "operation": 43},
+            ),
+            (
+                "DELETE",
+                "/messages/{id}",
+                remove,
+                self.cancel,
+                "Remove a message, or give up some of its recipients",
+                {"query": CancelQuery, "answer": bool | Matched, "operation": 44},
+            ),
+            (
+                "GET",
+                "/status",
+                show,
+                self.status,
+                "Whether the queue runs",
+                {"query": StatusQuery, "answer": bool | StatusDetail, "operation": 53},
+            ),
+            ("PATCH", "/status/stop", change, self.pause, "Pause", {"body": Reason, "answer": bool, "operation": 40}),
+            ("PATCH", "/status/start", change, self.resume, "Resume", {"answer": bool, "operation": 41}),
+            (
+                "GET",
+                "/suspensions",
+                show,
+                self.suspensions,
+                "Destinations to which nothing is attempted now",
+                {"answer": list[SuspensionValue]},
+            ),
+            (
+                "DELETE",
+                "/suspensions/{destination}",
+                change,
+                self.unsuspend,
+                "Attempt deliveries to a destination again",
+                {"answer": bool},
+            ),
+            (
+                "GET",
+                "/audit",
+                show,
+                self.audit,
+                "Compare what was promised with what is there",
+                {"answer": dict[str, int]},
+            ),
+        )
+        for method, path, permission, handler, summary, rest in rows:
+            yield Route(
+                method=method,
+                path="/queue" + path,
+                permission=permission,
+                handler=handler,
+                summary=summary,
+                area=AREA,
+                **rest,
             )
-
-        many: dict[str, Any] = {"query": MessageQuery, "strict": True}
-        steered: dict[str, Any] = {**many, "body": Reason, "answer": Matched}
-        yield route(
-            "GET",
-            "/messages",
-            listing,
-            self.index,
-            summary="List the queued messages",
-            query=ListQuery,
-            answer=MessageList,
-            operation=11,
-        )
-        yield route(
-            "PATCH",
-            "/messages",
-            change,
-            self.reschedule_many,
-            summary="Set the next attempt of many messages",
-            query=RescheduleQuery,
-            strict=True,
-            answer=bool,
-            operation=12,
-        )
-        yield route(
-            "DELETE",
-            "/messages",
-            remove,
-            self.remove_many,
-            summary="Remove many messages",
-            **many,
-            answer=bool,
-            operation=13,
-        )
-        one = "/messages/{id}"
-        yield route("GET", one, show, self.show, summary="One message", answer=dict[str, Any], operation=42)
-        yield route(
-            "PATCH",
-            one,
-            change,
-            self.reschedule,
-            summary="Set the next attempt of a message",
-            query=RescheduleOneQuery,
-            strict=True,
-            answer=bool,
-            operation=43,
-        )
-        yield route(
-            "DELETE",
-            one,
-            remove,
-            self.cancel,
-            summary="Remove a message, or give up some of its recipients",
-            query=CancelQuery,
-            answer=bool,
-            operation=44,
-        )
-        yield route(
-            "GET",
-            "/status",
-            show,
-            self.status,
-            summary="Whether the queue runs",
-            query=StatusQuery,
-            answer=bool | dict[str, Any],
-            operation=53,
-        )
-        yield route(
-            "PATCH", "/status/stop", change, self.pause, summary="Pause", body=Reason, answer=bool, operation=40
-        )
-        yield route("PATCH", "/status/start", change, self.resume, summary="Resume", answer=bool, operation=41)
-        yield route("POST", "/hold", change, self.hold, summary="Hold messages", **steered)
-        yield route("POST", "/release", change, self.release, summary="Release held messages", **steered)
-        yield route("POST", "/bounce", remove, self.bounce, summary="Return messages to their senders", **steered)
-        yield route(
-            "GET",
-            "/audit",
-            show,
-            self.audit,
-            summary="Compare what was promised with what is there",
-            answer=dict[str, int],
-        )
 
     # Looking
 
@@ -245,15 +203,15 @@ class QueueOperations:
         for start in range(0, len(ids), _AT_ONCE):
             yield await self._values(ids[start : start + _AT_ONCE])
 
-    async def _values(self, ids: Sequence[int]) -> list[dict[str, Any]]:
+    async def _values(self, ids: Sequence[int]) -> list[MessageValue]:
         now = self._clock()
         return [message_value(each, now) for each in await self._queue.get_many(ids)]
 
-    async def show(self, call: Call) -> Any:
+    async def show(self, call: Call) -> MessageValue:
         """42: one message."""
-        return message_value(await self._message(call), self._clock())
+        return message_value(await self._message(call, deleted=call.query.deleted), self._clock())
 
-    async def status(self, call: Call) -> Any:
+    async def status(self, call: Call) -> bool | StatusDetail:
         """53: whether the queue runs; with `detail` who stopped it, when and why."""
         pause = self._queue.paused
         if not call.query.detail:
@@ -262,89 +220,48 @@ class QueueOperations:
             return {"running": True}
         return {"running": False, "since": rfc3339(pause.since), "by": pause.by, "reason": pause.reason}
 
-    async def audit(self, call: Call) -> Any:
+    async def audit(self, call: Call) -> dict[str, int]:
         """The invariant: its counters, what is queued, and the difference, which is 0."""
         found = await self._queue.audit()
         return {**found.counters, "queued": found.queued, "difference": found.difference}
 
-    # Many messages
-
-    async def reschedule_many(self, call: Call) -> bool:
-        """12: the next attempt at `at`, or now."""
-        filter = await self._selected(call.query)
-        at = self._at(call.query.at)
-        work = partial(self._actions.reschedule, filter, at)
-        return await self._change(call, "reschedule", filter, work) > 0
-
-    async def remove_many(self, call: Call) -> bool:
-        """13: gone, and nobody is told."""
-        filter = await self._selected(call.query)
-        work = partial(self._actions.remove, filter, call.caller.name, "")
-        return await self._change(call, "remove", filter, work) > 0
-
-    async def hold(self, call: Call) -> dict[str, int]:
-        """Keep from being tried until released."""
-        filter, reason = await self._selected(call.query), call.body.reason
-        work = partial(self._actions.hold, filter, call.caller.name, reason)
-        return {"matched": await self._change(call, "hold", filter, work, reason)}
-
-    async def release(self, call: Call) -> dict[str, int]:
-        """Let held messages go."""
-        filter, reason = await self._selected(call.query), call.body.reason
-        work = partial(self._actions.release, filter, call.caller.name)
-        return {"matched": await self._change(call, "release", filter, work, reason)}
-
-    async def bounce(self, call: Call) -> dict[str, int]:
-        """Give up: senders are told."""
-        filter, reason = await self._selected(call.query), call.body.reason
-        work = partial(self._bounce, filter, call.caller.name, reason)
-        return {"matched": await self._change(call, "bounce", filter, work, reason)}
-
-    async def _selected(self, query: MessageQuery) -> Filter:
-        """The filter; a page of it when there is a `limit`."""
-        filter = query.filter()
-        if query.size is None:
-            return filter
-        ids, _ = await self._queue.list(filter, query.offset, query.size, 0)
-        return replace(filter, ids=ids)
-
-    async def _change(self, call: Call, verb: str, filter: Filter, work: Work, reason: str = "") -> int:
-        """How many messages `work` changes; when it takes long, how many match."""
-        what = f"{verb} {_words(filter)}"
-        _, matching = await self._queue.list(filter, 0, 0, 0)
-        changed = await self._background.run(_awaited(work), call.span, what)
-        total = matching if changed is None else changed
-        _audit(call, f"queue.{verb}", what, total, reason)
-        return total
-
     # One message
 
-    async def reschedule(self, call: Call) -> bool:
+    async def reschedule(self, call: Call) -> bool | Matched:
         """43: the next attempt at `at`, or now; with `filter` of the domains that hold it."""
         message = await self._message(call)
         domain = call.query.filter
         filter = Filter(ids=[message.id], domain=domain)
-        work = partial(self._actions.reschedule, filter, self._at(call.query.at), domain=domain)
-        return await self._change(call, "reschedule", filter, work) > 0
+        work = partial(self._actions.reschedule, filter, self._changes.at(call.query.at), domain=domain)
+        found = await self._changes.run(call, Verb.RESCHEDULE, filter, work)
+        return found if call.query.dry_run else found["matched"] > 0
 
-    async def cancel(self, call: Call) -> bool:
+    async def cancel(self, call: Call) -> bool | Matched:
         """44: gone; with `filter` only the recipients that hold it are given up."""
-        message = await self._message(call)
-        recipient = call.query.filter
-        if recipient is None:
-            filter = Filter(ids=[message.id])
-            work = partial(self._actions.remove, filter, call.caller.name, "")
-            return await self._change(call, "remove", filter, work) > 0
-        changed = await self._actions.cancel(message.id, recipient, call.caller.name)
+        query: CancelQuery = call.query
+        message = await self._message(call, deleted=query.purge and query.filter is None)
+        if query.filter is not None:
+            return await self._cancel(call, message, query.filter)
+        filter = Filter(ids=[message.id], kind=None if message.deletion is None else Kind.DELETED)
+        work = partial(self._actions.remove, filter, call.caller.name, purge=query.purge)
+        found = await self._changes.run(call, Verb.PURGE if query.purge else Verb.REMOVE, filter, work)
+        return found if query.dry_run else found["matched"] > 0
+
+    async def _cancel(self, call: Call, message: Message, recipient: str) -> bool | Matched:
+        if call.query.dry_run:
+            needle = recipient.lower()
+            concerned = any(each.state.is_pending and needle in each.address.lower() for each in message.recipients)
+            return {"matched": int(concerned), "sample": [message.id] * concerned}
+        changed = await self._actions.cancel(message.id, recipient, call.caller.name, purge=call.query.purge)
         if changed is None:
             raise Problem(*NOT_FOUND)
-        _audit(call, "queue.cancel", f"cancel {message.id} to {recipient}", changed, "")
+        audit(call, "queue.cancel", f"cancel {message.id} to {recipient}", changed, "")
         return changed > 0
 
-    async def _message(self, call: Call) -> Message:
+    async def _message(self, call: Call, *, deleted: bool = False) -> Message:
         id = parse_snowflake(call.path["id"])
         message = await self._queue.get(id) if id is not None and id < 1 << 63 else None
-        if message is None:
+        if message is None or (message.deletion is not None and not deleted):
             raise Problem(*NOT_FOUND)
         return message
 
@@ -355,34 +272,34 @@ class QueueOperations:
         reason = call.body.reason
         ran = self._queue.paused is None
         await self._queue.pause(call.caller.name, reason)
-        _audit(call, "queue.pause", "pause", 1, reason)
+        audit(call, "queue.pause", "pause", 1, reason)
         return ran
 
     async def resume(self, call: Call) -> bool:
         """41: attempts again; whether the queue ran before."""
         ran = self._queue.paused is None
         await self._queue.resume(call.caller.name)
-        _audit(call, "queue.resume", "resume", 1, "")
+        audit(call, "queue.resume", "resume", 1, "")
         return ran
 
-    def _at(self, asked: float | None) -> float:
-        now = self._clock()
-        return max(asked or now, now)
+    async def suspensions(self, call: Call) -> list[SuspensionValue]:
+        """Destinations that the breaker, or somebody, put off."""
+        return [
+            {
+                "destination": each.destination,
+                "since": rfc3339(each.since),
+                "until": None if each.until is None else rfc3339(each.until),
+                "by": each.by,
+                "reason": each.reason,
+            }
+            for each in self._queue.suspensions()
+        ]
 
-
-async def _awaited(work: Work) -> int:
-    return await work()
-
-
-def _words(filter: Filter) -> str:
-    """A filter for the audit event: the conditions that it has."""
-    given = {name: value for name, value in asdict(filter).items() if value is not None}
-    ids = given.pop("ids", None)
-    words = [f"{name}={getattr(value, 'value', value)}" for name, value in given.items()]
-    if ids is not None:
-        words.append(f"id={ids[0]}" if len(ids) == 1 else f"{len(ids)} ids")
-    return " ".join(words) or "all"
-
-
-def _audit(call: Call, action: str, details: str, total: int, reason: str) -> None:
-    manage.ACTION(call.span, account_name=call.caller.name, type_=action, details=details, total=total, reason=reason)
+    async def unsuspend(self, call: Call) -> bool:
+        """Attempt deliveries to one of them again."""
+        destination = call.path["destination"]
+        if all(each.destination != destination for each in self._queue.suspensions()):
+            raise Problem(*NOT_FOUND)
+        await self._queue.unsuspend(destination)
+        audit(call, "queue.unsuspend", f"unsuspend {destination}", 1, "")
+        return True

@@ -79,7 +79,7 @@ class SettingsUnavailable(Exception):
 class OwnerOfSettings(Protocol):
     """Keeps the settings of the daemon."""
 
-    def listed(self, *, defaults: bool) -> Mapping[str, Setting]:
+    async def listed(self, *, defaults: bool) -> Mapping[str, Setting]:
         """Everything that is set, by key; with `defaults` what is not set too."""
 
     async def change(self, operations: Sequence[Operation]) -> Sequence[str]:
@@ -202,7 +202,7 @@ class SettingsOperations:
     async def by_key(self, call: Call) -> dict[str, str] | dict[str, dict[str, str]]:
         """32: exact keys and whole prefixes; what is not there is left out."""
         query: KeysQuery = call.query
-        found = self._settings.listed(defaults=query.defaults)
+        found = await self._settings.listed(defaults=query.defaults)
         prefixes = tuple(_with_dot(each) for each in query.prefixes)
         items = {key: value for key, (value, _) in found.items() if prefixes and key.startswith(prefixes)}
         wanted = frozenset(query.keys)
@@ -214,7 +214,7 @@ class SettingsOperations:
     async def below(self, call: Call) -> ListAnswer:
         """34: a group of keys without its prefix, ordered."""
         query: ListQuery = call.query
-        found, prefix = self._below(query)
+        found, prefix = await self._below(query)
         keys = sorted(found)
         page = keys[query.offset :][: query.size]
         answer = ListAnswer(total=len(keys), items={key[len(prefix) :]: found[key].value for key in page})
@@ -225,7 +225,7 @@ class SettingsOperations:
     async def group(self, call: Call) -> GroupAnswer:
         """33: records by the key that marks them, or keys and values one by one."""
         query: GroupQuery = call.query
-        found, prefix = self._below(query)
+        found, prefix = await self._below(query)
         if query.suffix:
             records = _records(found, len(prefix), query.suffix.removeprefix("."))
             field = query.field
@@ -244,9 +244,9 @@ class SettingsOperations:
             answer["sources"] = sources
         return answer
 
-    def _below(self, query: ListQuery) -> tuple[dict[str, Setting], str]:
+    async def _below(self, query: ListQuery) -> tuple[dict[str, Setting], str]:
         prefix = _with_dot(query.prefix) if query.prefix else ""
-        listed = self._settings.listed(defaults=query.defaults)
+        listed = await self._settings.listed(defaults=query.defaults)
         return {key: value for key, value in listed.items() if key.startswith(prefix)}, prefix
 
     async def update(self, call: Call) -> None:

@@ -20,6 +20,7 @@ function sketch(schema, indent = "", seen = []) {
   if (schema === undefined || schema === true || Object.keys(schema).length === 0) return "anything";
   if (schema.$ref) {
     const name = schema.$ref.split("/").pop();
+    if (name === "Failure") return '{"error": ...}';
     return seen.includes(name) ? name : sketch(resolve(schema), indent, [...seen, name]);
   }
   if ("const" in schema) return JSON.stringify(schema.const);
