@@ -39,6 +39,13 @@ def message_lines(message: Message) -> list[str]:
     hold = message.get("hold")
     if isinstance(hold, Mapping):
         lines.append(f"  held     since {hold.get('since')} by {hold.get('by')}: {hold.get('reason') or _UNSAID}")
+    deleted = message.get("deleted")
+    if isinstance(deleted, Mapping):
+        why = deleted.get("reason") or _UNSAID
+        lines.append(f"  deleted  {deleted.get('since')} by {deleted.get('by')}: {why}")
+        lines.append(f"  kept     until {deleted.get('until')}")
+    if message.get("next_hop"):
+        lines.append(f"  goes by  {message['next_hop']}")
     for field in ("env_id", "message_id", "account", "client", "blob_hash"):
         if message.get(field):
             lines.append(f"  {field.replace('_', '-'):<8} {message[field]}")
@@ -62,6 +69,8 @@ def status_text(status: Any) -> str:
 
 def state(message: Message) -> str:
     """One word for the whole message."""
+    if message.get("deleted"):
+        return "deleted"
     if message.get("hold"):
         return "held"
     statuses = {

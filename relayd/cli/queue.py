@@ -1,17 +1,21 @@
-"""`relayd queue`: list, show, retry, hold, release, bounce, delete, pause, resume, audit."""
+"""`relayd queue`: look at messages, steer them, take that back; pause, resume, suspensions, audit."""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import click
 
+from relayd.cli.bulk import Change, run
 from relayd.cli.control import open_control
-from relayd.cli.failure import NO_INPUT, SOFTWARE, Failure
+from relayd.cli.failure import SOFTWARE
 from relayd.cli.listing import audit_rows, message_lines, message_row, pause_line
-from relayd.cli.selection import selected, selection_options
-from relayd.cli.show import json_option, print_json, print_table, printable, working
+from relayd.cli.selection import dry_run_option, selected, selection_options
+from relayd.cli.show import json_option, print_json, print_table, printable
 from relayd.cli.where import url_option, where
+
+_MESSAGES = "/queue/messages"
 
 
 @click.group()
@@ -57,7 +61,7 @@ def list_(limit: int, page: int, as_json: bool, **given: Any) -> None:
 def show(ids: tuple[int, ...], as_json: bool) -> None:
     """Show everything that is known of messages."""
     control = open_control(where())
-    messages = [control.get(f"/queue/messages/{each}") for each in ids]
+    messages = [control.get(f"/queue/messages/{each}", [("deleted", "1")]) for each in ids]
     if as_json:
         print_json(messages if len(messages) > 1 else messages[0])
         return
@@ -69,48 +73,107 @@ def show(ids: tuple[int, ...], as_json: bool) -> None:
 @queue.command()
 @selection_options
 @click.option("--at", metavar="TIME", help="RFC 3339 time of the next attempt; now by default.")
+@dry_run_option
 @url_option
-def retry(at: str | None, **given: Any) -> None:
+def retry(at: str | None, dry_run: bool, **given: Any) -> None:
     """Try messages again now, or at a given time."""
-    _act("PATCH", given, [("at", at)] if at else [], "to be tried again")
+    extra = (("at", at),) if at else ()
+    change = Change(method="PATCH", path=_MESSAGES, done="to be tried again", extra=extra, by_path=True)
+    _run(given, change, dry_run)
 
 
 @queue.command()
 @selection_options
 @click.option("--recipient-filter", metavar="TEXT", help="Only recipients whose address holds this (with ids).")
+@click.option("--purge", is_flag=True, help="For good, so that `undo` finds nothing; with --deleted, what is deleted.")
+@dry_run_option
 @url_option
-def delete(recipient_filter: str | None, **given: Any) -> None:
-    """Remove messages; nobody is told."""
-    extra = [("filter", recipient_filter)] if recipient_filter else []
-    if extra and not given["ids"]:
+def delete(recipient_filter: str | None, purge: bool, dry_run: bool, **given: Any) -> None:
+    """Remove messages; nobody is told.  `undo` brings them back while they are kept (queue.deleted.keep)."""
+    if recipient_filter and not given["ids"]:
         raise click.UsageError("--recipient-filter needs message ids")
-    _act("DELETE", given, extra, "deleted")
+    extra = ((("filter", recipient_filter),) if recipient_filter else ()) + ((("purge", "1"),) if purge else ())
+    change = Change(method="DELETE", path=_MESSAGES, done="purged" if purge else "deleted", extra=extra, by_path=True)
+    _run(given, change, dry_run)
+
+
+@queue.command()
+@selection_options
+@click.option("--reason", metavar="TEXT", help="Kept in the log.")
+@dry_run_option
+@url_option
+def undo(reason: str | None, dry_run: bool, **given: Any) -> None:
+    """Bring back deleted messages and cancelled recipients; they are tried at once."""
+    _run(given, _posted("undo", "restored", reason, states=("deleted", "")), dry_run)
 
 
 @queue.command()
 @selection_options
 @click.option("--reason", metavar="TEXT", help="Kept with the message and shown.")
+@dry_run_option
 @url_option
-def hold(reason: str | None, **given: Any) -> None:
+def hold(reason: str | None, dry_run: bool, **given: Any) -> None:
     """Keep messages from being tried until they are released."""
-    _mark("hold", given, reason, "held")
+    _run(given, _posted("hold", "held", reason), dry_run)
 
 
 @queue.command()
 @selection_options
+@dry_run_option
 @url_option
-def release(**given: Any) -> None:
+def release(dry_run: bool, **given: Any) -> None:
     """Let held messages go."""
-    _mark("release", given, None, "released")
+    _run(given, _posted("release", "released", None), dry_run)
 
 
 @queue.command()
 @selection_options
 @click.option("--reason", metavar="TEXT", help="Told to the sender.")
+@dry_run_option
 @url_option
-def bounce(reason: str | None, **given: Any) -> None:
+def bounce(reason: str | None, dry_run: bool, **given: Any) -> None:
     """Give messages up: their senders get a bounce."""
-    _mark("bounce", given, reason, "bounced")
+    _run(given, _posted("bounce", "bounced", reason), dry_run)
+
+
+@queue.command()
+@selection_options
+@click.option(
+    "--next-hop",
+    metavar="ROUTE",
+    required=True,
+    help='A route\'s id, "mx" for the MX of each domain, "" for what the configuration says.',
+)
+@click.option("--reason", metavar="TEXT", help="Kept in the log.")
+@dry_run_option
+@url_option
+def reroute(next_hop: str, reason: str | None, dry_run: bool, **given: Any) -> None:
+    """Send messages by another next hop, now, whatever the configuration says."""
+    _run(given, _posted("reroute", "rerouted", reason, next_hop=next_hop), dry_run)
+
+
+@queue.command()
+@json_option
+@url_option
+def suspensions(as_json: bool) -> None:
+    """List the destinations to which nothing is attempted now."""
+    found = open_control(where()).get("/queue/suspensions")
+    if as_json:
+        print_json(found)
+    elif not found:
+        click.echo("No destination is suspended.")
+    else:
+        columns = ("destination", "since", "until", "by", "reason")
+        print_table(columns, [[each[name] or "" for name in columns] for each in found])
+
+
+@queue.command()
+@click.argument("destination")
+@url_option
+def unsuspend(destination: str) -> None:
+    """Attempt deliveries to a suspended destination again."""
+    open_control(where()).ask("DELETE", f"/queue/suspensions/{quote(destination, safe='')}")
+    click.echo(f"Deliveries to {printable(destination)} are attempted again.")
 
 
 @queue.command()
@@ -144,47 +207,16 @@ def audit(as_json: bool) -> int:
     return SOFTWARE if data.get("difference") else 0
 
 
-def _act(method: str, given: dict[str, Any], extra: list[tuple[str, str]], done: str) -> None:
-    """The control API's own verbs: one message by its path, many by filters."""
+def _run(given: dict[str, Any], change: Change, dry_run: bool) -> None:
     selection = selected(given)
     selection.require()
-    control = open_control(where())
-    if selection.ids:
-        missed = []
-        for each in selection.ids:
-            try:
-                if control.ask(method, f"/queue/messages/{each}", extra):
-                    click.echo(f"{each} {done}")
-                else:
-                    missed.append(f"{each}: nothing matches")
-            except Failure as failure:
-                if failure.code != NO_INPUT:
-                    raise
-                missed.append(f"{each}: no such message")
-        if missed:
-            raise Failure(NO_INPUT, "\n".join(missed))
-        return
-    query = [*selection.queries()[0], *extra]
-    total = control.get("/queue/messages", [*selection.queries()[0], ("limit", "1")])["total"]
-    with working(f"{total} messages"):
-        matched = control.ask(method, "/queue/messages", query)
-    if not matched:
-        raise Failure(NO_INPUT, "no message matches")
-    click.echo(f"{total} messages {done}")
+    run(open_control(where()), selection, change, dry_run=dry_run)
 
 
-def _mark(verb: str, given: dict[str, Any], reason: str | None, done: str) -> None:
-    """Verbs of our own: POST with the filters of the list."""
-    selection = selected(given)
-    selection.require()
-    control = open_control(where())
-    matched = 0
-    with working(f"{verb} ..."):
-        for query in selection.queries():
-            matched += control.ask("POST", f"/queue/{verb}", query, _reason(reason))["matched"]
-    if not matched:
-        raise Failure(NO_INPUT, "no message matches")
-    click.echo(f"{matched} message{'s' * (matched != 1)} {done}")
+def _posted(verb: str, done: str, reason: str | None, *, states: tuple[str, ...] = ("",), **body: str) -> Change:
+    """A verb of our own: POST with the filters of the list."""
+    said = body if reason is None else {**body, "reason": reason}
+    return Change(method="POST", path=f"/queue/{verb}", done=done, body=said or None, states=states)
 
 
 def _reason(reason: str | None) -> dict[str, str] | None:

@@ -47,11 +47,17 @@ def selection_options(command: F) -> F:
         click.option("--before", metavar="TIME", help="Next attempt before this RFC 3339 time."),
         click.option("--after", metavar="TIME", help="Next attempt after this RFC 3339 time."),
         click.option("--held", is_flag=True, help="Held messages."),
+        click.option("--deleted", is_flag=True, help="Deleted messages, while they are kept."),
         click.option("--all", "everything", is_flag=True, help="The whole queue."),
     ]
     for decorator in reversed(decorators):
         command = decorator(command)
     return command
+
+
+def dry_run_option(command: F) -> F:
+    """Decorator: the command takes --dry-run."""
+    return click.option("--dry-run", is_flag=True, help="Only say what would be changed.")(command)
 
 
 def selected(given: dict[str, Any]) -> Selection:
@@ -65,6 +71,10 @@ def selected(given: dict[str, Any]) -> Selection:
         "after": "after",
     }
     filters = [(name, str(given[key])) for key, name in names.items() if given[key]]
+    if given["held"] and given["deleted"]:
+        raise Failure(USAGE, "give --held or --deleted, not both")
+    if given["deleted"]:
+        filters.append(("state", "deleted"))
     if given["held"]:
         filters.append(("held", "1"))
     # The daemon compares with lower-cased addresses.

@@ -61,3 +61,22 @@ def working(text: str) -> Iterator[None]:
 
     with Console(stderr=True).status(text):
         yield
+
+
+Advance = Callable[[int], None]
+"""Tells that so many more are done."""
+
+
+@contextmanager
+def progress(text: str, total: int) -> Iterator[Advance]:
+    """Show on a terminal how far long work has come."""
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(text, total=total)
+        yield lambda count: shown.advance(task, count)

@@ -127,7 +127,8 @@ class Connection(RequestHandler):
         """The answer to what is no HTTP, or to a failure outside of the application."""
         unread = _TOO_LONG if isinstance(exc, LineTooLong) else _UNREADABLE
         facts = _INTERNAL if status >= 500 else unread
-        answer = self._outside(facts, repr(exc)[:300])
+        # of what is no HTTP the kind alone: its text quotes the request line, and with it the query string
+        answer = self._outside(facts, repr(exc)[:300] if status >= 500 else type(exc).__name__)
         if request.writer.output_size > 0:
             raise ConnectionError("half an answer was sent: another cannot follow")
         answer.force_close()

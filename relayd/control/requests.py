@@ -7,15 +7,25 @@ it happened.  Paths are logged without their query string, which may hold tokens
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from relayd.control.access import Caller, Gate
-from relayd.control.answers import BROKEN_BODY, FORBIDDEN, NOT_FOUND, TOO_LARGE, TOO_SLOW, Failure, Problem
+from relayd.control.answers import (
+    BROKEN_BODY,
+    FORBIDDEN,
+    NOT_FOUND,
+    TOO_LARGE,
+    TOO_SLOW,
+    UNAUTHORIZED,
+    Failure,
+    Problem,
+)
 from relayd.control.answers import failure as failure_answer
 from relayd.control.answers import problem as problem_answer
 from relayd.control.connection import origin_of, own_address
@@ -123,8 +133,8 @@ class Checks:
                 return await handler(request)
             door = self.doors.get((request.method, route))
             if door is not None and self._is_spoken(door.dialect, origin):
-                if not self.limits.is_exempt(origin):
-                    self.limits.stranger(origin.site, span.stream.clock())
+                if not door.counts:
+                    self._stranger(origin, span)
                 return await handler(request)
             caller = request[CALLER] = await self.gate.caller(request, span)
             request[SLOT] = slot = self._slot(caller, origin, span)
@@ -136,6 +146,25 @@ class Checks:
                 slot.release()
 
         return middleware
+
+    @contextlib.asynccontextmanager
+    async def signed_in(self, request: web.Request, login: str, secret: str) -> AsyncIterator[Caller]:
+        """Who signs in at a door, by its form: counted, while this lasts, as every caller is.  Raises Problem."""
+        origin, span = request[ORIGIN], request[SPAN]
+        if not login:
+            self._stranger(origin, span)
+            raise Problem(*UNAUTHORIZED)
+        caller = request[CALLER] = await self.gate.sign_in(request, span, login, secret)
+        request[SLOT] = slot = self._slot(caller, origin, span)
+        try:
+            yield caller
+        finally:
+            slot.release()
+
+    def _stranger(self, origin: Origin, span: Span) -> None:
+        """Count a request without credentials; raises Problem 429."""
+        if not self.limits.is_exempt(origin):
+            self.limits.stranger(origin.site, span.stream.clock())
 
     def _slot(self, caller: Caller, origin: Origin, span: Span) -> Slot:
         """The place of a request among those of its account; raises Problem."""

@@ -92,11 +92,84 @@ def test_a_missing_one_of_several_does_not_stop_the_others(
 
 
 def test_many_are_asked_for_by_filter(run: Any, control: FakeControl, capsys: pytest.CaptureFixture[str]) -> None:
-    control.answers["GET /api/queue/messages"] = {"data": {"items": [128], "total": 3, "status": True}}
-    control.answers["DELETE /api/queue/messages"] = {"data": True}
+    control.answers["DELETE /api/queue/messages"] = lambda query: {
+        "data": {"matched": 3, "sample": [128, 256, 384]} if "dry-run" in query else True
+    }
     assert run("delete", "--to", "b.example") == 0
     assert control.asked[-1].query == [("to", "b.example")]
     assert capsys.readouterr().out == "3 messages deleted\n"
+
+
+def test_a_preview_only_asks(run: Any, control: FakeControl, capsys: pytest.CaptureFixture[str]) -> None:
+    control.answers["POST /api/queue/reroute"] = {"data": {"matched": 30, "sample": [128, 256]}}
+    assert run("reroute", "--next-hop", "hub", "--all", "--dry-run") == 0
+    assert [each.query for each in control.asked] == [[("dry-run", "1")]]
+    assert control.asked[0].body == {"next_hop": "hub"}
+    assert capsys.readouterr().out == "30 messages would be rerouted\n  128\n  256\n  and 28 more\n"
+    control.answers["DELETE /api/queue/messages/128"] = {"data": {"matched": 1, "sample": [128]}}
+    assert run("delete", "--purge", "128", "--dry-run") == 0
+    assert control.asked[-1].query == [("purge", "1"), ("dry-run", "1")]
+    assert capsys.readouterr().out == "128 would be purged\n"
+
+
+def test_very_many_are_changed_in_batches_of_ids(
+    run: Any, control: FakeControl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = [128 * number for number in range(1, 5001)]
+
+    def listed(query: dict[str, str]) -> Any:
+        found = [id for id in ids if id >= int(query["range-start"])][: int(query["limit"])]
+        return {"data": {"items": found, "total": 1, "status": True}}
+
+    def changed(query: dict[str, str]) -> Any:
+        if "dry-run" in query:
+            return {"data": {"matched": len(ids), "sample": ids[:20]}}
+        first, last = int(query["range-start"]), int(query["range-end"])
+        return {"data": {"matched": sum(first <= id <= last for id in ids)}}
+
+    control.answers["GET /api/queue/messages"] = listed
+    control.answers["POST /api/queue/hold"] = changed
+    assert run("hold", "--domain", "b.example", "--reason", "why") == 0
+    assert capsys.readouterr().out == "5000 messages held\n"
+    posted = [each for each in control.asked if each.method == "POST"]
+    assert [dict(each.query).get("range-start") for each in posted] == [None, "128", "256128", "512128"]
+    assert all(each.body == {"reason": "why"} and ("domain", "b.example") in each.query for each in posted)
+
+
+def test_deleted_mail_is_asked_for_by_name(
+    run: Any, control: FakeControl, message: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deleted = {"since": "2026-11-21T05:00:00Z", "by": "ann", "reason": "", "until": "2026-11-22T05:00:00Z"}
+    control.answers["GET /api/queue/messages"] = {
+        "data": {"items": [message(deleted=deleted)], "total": 1, "status": True}
+    }
+    assert run("list", "--deleted") == 0
+    assert control.asked[0].query[0] == ("state", "deleted")
+    assert "deleted" in capsys.readouterr().out.splitlines()[1]
+    control.answers["GET /api/queue/messages/128"] = {"data": message(deleted=deleted, next_hop="hub")}
+    assert run("show", "128") == 0
+    assert control.asked[1].query == [("deleted", "1")]
+    out = capsys.readouterr().out
+    assert "deleted  2026-11-21T05:00:00Z by ann: no reason given" in out
+    assert "kept     until 2026-11-22T05:00:00Z" in out
+    assert "goes by  hub" in out
+    assert run("list", "--deleted", "--held") == 64
+    control.answers["POST /api/queue/undo"] = {"data": {"matched": 1}}
+    assert run("undo", "128") == 0
+    assert capsys.readouterr().out == "1 message restored\n"
+
+
+def test_suspended_destinations(run: Any, control: FakeControl, capsys: pytest.CaptureFixture[str]) -> None:
+    control.answers["GET /api/queue/suspensions"] = {"data": []}
+    assert run("suspensions") == 0
+    assert capsys.readouterr().out == "No destination is suspended.\n"
+    one = {"destination": "mx:[::1]", "since": "2026-11-21T05:00:00Z", "until": None, "by": "breaker", "reason": "x"}
+    control.answers["GET /api/queue/suspensions"] = {"data": [one]}
+    assert run("suspensions") == 0
+    assert "mx:[::1]" in capsys.readouterr().out
+    control.answers["DELETE /api/queue/suspensions/mx%3A%5B%3A%3A1%5D"] = {"data": True}
+    assert run("unsuspend", "mx:[::1]") == 0
+    assert run("unsuspend", "b.example") == 66
 
 
 @pytest.mark.parametrize("verb", ["retry", "delete", "hold", "release", "bounce"])
@@ -120,9 +193,9 @@ def test_our_own_verbs(verb: str, run: Any, control: FakeControl, capsys: pytest
 
 
 def test_nothing_matched_is_66(run: Any, control: FakeControl) -> None:
-    control.answers["POST /api/queue/hold"] = {"data": {"matched": 0}}
+    control.answers["POST /api/queue/hold"] = {"data": {"matched": 0, "sample": []}}
     assert run("hold", "--all") == 66
-    assert control.asked[0].query == []
+    assert [each.query for each in control.asked] == [[("dry-run", "1")]]
 
 
 @pytest.mark.parametrize(

@@ -272,3 +272,100 @@ async def test_a_body_over_the_limit_is_413(local: aiohttp.ClientSession) -> Non
     async with local.post("/api/queue/hold", data=io.BytesIO(b" " * (1 << 20) + b"{}")) as answer:
         assert answer.status == 413
         assert answer.content_type == "application/problem+json"
+
+
+async def test_deleted_mail_is_listed_by_name_and_comes_back(api: Api, rig: Rig, control: Control) -> None:
+    message = await put(rig, "a@one.example")
+    kept = await put(rig, "b@two.example")
+    path = f"/queue/messages/{message.id}"
+    before = await api.ask("GET", path)
+    assert await api.ask("DELETE", path) is True
+    assert await api.status("GET", path) == await api.status("PATCH", path) == await api.status("DELETE", path) == 404
+    assert await api.ids() == [kept.id]
+    listed = await api.ask("GET", "/queue/messages", state="deleted", values=1)
+    by = listed["items"][0]["deleted"]["by"]
+    deleted = {"since": NOW_TEXT, "by": by, "reason": "", "until": "2027-01-16T08:00:00Z"}
+    assert by in ("root", "local")
+    assert listed == {"items": [{**before, "deleted": deleted}], "total": 1, "status": True}
+    assert await api.ask("GET", path, deleted=1) == {**before, "deleted": deleted}
+    assert await api.ask("POST", "/queue/undo", {"reason": "oops"}, text="nobody") == {"matched": 0}
+    assert await api.ask("POST", "/queue/undo", {"reason": "oops"}) == {"matched": 1}
+    assert await api.ask("GET", path) == before
+    assert [event.fields["type_"] for event in control.named("manage.action")][-1] == "queue.undo"
+    await api.ask("DELETE", path)
+    assert await api.ask("DELETE", "/queue/messages", state="deleted") is False
+    assert await api.ask("DELETE", path, purge=1) is True
+    assert await api.ids(state="deleted") == []
+    assert await api.ask("DELETE", "/queue/messages", purge=1) is True
+    assert await api.ask("POST", "/queue/undo") == {"matched": 0}
+    assert await rig.holds() == 0
+
+
+async def test_a_cancelled_recipient_comes_back(api: Api, rig: Rig) -> None:
+    message = await put(rig, "a@one.example", "b@two.example")
+    path = f"/queue/messages/{message.id}"
+    before = await api.ask("GET", path)
+    assert await api.ask("DELETE", path, filter="b@two", dry_run=1) == {"matched": 1, "sample": [message.id]}
+    assert await api.ask("DELETE", path, filter="nobody", dry_run=1) == {"matched": 0, "sample": []}
+    assert await api.ask("GET", path) == before
+    assert await api.ask("DELETE", path, filter="b@two") is True
+    assert await api.ask("POST", "/queue/undo", dry_run=1) == {"matched": 1, "sample": [message.id]}
+    assert await api.ask("POST", "/queue/undo", range_start=message.id, range_end=message.id) == {"matched": 1}
+    assert await api.ask("GET", path) == before
+    await api.ask("DELETE", path, filter="b@two", purge=1)
+    assert await api.ask("POST", "/queue/undo") == {"matched": 0}
+
+
+async def test_every_change_can_be_previewed(api: Api, rig: Rig, control: Control) -> None:
+    ids = [(await put(rig, f"u{number}@one.example")).id for number in range(25)]
+    everything = {"matched": 25, "sample": ids[:20]}
+    for method, path in (
+        ("PATCH", "/queue/messages"),
+        ("DELETE", "/queue/messages"),
+        ("POST", "/queue/hold"),
+        ("POST", "/queue/bounce"),
+    ):
+        assert await api.ask(method, path, dry_run=1) == everything, path
+    assert await api.ask("POST", "/queue/reroute", {"next_hop": "mx"}, dry_run=1) == everything
+    assert await api.ask("DELETE", "/queue/messages", dry_run=1, limit=2, page=2) == {"matched": 2, "sample": ids[2:4]}
+    for method in ("PATCH", "DELETE"):
+        found = await api.ask(method, f"/queue/messages/{ids[0]}", dry_run=1)
+        assert found == {"matched": 1, "sample": ids[:1]}
+    assert await api.ask("POST", "/queue/release", dry_run=1) == {"matched": 0, "sample": []}
+    assert await api.ids() == ids
+    assert control.named("manage.action") == []
+    assert await rig.holds() == 25
+
+
+async def test_rerouting(api: Api, rig: Rig, control: Control) -> None:
+    message = await put(rig, "a@one.example", due=START + 900)
+    await put(rig, "b@two.example")
+    path = f"/queue/messages/{message.id}"
+    assert "next_hop" not in await api.ask("GET", path)
+    moved = await api.ask("POST", "/queue/reroute", {"next_hop": "hub", "reason": "one is down"}, to="one")
+    assert moved == {"matched": 1}
+    assert (await api.ask("GET", path))["next_hop"] == "hub"
+    assert {job.destination for job in await rig.lease()} == {"route:hub", "two.example"}
+    action = control.named("manage.action")[-1].fields
+    assert (action["type_"], action["details"], action["reason"]) == (
+        "queue.reroute",
+        "reroute recipient=one",
+        "one is down",
+    )
+    assert await api.ask("POST", "/queue/reroute", {"next_hop": ""}) == {"matched": 2}
+    assert "next_hop" not in await api.ask("GET", path)
+    for body in ({"next_hop": "nowhere"}, {}, {"next_hop": 5}, None):
+        assert await api.status("POST", "/queue/reroute", body) == 400
+
+
+async def test_suspended_destinations(api: Api, rig: Rig, control: Control) -> None:
+    assert await api.ask("GET", "/queue/suspensions") == []
+    await rig.o.queue.suspend("mx:one.example", START + 60, "breaker", "too many bounces")
+    await rig.o.queue.suspend("two.example", None, "ann", "")
+    one = {"destination": "mx:one.example", "since": NOW_TEXT, "until": "2027-01-15T08:01:00Z", "by": "breaker"}
+    two = {"destination": "two.example", "since": NOW_TEXT, "until": None, "by": "ann", "reason": ""}
+    assert await api.ask("GET", "/queue/suspensions") == [{**one, "reason": "too many bounces"}, two]
+    assert await api.ask("DELETE", "/queue/suspensions/mx%3Aone.example") is True
+    assert await api.ask("GET", "/queue/suspensions") == [two]
+    assert await api.status("DELETE", "/queue/suspensions/one.example") == 404
+    assert control.named("manage.action")[-1].fields["details"] == "unsuspend mx:one.example"
