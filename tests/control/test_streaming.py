@@ -1,10 +1,9 @@
-"""Long lists: written in pieces, and whoever does not take them is cut off without a failure of ours."""
+"""Streams of events: frames, bounds, and ends that are ends."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -12,99 +11,150 @@ import pytest
 from aiohttp import web
 
 from relayd.control import streaming
-from relayd.control.streaming import stream_array, stream_list
+from relayd.control.app import ControlApp, Setting
+from relayd.control.options import HttpOptions
+from relayd.control.routes import EVENTS, Call, Route, add
+from relayd.control.streaming import Frames, frame
+from relayd.events.event import Span
+from relayd.listener.options import Bind, ListenerOptions
+from tests.control.conftest import Control
 
-Pieces = Callable[[], AsyncIterator[list[Any]]]
+PATH = "/api/test/stream"
 
 
-class Server:
-    """Answers one request with a list, and keeps what became of it."""
+class Feed:
+    """What the streams of the test send."""
 
-    def __init__(self, pieces: Pieces) -> None:
-        self.ended: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
-        self._pieces = pieces
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[Any] = asyncio.Queue()
+        self.closed = 0
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        assert isinstance(request, web.Request)
+    async def frames(self) -> Frames:
         try:
-            if request.path == "/list":
-                response = await stream_list(request, self._pieces(), {"total": 3})
-            else:
-                response = await stream_array(request, b"[", self._pieces(), b"]")
-        except BaseException as error:
-            self.ended.set_result(error)
-            raise
-        self.ended.set_result(None)
-        return response
-
-    async def start(self) -> tuple[web.AppRunner, int]:
-        app = web.Application()
-        app.router.add_get("/{any}", self.handle)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        return runner, runner.addresses[0][1]
+            while (value := await self.queue.get()) is not None:
+                if isinstance(value, Exception):
+                    raise value
+                yield "thing", value
+        finally:
+            self.closed += 1
 
 
-async def three() -> AsyncIterator[list[Any]]:
-    for piece in ([1], [], [{"a": "é"}, None]):
-        yield piece
+@pytest.fixture
+def feed() -> Feed:
+    return Feed()
 
 
-async def endless() -> AsyncIterator[list[Any]]:
-    while True:
-        yield ["x" * (1 << 20)]
+@pytest.fixture
+async def streamer(control: Control, options: HttpOptions, feed: Feed) -> AsyncIterator[ControlApp]:
+    """An application with a route that streams."""
+    listener = ListenerOptions(bind=(Bind(host="127.0.0.1"),), protocol="http")
+    app = ControlApp(control.parts, Span(control.app._span.stream), Setting(listeners={"http": listener}, http=options))
+
+    async def stream(call: Call) -> web.StreamResponse:
+        return await app.streams.serve(call, feed.frames())
+
+    route = Route(
+        method="GET", path="/test/stream", permission="tracing-live", handler=stream, summary="", area="", media=EVENTS
+    )
+    add(app._app, [route])
+    await app.start()
+    yield app
+    await app.stop()
 
 
-async def breaks() -> AsyncIterator[list[Any]]:
-    yield [1]
-    raise RuntimeError("the queue is gone")
+@pytest.fixture
+async def client(streamer: ControlApp) -> AsyncIterator[aiohttp.ClientSession]:
+    headers = {"Authorization": aiohttp.encode_basic_auth("admin", "s3:cret")}
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{streamer.addresses[0][1]}", headers=headers) as session:
+        yield session
 
 
-async def test_pieces_make_one_list() -> None:
-    runner, port = await Server(three).start()
-    async with aiohttp.ClientSession() as session:
-        async with session.get(f"http://127.0.0.1:{port}/list") as answer:
-            assert await answer.json() == {"data": {"items": [1, {"a": "é"}, None], "total": 3}}
-    await runner.cleanup()
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
 
 
-async def test_an_empty_list() -> None:
-    async def none() -> AsyncIterator[list[Any]]:
-        for piece in list[list[Any]]():
-            yield piece
-
-    runner, port = await Server(none).start()
-    async with aiohttp.ClientSession() as session:
-        async with session.get(f"http://127.0.0.1:{port}/array") as answer:
-            assert json.loads(await answer.read()) == []
-    await runner.cleanup()
+def test_a_frame_is_one_line_of_json() -> None:
+    assert frame("metrics", [{"id": "a\nb"}]) == b'event: metrics\ndata: [{"id":"a\\nb"}]\n\n'
 
 
-@pytest.mark.parametrize("leaves", [False, True])
-async def test_a_client_that_does_not_read_or_leaves_is_no_failure(
-    leaves: bool, monkeypatch: pytest.MonkeyPatch
+async def test_frames_are_sent_as_they_come_until_they_end(
+    client: aiohttp.ClientSession, streamer: ControlApp, feed: Feed
 ) -> None:
-    monkeypatch.setattr(streaming, "WRITE_TIMEOUT", 0.2)
-    server = Server(endless)
-    runner, port = await server.start()
-    _, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /array HTTP/1.1\r\nHost: x\r\n\r\n")
-    await writer.drain()
-    if leaves:
-        writer.transport.abort()
-    assert await asyncio.wait_for(server.ended, 5) is None
-    writer.close()
-    await runner.cleanup()
+    async with client.get(PATH) as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "text/event-stream"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Transfer-Encoding"] == "chunked"
+        assert answer.headers["X-Request-Id"].isdigit()
+        for number in range(2):
+            feed.queue.put_nowait(number)
+            assert await answer.content.readexactly(22) == f"event: thing\ndata: {number}\n\n".encode()
+        feed.queue.put_nowait(None)
+        assert await answer.read() == b""
+    await until(lambda: len(streamer.streams) == 0)
 
 
-async def test_half_a_list_does_not_look_like_a_whole_one() -> None:
-    server = Server(breaks)
-    runner, port = await server.start()
-    async with aiohttp.ClientSession() as session:
+async def test_a_stop_ends_streams_as_http_ends(
+    client: aiohttp.ClientSession, streamer: ControlApp, feed: Feed
+) -> None:
+    async with client.get(PATH) as answer:
+        stopping = asyncio.ensure_future(streamer.stop())
+        assert await answer.read() == b""  # a connection that broke would raise
+        await stopping
+    assert feed.closed == 1
+
+
+async def test_a_client_that_leaves_frees_its_place_at_once(
+    client: aiohttp.ClientSession, streamer: ControlApp, feed: Feed
+) -> None:
+    async with client.get(PATH) as answer:
+        assert len(streamer.streams) == 1
+        answer.close()
+    await until(lambda: len(streamer.streams) == 0)
+    assert feed.closed == 1
+
+
+async def test_a_client_that_does_not_read_is_cut_off(
+    client: aiohttp.ClientSession, streamer: ControlApp, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "WRITE_TIMEOUT", 0.1)
+    async with client.get(PATH):
+        for _ in range(50):
+            feed.queue.put_nowait("x" * 1_000_000)
+        await until(lambda: len(streamer.streams) == 0)
+    assert feed.closed == 1
+
+
+async def test_a_failure_is_not_an_end(
+    client: aiohttp.ClientSession, streamer: ControlApp, feed: Feed, control: Control
+) -> None:
+    async with client.get(PATH) as answer:
+        feed.queue.put_nowait(ValueError("no"))
         with pytest.raises(aiohttp.ClientError):
-            async with session.get(f"http://127.0.0.1:{port}/array") as answer:
-                await answer.read()
-    assert isinstance(await server.ended, RuntimeError)
-    await runner.cleanup()
+            await answer.read()
+    assert control.named("http.handler-error")
+
+
+class TestBounds:
+    @pytest.fixture
+    def options(self) -> HttpOptions:
+        return HttpOptions(max_streams=2, max_streams_per_account=1, max_concurrent=1)
+
+    async def test_streams_are_counted_by_account_and_in_all(
+        self, client: aiohttp.ClientSession, streamer: ControlApp
+    ) -> None:
+        operator = {"Authorization": aiohttp.encode_basic_auth("operator", "plain")}
+        robot = {"Authorization": "Bearer api_cm9ib3Q6cGxhaW4="}
+        async with client.get(PATH), client.get(PATH, headers=operator):
+            async with client.get(PATH) as answer:
+                assert answer.status == 429
+            async with client.get(PATH, headers=robot) as answer:
+                assert answer.status == 429
+                assert answer.headers["Retry-After"]
+            async with client.get("/api/nonsense", headers=operator) as answer:
+                assert answer.status == 404  # a stream is no concurrent request
+        await until(lambda: len(streamer.streams) == 0)
+        async with client.get(PATH), client.get(PATH) as answer:
+            assert (await answer.json(content_type=None))["limit"] == "maxConcurrentRequests"
