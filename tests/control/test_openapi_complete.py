@@ -32,7 +32,8 @@ async def test_every_parameter_is_explained(admin: aiohttp.ClientSession) -> Non
 
 
 async def test_all_58_operations_are_there_and_those_to_come_are_marked(admin: aiohttp.ClientSession) -> None:
-    here, to_come = set(), set()
+    here: set[int] = set()
+    to_come: set[int] = set()
     for item in (await fetched(admin))["paths"].values():
         for operation in item.values():
             (to_come if operation.get("x-unavailable") else here).add(operation.get("x-operation", 0))
