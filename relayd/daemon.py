@@ -37,7 +37,6 @@ from relayd.events import config as config_events
 from relayd.events import server as events
 from relayd.events import telemetry as telemetry_events
 from relayd.events.event import EventStream, Span, Subscriber
-from relayd.listener.options import ListenerOptions
 from relayd.listener.plugins import load_plugins
 from relayd.mail.snowflake import Snowflakes
 from relayd.options import OptionError

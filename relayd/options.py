@@ -239,8 +239,8 @@ def option(
     """Declare one option as a dataclass field.
 
     `default` is written as in TOML, None for "not set" (the field is then None), or REQUIRED.  `example` is shown in
-    the generated file where the default would teach nothing.  secret: masked wherever it is shown, and in no repr.  hashed: only
-    compared with what somebody sends, so that a plain one that comes through the API is stored as its hash.
+    the generated file where the default would teach nothing.  secret: masked wherever it is shown, and in no repr.
+    hashed: only compared with what somebody sends, so a plain one that comes through the API is stored as its hash.
     """
     metadata = {"option": (kind, default, doc, key, secret, example, hashed)}
     if default is REQUIRED:

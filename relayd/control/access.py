@@ -16,6 +16,7 @@ import os
 import socket
 import struct
 from collections import OrderedDict
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -35,6 +36,7 @@ from relayd.control.origin import ORIGIN, Origin
 from relayd.control.signing_in import Identity, SigningIn, Way, local_peer, parse_pair
 from relayd.directory.account import Refusal
 from relayd.directory.directory import TooBusy
+from relayd.directory.password import UnknownHash
 from relayd.directory.permissions import AUTHENTICATE
 from relayd.directory.tokens import MAX_TOKEN, TokenKind
 from relayd.events import auth, security
@@ -51,6 +53,8 @@ STREAMS = {
 _REMEMBERED = 10_000
 _REMEMBERED_FOR = 3600.0
 _LONGEST_NAME = 128
+
+UNCHECKABLE = (500, "Internal Server Error", "The credentials cannot be checked; the log has the reason.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +134,7 @@ class Gate:
         """Who `login` and `secret` are good for, wherever in the request they stood.  Raises Problem as `caller`."""
         origin = request[ORIGIN]
         self.check_private(request)
-        try:
-            found = await self._signing_in.basic(login, secret)
-        except TooBusy:
-            raise Problem(*TOO_MANY, retry_after=1.0) from None
+        found = await self._checked(self._signing_in.basic(login, secret), span, login)
         if isinstance(found, Identity):
             return self._admit(found, origin)
         if found is not Refusal.NEEDS_TOTP:
@@ -148,13 +149,8 @@ class Gate:
             self._stranger(origin, span)
         if len(token) > MAX_TOKEN:
             raise self._refused(Refusal.WRONG, origin, span, "", "token")
-        try:
-            if kind is None:
-                found = await self._signing_in.bearer(token)
-            else:
-                found = await self._signing_in.stream(token, kind)
-        except TooBusy:
-            raise Problem(*TOO_MANY, retry_after=1.0) from None
+        asked = self._signing_in.bearer(token) if kind is None else self._signing_in.stream(token, kind)
+        found = await self._checked(asked, span, "")
         if isinstance(found, Identity):
             self._known[digest] = now
             self._known.move_to_end(digest)
@@ -165,6 +161,18 @@ class Gate:
         if token.startswith("api_") and kind is None:
             self._failed(origin, span, "")
         raise self._refused(found, origin, span, "", "token")
+
+    @staticmethod
+    async def _checked(asked: Awaitable[Identity | Refusal], span: Span, login: str) -> Identity | Refusal:
+        """What the check comes to.  Raises Problem: 429 when too many wait, 500 when the stored secret is a hash that
+        cannot be checked here (which is no fault of who signs in)."""
+        try:
+            return await asked
+        except TooBusy:
+            raise Problem(*TOO_MANY, retry_after=1.0) from None
+        except UnknownHash as error:
+            auth.ERROR(span, account_name=login[:_LONGEST_NAME], reason=f"the stored secret {error}")
+            raise Problem(*UNCHECKABLE) from None
 
     @staticmethod
     def _admit(identity: Identity, origin: Origin) -> Caller:

@@ -162,7 +162,7 @@ class ControlApp:
         yield from self._description.doors()
         parts = self._parts
         brainycp = BrainyCp(
-            self.gate.sign_in,
+            self._checks.signed_in,
             parts.queue,
             parts.actions,
             self._background,
@@ -234,7 +234,7 @@ class ControlApp:
         runner, self._runner = self._runner, None
         if runner is not None:
             if runner.server is not None:
-                runner.server.pre_shutdown()
+                self._sweep.finish(runner.server)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await self._sweep.wait_idle()

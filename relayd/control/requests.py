@@ -7,15 +7,26 @@ it happened.  Paths are logged without their query string, which may hold tokens
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from relayd.control.access import Caller, Gate
-from relayd.control.answers import BROKEN_BODY, FORBIDDEN, NOT_FOUND, TOO_LARGE, TOO_SLOW, Failure, Problem
+from relayd.control.answers import (
+    BROKEN_BODY,
+    FORBIDDEN,
+    NOT_FOUND,
+    TOO_LARGE,
+    TOO_SLOW,
+    UNAUTHORIZED,
+    UNKNOWN_CODING,
+    Failure,
+    Problem,
+)
 from relayd.control.answers import failure as failure_answer
 from relayd.control.answers import problem as problem_answer
 from relayd.control.connection import origin_of, own_address
@@ -110,7 +121,7 @@ class Checks:
             origin, span = request[ORIGIN], request[SPAN]
             if not origin.is_unix:
                 is_http10 = request.version < (1, 1)
-                self.hosts.check(request.headers.getall("Host", []), own_address(request), is_http10)
+                self.hosts.check(_hosts(request), own_address(request), is_http10)
             path = request.path
             if request.method == "OPTIONS" and (path == "/api" or path.startswith("/api/")):
                 return web.Response(status=204)
@@ -123,8 +134,8 @@ class Checks:
                 return await handler(request)
             door = self.doors.get((request.method, route))
             if door is not None and self._is_spoken(door.dialect, origin):
-                if not self.limits.is_exempt(origin):
-                    self.limits.stranger(origin.site, span.stream.clock())
+                if not door.counts:
+                    self._stranger(origin, span)
                 return await handler(request)
             caller = request[CALLER] = await self.gate.caller(request, span)
             request[SLOT] = slot = self._slot(caller, origin, span)
@@ -136,6 +147,25 @@ class Checks:
                 slot.release()
 
         return middleware
+
+    @contextlib.asynccontextmanager
+    async def signed_in(self, request: web.Request, login: str, secret: str) -> AsyncIterator[Caller]:
+        """Who signs in at a door, by its form: counted, while this lasts, as every caller is.  Raises Problem."""
+        origin, span = request[ORIGIN], request[SPAN]
+        if not login:
+            self._stranger(origin, span)
+            raise Problem(*UNAUTHORIZED)
+        caller = request[CALLER] = await self.gate.sign_in(request, span, login, secret)
+        request[SLOT] = slot = self._slot(caller, origin, span)
+        try:
+            yield caller
+        finally:
+            slot.release()
+
+    def _stranger(self, origin: Origin, span: Span) -> None:
+        """Count a request without credentials; raises Problem 429."""
+        if not self.limits.is_exempt(origin):
+            self.limits.stranger(origin.site, span.stream.clock())
 
     def _slot(self, caller: Caller, origin: Origin, span: Span) -> Slot:
         """The place of a request among those of its account; raises Problem."""
@@ -167,8 +197,17 @@ def doors(app: web.Application, opened: Iterable[Door]) -> dict[tuple[str, str],
     return found
 
 
+def _hosts(request: web.BaseRequest) -> list[str]:
+    """Whom the request is for; a target with a host of its own comes before the header (RFC 9112 section 3.2.2)."""
+    given = request.headers.getall("Host", [])
+    return [request.host] if len(given) == 1 else given
+
+
 async def read_body(request: web.BaseRequest, most: int, timeout: float) -> bytes:
-    """The octets of the body.  Raises Problem 413 when they are more than `most`, 408 after `timeout` seconds."""
+    """The octets of the body.  Raises Problem 413 when they are more than `most`, 408 after `timeout` seconds,
+    400 and 501 when they do not come as the header says."""
+    if request.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
+        raise Problem(*UNKNOWN_CODING)
     if (request.content_length or 0) > most:
         raise _too_large(request, most)
     body = bytearray()

@@ -132,14 +132,15 @@ class Door:
 
     method, path: the whole path, in aiohttp's pattern syntax.  handler: answers a complete response; what it raises is
     answered as everywhere.  dialect: that it belongs to ("": to none); switched off, it is not there.  Requests to it
-    are counted as a stranger's.  The body is not read yet, see `requests.read_body`; who names himself in it is signed
-    in by the gate.
+    are counted as a stranger's; with `counts` the handler counts them itself.  The body is not read yet, see
+    `requests.read_body`; who names himself in it is signed in by `requests.Checks`.
     """
 
     method: str
     path: str
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     dialect: str = NATIVE
+    counts: bool = False
 
 
 def element(raw: str) -> str:

@@ -149,11 +149,6 @@ class SigningIn:
             kind, identity.realm, account.name, account.version, STREAM_LIFETIME, identity.client_id
         )
 
-    async def __call__(self, login: str, secret: str) -> Account | None:
-        """The account, or None; TooBusy when too many sign-ins wait."""
-        found = await self.basic(login, secret)
-        return found.account if isinstance(found, Identity) else None
-
     def close(self) -> None:
         """Let the threads go; the directory is closed by its owner."""
         self._fallback.close()

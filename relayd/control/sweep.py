@@ -27,6 +27,7 @@ class Sweep:
         self._working: dict[Any, int] = {}
         self._idle_since: dict[Any, float] = {}
         self._ended = asyncio.Event()
+        self._finishing = False
 
     def middleware(self) -> Middleware:
         """Outermost: marks the connection as at work while a handler runs."""
@@ -36,7 +37,10 @@ class Sweep:
             connection = request.protocol
             self._working[connection] = self._working.get(connection, 0) + 1
             try:
-                return await handler(request)
+                answer = await handler(request)
+                if self._finishing:
+                    answer.force_close()
+                return answer
             finally:
                 left = self._working.pop(connection) - 1
                 if left:
@@ -60,6 +64,16 @@ class Sweep:
                 closed += 1
         return closed
 
+    def finish(self, server: web.Server) -> None:
+        """From now on a connection ends with the request at work on it; those without one are closed.
+
+        aiohttp's own `pre_shutdown` is no help: a connection takes nothing after it, not even the rest of a body.
+        """
+        self._finishing = True
+        for connection in server.connections:
+            if connection not in self._working:
+                connection.close()
+
     async def wait_idle(self) -> None:
         """Until no connection has a request in a handler."""
         while self._working:
@@ -68,6 +82,7 @@ class Sweep:
 
     async def forever(self, server: web.Server) -> None:
         """Sweep until cancelled."""
+        self._finishing = False
         while True:
             await asyncio.sleep(min(5.0, max(0.05, self.options.idle_timeout / 4)))
             self.once(server)

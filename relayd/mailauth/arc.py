@@ -8,9 +8,8 @@ longer once something fails.  A seal covers all sets below it, so one running ha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 
-from relayd.mail.header import HeaderBlock, HeaderField
+from relayd.mail.header import HeaderField
 from relayd.mailauth.canonical import BodyDigests, Canonical, canonical_field
 from relayd.mailauth.dkim_key import KeyRecord
 from relayd.mailauth.dkim_verify import VerifyRules, check_body, check_key_use, header_digest, key_records, try_keys
@@ -61,12 +60,12 @@ class FieldSet:
 
 
 class ChainVerifier:
-    """The ARC chain of one message; made, fed and finished as `dkim_verify.Verifier` is, from the same `body`."""
+    """The ARC chain of one message; made, fed and finished as `dkim_verify.Verifier` is, from the same things."""
 
     __slots__ = ("_body", "_fields", "_keys", "_rules", "_sets", "_steps", "finding")
 
-    def __init__(self, header: HeaderBlock, body: BodyDigests, rules: VerifyRules | None = None) -> None:
-        self._fields = FieldSelector(header)
+    def __init__(self, fields: FieldSelector, body: BodyDigests, rules: VerifyRules | None = None) -> None:
+        self._fields = fields
         self._body = body
         self._rules = rules or VerifyRules()
         self._sets: list[FieldSet] = []
@@ -234,23 +233,6 @@ def next_instance(selector: FieldSelector) -> int:
             except ChainError:
                 continue
     return highest + 1
-
-
-def vouched(finding: ArcFinding, trusted: Iterable[str]) -> bool:
-    """Whether a trusted sealer says that the mail passed DMARC when it arrived there.
-
-    trusted: domains of sealers.  From the newest seal down as long as the sealers are trusted: the word of a trusted
-    one is worth nothing below one that is not, and the last of the row saw the mail first.
-    """
-    if finding.result is not Result.PASS:
-        return False
-    known = frozenset(domain.lower().rstrip(".") for domain in trusted)
-    first: ArcSet | None = None
-    for each in reversed(finding.sets):
-        if each.domain not in known:
-            break
-        first = each
-    return first is not None and first.dmarc is Result.PASS
 
 
 def _tags(field: HeaderField) -> Tags:

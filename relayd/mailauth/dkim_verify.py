@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from relayd.mail.header import HeaderBlock, HeaderField
+from relayd.mail.header import HeaderField
 from relayd.mailauth.canonical import BodyDigests
 from relayd.mailauth.dkim_key import KeyRecord, KeyRecordError, parse_key_record
 from relayd.mailauth.findings import DkimFinding, Result
@@ -29,6 +29,7 @@ from relayd.mailauth.tags import Tags
 from relayd.resolver.answer import NoData, NoName, ResolveError, Resolver
 
 MINIMUM_BITS = 1024
+_SHOWN = 253
 _RECORDS = 4
 """Key records looked at under one name; there should be one (RFC 6376 §3.6.2.2)."""
 
@@ -131,15 +132,14 @@ class SignatureCheck:
 class Verifier:
     """The DKIM signatures of one message.
 
-    header: the whole header as received, before anything of ours is added.  body: gets the wishes here, then the
-    octets from the caller; it may serve ARC and signing in the same pass.
+    fields: of the whole header as received, before anything of ours is added.  body: gets the wishes here, then the
+    octets from the caller; both may serve ARC too, the body also signing.
     """
 
     __slots__ = ("checks", "unseen")
 
-    def __init__(self, header: HeaderBlock, body: BodyDigests, rules: VerifyRules | None = None) -> None:
+    def __init__(self, fields: FieldSelector, body: BodyDigests, rules: VerifyRules | None = None) -> None:
         rules = rules or VerifyRules()
-        fields = FieldSelector(header)
         signatures = fields.named("dkim-signature")
         self.checks = tuple(SignatureCheck(field, fields, body, rules) for field in signatures[: rules.signatures])
         self.unseen = max(0, len(signatures) - rules.signatures)
@@ -240,6 +240,3 @@ def _claimed(tags: Tags) -> DkimFinding:
         signature=shown_signature(tags),
         problem="not concluded",
     )
-
-
-_SHOWN = 253

@@ -23,6 +23,7 @@ from relayd.mailauth.findings import (
     Policy,
     Result,
     SpfFinding,
+    plain_domain,
 )
 
 FIELD = "Authentication-Results"
@@ -63,12 +64,14 @@ def results_field(
 ) -> bytes:
     """The field with its CRLF, one result a line; "none" when there is no result.
 
-    utf8: octets over 127 may stand in it (RFC 8601 §2.2, for SMTPUTF8 messages), else they become "?".
+    utf8: octets over 127 may stand in it (RFC 8601 §2.2, for SMTPUTF8 messages), else they become "?", and a U-label
+    in authserv_id an A-label.
     instance: make it the ARC-Authentication-Results of that set (RFC 8617 §4.1.1).
     """
     name = FIELD if instance is None else f"ARC-{FIELD}"
     lead = "" if instance is None else f"i={instance}; "
-    lines = [f"{name}: {lead}{_value(authserv_id, utf8).quote_if_needed()}"]
+    id = authserv_id if utf8 or authserv_id.isascii() else plain_domain(authserv_id)
+    lines = [f"{name}: {lead}{_value(id, utf8).quote_if_needed()}"]
     for result in results:
         lines[-1] += ";"
         lines += _folded(_pieces(result, utf8))

@@ -206,13 +206,16 @@ def without_signature(raw: bytes) -> bytes:
 
 
 class FieldSelector:
-    """The fields of a header, to be picked from the bottom up; canonical forms are made once."""
+    """The fields that a header has now, to be picked from the bottom up; canonical forms are made once.
 
-    __slots__ = ("_canonical", "_fields", "_places")
+    DKIM and ARC of a message share one.  Editing the header afterwards does not change it.
+    """
+
+    __slots__ = ("_fields", "_places", "_relaxed")
 
     def __init__(self, header: HeaderBlock) -> None:
-        self._fields = header.fields
-        self._canonical: dict[tuple[int, Canonical], bytes] = {}
+        self._fields = tuple(header.fields)
+        self._relaxed: dict[int, bytes] = {}
         self._places: dict[str, list[int]] = {}
         for place, field in enumerate(self._fields):
             if field.name:
@@ -231,24 +234,26 @@ class FieldSelector:
         left: dict[str, list[int]] = {}
         taken = []
         for name in names:
-            if name not in left:
-                left[name] = [place for place in self._places.get(name, ()) if self._fields[place] is not own]
-            if left[name]:
-                taken.append(self.canonical(left[name].pop(), form))
+            places = left.get(name)
+            if places is None:
+                places = [place for place in self._places.get(name, ()) if self._fields[place] is not own]
+                left[name] = places
+            if places:
+                place = places.pop()
+                taken.append(self._relaxed_field(place) if form is Canonical.RELAXED else self._whole_field(place))
         return taken
 
-    def canonical(self, place: int, form: Canonical) -> bytes:
-        """The canonical form of the field at that place."""
-        key = (place, form)
-        if key not in self._canonical:
-            self._canonical[key] = canonical_field(_complete(self._fields[place].raw), form)
-        return self._canonical[key]
+    def _relaxed_field(self, place: int) -> bytes:
+        if place not in self._relaxed:
+            self._relaxed[place] = canonical_field(self._fields[place].raw, Canonical.RELAXED)
+        return self._relaxed[place]
+
+    def _whole_field(self, place: int) -> bytes:
+        """The field as it stands; the last line of a header without a body may lack its CRLF."""
+        raw = self._fields[place].raw
+        return raw if raw.endswith(b"\r\n") else raw + b"\r\n"
 
 
 def canonical_signature(raw: bytes, form: Canonical) -> bytes:
     """A signature field as it signs itself."""
     return canonical_field(without_signature(raw), form).removesuffix(b"\r\n")
-
-
-def _complete(raw: bytes) -> bytes:
-    return raw if raw.endswith(b"\r\n") else raw + b"\r\n"

@@ -150,6 +150,27 @@ async def test_requests_that_are_no_http_are_events(control: Control) -> None:
     assert b"Traceback" not in answer
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /api?password=hunter2 HTTP/9.9",
+        b"G@T /api?password=hunter2 HTTP/1.1",
+        b"GET /api?password=hunter2\x01 HTTP/1.1",
+        b"GET http://[::1/api?password=hunter2 HTTP/1.1",
+        b"GET /api?password=hunter2" + b"x" * 20_000 + b" HTTP/1.1",
+        b"GET /api?password=hunter2 HTTP/1.1\r\nno header",
+    ],
+)
+async def test_a_query_string_that_cannot_be_read_is_not_logged_either(control: Control, line: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", control.port)
+    writer.write(line + b"\r\n\r\n")
+    writer.write_eof()
+    await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    assert control.named("http.error")
+    assert not [event for event in control.events if "hunter2" in repr(event.fields)]
+
+
 class TestDawdlers:
     @pytest.fixture
     def options(self) -> HttpOptions:

@@ -18,6 +18,7 @@ import pytest
 from relayd.control.app import Setting
 from relayd.control.options import HttpOptions
 from relayd.control.signing_in import Identity
+from relayd.directory.options import AccountOptions
 from relayd.directory.tokens import Realm, TokenKind
 from relayd.directory.totp import parse_totp
 from relayd.listener.options import Bind, ListenerOptions
@@ -101,6 +102,16 @@ class TestWays:
         assert (await ask(control, Authorization=basic("robot", "plain")))[0] == 401
         key = base64.b64encode(b"operator:plain").decode()
         assert (await ask(control, Authorization=f"Bearer api_{key}"))[0] == 401
+
+    async def test_a_stored_secret_that_cannot_be_checked_is_our_fault(self, control: Control) -> None:
+        control.accounts.reconfigure({"old": AccountOptions(secret="$P$9IQRaTwmfeRo7")})
+        status, body = await ask(control, Authorization=basic("old", "plain"))
+        assert (status, body["title"]) == (500, "Internal Server Error")
+        (event,) = control.named("auth.error")
+        assert event.fields["account_name"] == "old"
+        assert "unknown kind" in event.fields["reason"]
+        assert "9IQRaTwmfeRo7" not in repr(event.fields)
+        assert not control.named("auth.failed")
 
     async def test_the_one_time_code_is_asked_for(self, control: Control) -> None:
         status, body = await ask(control, Authorization=basic("careful", "plain"))

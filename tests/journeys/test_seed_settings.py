@@ -21,6 +21,7 @@ DONE = {"data": None}
 
 @pytest.fixture(scope="module")
 def client(module_relay: StartRelay) -> Client:
+    """Of a daemon whose configuration has nothing to warn of."""
     return Client(module_relay(settings={"server.postmaster": "p@relay.test"}).http_port)
 
 

@@ -12,6 +12,7 @@ from relayd.mailauth.canonical import BodyDigests
 from relayd.mailauth.dkim_sign import SignatureRule, sign, want_signed
 from relayd.mailauth.dkim_verify import Verifier, VerifyRules
 from relayd.mailauth.findings import ArcFinding, DkimFinding
+from relayd.mailauth.signature import FieldSelector
 from relayd.mailauth.signing_key import KeyType, SigningKey, generate_key, read_signing_key, record_name
 from relayd.resolver.answer import Resolver
 from relayd.resolver.zone import Records, Zone
@@ -87,7 +88,7 @@ def verified(
     """The findings about the DKIM signatures of a message."""
     header, octets = parts(message)
     body = BodyDigests()
-    verifier = Verifier(header, body, rules)
+    verifier = Verifier(FieldSelector(header), body, rules)
     digests(body, octets)
     return done(verifier.finish(resolver or zone(), now))
 
@@ -96,7 +97,7 @@ def chain(message: bytes, resolver: Resolver | None = None, now: float = NOW) ->
     """The finding about the ARC chain of a message."""
     header, octets = parts(message)
     body = BodyDigests()
-    verifier = ChainVerifier(header, body)
+    verifier = ChainVerifier(FieldSelector(header), body)
     digests(body, octets)
     return done(verifier.finish(resolver or zone(), now))
 

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from relayd.mailauth.arc import ChainVerifier, vouched
+from relayd.mailauth.arc import ChainVerifier
 from relayd.mailauth.arc_seal import Sealable, Sealer, seal
 from relayd.mailauth.canonical import BodyDigests
 from relayd.mailauth.dkim_sign import want_signed
-from relayd.mailauth.findings import ArcFinding, ArcSet, Result
+from relayd.mailauth.findings import Result
 from relayd.mailauth.results import MethodResult
+from relayd.mailauth.signature import FieldSelector
 from relayd.mailauth.signing_key import KeyType
 from relayd.resolver.answer import Resolver
 from relayd.resolver.zone import TIMEOUT
@@ -36,7 +37,7 @@ def sealed(
         header, octets = signing.parts(message)
         body = BodyDigests()
         want_signed(body)
-        verifier = ChainVerifier(header, body)
+        verifier = ChainVerifier(FieldSelector(header), body)
         signing.digests(body, octets)
         finding = signing.done(verifier.finish(resolver or signing.zone(), NOW))
         sealer = Sealer(authserv_id="mx.example.org", domain=domain, selector=type)
@@ -157,32 +158,6 @@ def test_older_message_signatures_may_be_broken() -> None:
 
 def test_names_to_ask_for_come_from_the_newest_sets() -> None:
     header, _ = signing.parts(surely(sealed(MESSAGE, ("rsa", "ed25519"))))
-    verifier = ChainVerifier(header, BodyDigests())
+    verifier = ChainVerifier(FieldSelector(header), BodyDigests())
     assert verifier.key_names == (f"ed25519._domainkey.{DOMAIN}", f"rsa._domainkey.{DOMAIN}")
     assert verifier.finding.result is Result.TEMPERROR
-
-
-def finding(*sets: tuple[str, Result | None], result: Result = Result.PASS) -> ArcFinding:
-    return ArcFinding(
-        result=result,
-        sets=tuple(ArcSet(instance=n, domain=domain, dmarc=dmarc) for n, (domain, dmarc) in enumerate(sets, 1)),
-    )
-
-
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        (finding(("a.example", Result.PASS)), True),
-        (finding(("a.example", Result.FAIL)), False),
-        (finding(("a.example", None)), False),
-        (finding(("a.example", Result.PASS), result=Result.FAIL), False),
-        (finding(("a.example", Result.PASS), ("b.example", Result.FAIL)), True),  # the first of the row counts
-        (finding(("x.example", Result.PASS), ("b.example", Result.FAIL)), False),
-        (finding(("x.example", Result.FAIL), ("b.example", Result.PASS)), True),
-        (finding(("a.example", Result.PASS), ("x.example", Result.PASS)), False),  # the newest is not trusted
-        (finding(("a.example", Result.PASS), ("x.example", Result.PASS), ("b.example", Result.FAIL)), False),
-        (finding(result=Result.NONE), False),
-    ],
-)
-def test_whose_word_is_believed(found: ArcFinding, expected: bool) -> None:
-    assert vouched(found, ["A.example.", "b.example"]) is expected

@@ -241,7 +241,7 @@ def test_no_key_is_asked_for_a_body_that_changed() -> None:
 def test_only_so_many_signatures_are_looked_at() -> None:
     header, octets = signing.parts(b"DKIM-Signature: x\r\n" * 12 + signed(MESSAGE))
     body = BodyDigests()
-    verifier = Verifier(header, body, VerifyRules(signatures=5))
+    verifier = Verifier(FieldSelector(header), body, VerifyRules(signatures=5))
     signing.digests(body, octets)
     assert [each.result for each in signing.done(verifier.finish(signing.zone(), NOW))] == [Result.NEUTRAL] * 5
     assert verifier.unseen == 8
@@ -249,7 +249,7 @@ def test_only_so_many_signatures_are_looked_at() -> None:
 
 def test_before_it_is_concluded() -> None:
     header, _ = signing.parts(signed(MESSAGE, rule("rsa"), rule("ed25519"), rule("rsa")))
-    verifier = Verifier(header, BodyDigests())
+    verifier = Verifier(FieldSelector(header), BodyDigests())
     assert verifier.key_names == (KEY_NAME, f"ed25519._domainkey.{DOMAIN}")
     assert {each.result for each in verifier.findings} == {Result.TEMPERROR}
 

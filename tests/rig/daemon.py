@@ -22,6 +22,9 @@ from tests.rig.usage import descendants
 
 _ROOT = Path(__file__).resolve().parents[2]
 
+_HASHED = "$argon2id$v=19$m=8,t=1,p=1$Td1xjnUCpnYaeUMRc2naqw$qf7ermvJdy30iC2ywc9tCRFPVScAad5lFwEdSc8yrjA"
+"""The secret for-tests-only, at the least cost."""
+
 
 def toml_value(value: Any) -> str:
     """A value as TOML writes it; JSON's strings, numbers, booleans and lists are TOML's."""
@@ -61,7 +64,7 @@ class Daemon:
             "server.listener.http.bind": [f"127.0.0.1:{self.http_port}"],
             "server.listener.http.protocol": "http",
             "authentication.fallback-admin.user": "admin",
-            "authentication.fallback-admin.secret": "for-tests-only",
+            "authentication.fallback-admin.secret": _HASHED,
             "queue.outbound.allow-private": True,
             "queue.min-free": "1MB",
             **(settings or {}),

@@ -15,6 +15,7 @@ then they are invalid commands, which is what their description has for such.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,7 +28,7 @@ from relayd.control.background import Background
 from relayd.control.forms import BadForm, parse_form
 from relayd.control.options import BRAINYCP, HttpOptions
 from relayd.control.requests import read_body
-from relayd.control.routes import CALLER, SPAN, Door
+from relayd.control.routes import SPAN, Door
 from relayd.control.streaming import stream_array
 from relayd.events import manage, security
 from relayd.events.event import Span
@@ -38,8 +39,8 @@ from relayd.queue.message import Message
 
 PATH = "/api/api.php"
 
-SignIn = Callable[[web.Request, Span, str, str], Awaitable[Caller]]
-"""The caller that a login and secret are good for.  Raises Problem, as for Basic credentials."""
+SignedIn = Callable[[web.Request, str, str], AbstractAsyncContextManager[Caller]]
+"""Who a login and secret are good for, counted while it lasts.  Raises Problem, as for Basic credentials."""
 
 LIST, DELETE, UPDATE = (f"message-queue-{each}" for each in ("list", "delete", "update"))
 
@@ -118,14 +119,14 @@ class BrainyCp:
 
     def __init__(
         self,
-        sign_in: SignIn,
+        signed_in: SignedIn,
         queue: Queue,
         actions: Actions,
         background: Background,
         options: Callable[[], HttpOptions],
         clock: Callable[[], float],
     ) -> None:
-        self._sign_in = sign_in
+        self._signed_in = signed_in
         self._queue = queue
         self._actions = actions
         self._background = background
@@ -144,7 +145,7 @@ class BrainyCp:
     def doors(self) -> Iterator[Door]:
         """Its one address."""
         for method in ("GET", "POST"):
-            yield Door(method=method, path=PATH, handler=self.handle, dialect=BRAINYCP)
+            yield Door(method=method, path=PATH, handler=self.handle, dialect=BRAINYCP, counts=True)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """The answer to one request."""
@@ -171,18 +172,22 @@ class BrainyCp:
         return given
 
     async def _answer(self, request: web.Request, parameters: dict[str, str], language: int) -> web.StreamResponse:
-        span = request[SPAN]
         login, secret = parameters.pop("username", ""), parameters.pop("password", "")
-        if not login or "\0" in login + secret:
+        if "\0" in login + secret:
             raise denied()
         try:
-            caller = request[CALLER] = await self._sign_in(request, span, login.strip().lower(), secret)
+            async with self._signed_in(request, login.strip().lower(), secret) as caller:
+                asked = Asked(
+                    request=request, span=request[SPAN], parameters=parameters, caller=caller, language=language
+                )
+                return await self._carry_out(asked)
         except Problem:
             raise denied() from None
-        if "mailserver" not in parameters:
+
+    async def _carry_out(self, asked: Asked) -> web.StreamResponse:
+        if "mailserver" not in asked.parameters:
             raise denied()
-        asked = Asked(request=request, span=span, parameters=parameters, caller=caller, language=language)
-        named = [name for name in self._operations if name in parameters]
+        named = [name for name in self._operations if name in asked.parameters]
         if len(named) != 1:
             _require(asked, LIST, DELETE, UPDATE)
             raise Refused(100, "invalid")

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+from ipaddress import ip_network
 from typing import Any
 
 import aiohttp
 import pytest
 
+from relayd.control.app import Setting
 from relayd.control.compat import brainycp
 from relayd.control.options import HttpOptions
 from relayd.database.interface import DatabaseError
 from relayd.directory.options import AccountOptions
+from relayd.listener.options import Bind, ListenerOptions
 from relayd.queue.filter import Filter, Kind
 from relayd.queue.message import NewMessage
+from relayd.reputation.options import BanOptions
+from relayd.reputation.rate import Rate
 from tests.control.conftest import Control
 from tests.queue.conftest import DAY
 
@@ -343,3 +348,48 @@ class TestSwitchedOff:
             assert answer.status == 401
         async with admin.post(URL, data={**ADMIN, "count_msg": "1"}) as answer:
             assert answer.status == 404
+
+
+class TestFromElsewhere:
+    """Behind a proxy, where limits and bans count."""
+
+    @pytest.fixture
+    def options(self) -> HttpOptions:
+        return HttpOptions(rate_limit_account=Rate(3, 60.0), rate_limit_anonymous=Rate(2, 60.0))
+
+    @pytest.fixture
+    def setting(self, options: HttpOptions) -> Setting:
+        proxies = (ip_network("127.0.0.1"),)
+        listener = ListenerOptions(bind=(Bind(host="127.0.0.1"),), protocol="http", trusted_proxies=proxies)
+        return Setting(listeners={"http": listener}, hostname="relay.test", http=options)
+
+    @staticmethod
+    async def ask(control: Control, client: str, scheme: str = "https", **changed: str) -> tuple[int, str]:
+        given = {**ADMIN, "username": "operator", "password": "plain", "count_msg": "1", **changed}
+        async with control.session(**{"X-Forwarded-For": client, "X-Forwarded-Proto": scheme}) as session:
+            async with session.post(URL, data=given) as answer:
+                return text(await said(answer)) if answer.status == 200 else (answer.status, "")
+
+    async def test_who_signs_in_is_counted_as_by_any_way(self, control: Control) -> None:
+        answers = [await self.ask(control, f"192.0.2.{number}") for number in range(4)]
+        assert answers == [(0, "Number of messages")] * 3 + [(400, DENIED)]
+        control.rig.clock.now += 20
+        assert (await self.ask(control, "192.0.2.9"))[0] == 0
+
+    async def test_who_does_not_is_a_stranger(self, control: Control) -> None:
+        for _ in range(3):
+            assert await self.ask(control, "192.0.2.1", username="") == (400, DENIED)
+        assert control.named("limit.too-many-requests") == []
+        async with control.session(**{"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https"}) as session:
+            async with session.get("/api/nonsense") as answer:
+                assert answer.status == 429
+
+    async def test_guessing_bans_the_address(self, control: Control) -> None:
+        control.parts.bans.reconfigure(BanOptions(auth_rate=Rate(2, 86400.0)))
+        answers = [(await self.ask(control, "192.0.2.1", password="guess"))[0] for _ in range(4)]
+        assert answers == [400, 400, 429, 429]  # the ban itself is of the address, and of HTTP
+        assert (await self.ask(control, "192.0.2.2"))[0] == 0
+
+    async def test_no_credentials_in_clear(self, control: Control) -> None:
+        assert await self.ask(control, "192.0.2.1", scheme="http") == (400, DENIED)
+        assert control.named("auth.failed") == []
