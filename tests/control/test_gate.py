@@ -15,6 +15,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
+from relayd.control.answers import Problem
 from relayd.control.app import Setting
 from relayd.control.options import HttpOptions
 from relayd.control.signing_in import Identity
@@ -358,6 +359,20 @@ class TestBans:
             assert answer.status == 400
         assert (await ask(strict, client="192.0.2.1"))[0] == 401
         assert [event.fields["type_"] for event in strict.named("manage.action")] == ["lift-ban", "lift-ban"]
+
+
+async def test_metrics_from_elsewhere_are_a_permission(control: Control) -> None:
+    for login, expected in (("user", 403), ("operator", 200)):
+        for path in ("/metrics", "/metrics/prometheus"):
+            assert (await ask(control, path, client="192.0.2.1", Authorization=basic(login, "plain")))[0] == expected
+
+
+async def test_an_unspecified_address_is_no_host_of_ours(setting: Setting) -> None:
+    everywhere = ListenerOptions(bind=(Bind(host="0.0.0.0"), Bind(host="192.0.2.5")), protocol="http")
+    hosts = replace(setting, listeners={"http": everywhere}).hosts
+    hosts.check(["192.0.2.5"], None, False)
+    with pytest.raises(Problem):
+        hosts.check(["0.0.0.0"], None, False)
 
 
 class TestInClear:
