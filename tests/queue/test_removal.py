@@ -13,10 +13,12 @@ from relayd.database.migrations import migrate
 from relayd.queue.actions import Verb
 from relayd.queue.filter import Filter, Kind
 from relayd.queue.message import Result, State
+from relayd.queue.opening import QueueOptions
 from relayd.queue.options import DeletedOptions
 from relayd.queue.schema import MIGRATIONS
 from tests.queue.conftest import DAY, Rig, outcomes
 
+_IN_LINE = "SELECT count(*) FROM recipients WHERE waiting = 1"
 LARGE = b"x" * 90_000
 DELETED = Filter(kind=Kind.DELETED)
 
@@ -225,6 +227,33 @@ async def test_deleted_mail_goes_at_once_when_nothing_is_kept(tmp_path: Path) ->
     assert await rig.o.queue.get_many([two.id]) == []
     assert await rig.holds() == 0
     await rig.o.close()
+
+
+async def test_a_reload_changes_how_long_mail_is_kept_from_then_on(rig: Rig) -> None:
+    news = [rig.new() for _ in range(2)]
+    for new in news:
+        await rig.o.queue.enqueue(new)
+    await rig.o.actions.remove(Filter(ids=[news[0].id]), "ann")
+    rig.o.configure(QueueOptions(space=rig.options, deleted=DeletedOptions(keep=0.0)))
+    await rig.o.actions.remove(Filter(), "ann")
+    assert await _deleted(rig) == [news[0].id]
+
+
+async def test_removed_mail_leaves_its_line_when_its_turn_comes(rig: Rig) -> None:
+    """However much of it stands before the rest."""
+    for _ in range(30):
+        await rig.o.queue.enqueue(rig.new(*(f"u{number}@a.example" for number in range(200))))
+    await rig.o.actions.remove(Filter(), "ann")
+    await rig.o.queue.enqueue(last := rig.new("one@a.example"))
+    changed: list[int] = []
+    rig.o.queue.on_change = lambda: changed.append(1)
+    assert await rig.lease() == []  # not all in one transaction
+    assert changed  # but the rest at once
+    assert [job.message.id for job in await rig.lease()] == [last.id]
+    assert await rig.o.database.read(lambda c: c.execute(_IN_LINE).fetchone()[0]) == 0
+    assert await rig.o.actions.undo(Filter(), "ann") == 30
+    assert len(await rig.lease()) == 30
+    assert await rig.holds() == 6001
 
 
 async def test_a_purge_of_what_is_deleted(rig: Rig) -> None:

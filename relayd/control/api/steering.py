@@ -38,6 +38,9 @@ Work = Callable[[], Awaitable[int]]
 
 AREA = "queue"
 
+_SAMPLE = 20
+"""Ids that a preview names."""
+
 
 class Reason(msgspec.Struct):
     """The body of requests that may say why."""
@@ -101,7 +104,7 @@ class QueueOfMessages(Protocol):
 class QueueActions(Protocol):
     """What they ask to change (`relayd.queue.actions.Actions`); each answers how many messages it changed."""
 
-    async def preview(self, verb: Verb, filter: Filter) -> Preview: ...
+    async def preview(self, verb: Verb, filter: Filter, sample: int) -> Preview: ...
     async def reschedule(self, filter: Filter, at: float, *, domain: str | None = None) -> int: ...
     async def remove(self, filter: Filter, by: str, reason: str = "", *, purge: bool = False) -> int: ...
     async def cancel(self, id: int, recipient: str, by: str, *, purge: bool = False) -> int | None: ...
@@ -230,7 +233,7 @@ class Changes:
 
     async def run(self, call: Call, verb: Verb, filter: Filter, work: Work, reason: str = "") -> Matched:
         """How many messages `work` changes; when it takes long, how many it will.  With `dry_run` only that."""
-        before = await self._actions.preview(verb, filter)
+        before = await self._actions.preview(verb, filter, _SAMPLE if call.query.dry_run else 0)
         if call.query.dry_run:
             return {"matched": before.matched, "sample": before.sample}
         what = f"{verb.value} {_words(filter)}"
