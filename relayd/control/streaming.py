@@ -44,8 +44,8 @@ async def stream_array(
     was already sent and half an answer must not look like a whole one.
     """
     response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
-    await response.prepare(request)
     try:
+        await response.prepare(request)
         await write(response, before)
         first = True
         async for piece in pieces:
@@ -54,6 +54,8 @@ async def stream_array(
                 first = False
         await write(response, after)
         await response.write_eof()
+    except (TimeoutError, ConnectionError):
+        cut_off(request)  # the client does not read, or is gone: no failure of ours
     except BaseException:
         cut_off(request)
         raise
