@@ -184,7 +184,7 @@ def steer(daemon: Daemon, traffic: Traffic, seconds: float, deleted: int) -> Non
     query = f"domain=old.test&limit={deleted}"
     rates = Rates(traffic)
     traffic.start(daemon.smtp_port)
-    time.sleep(3)  # warm
+    time.sleep(seconds)  # warm
     before, _ = rates.during(lambda: time.sleep(seconds))
     looks(daemon, "under load")
     during, took = rates.during(lambda: daemon.data_of("DELETE", f"/api/queue/messages?{query}"))

@@ -301,6 +301,14 @@ async def test_deleted_mail_is_listed_by_name_and_comes_back(api: Api, rig: Rig,
     assert await rig.holds() == 0
 
 
+async def test_a_page_of_what_can_be_undone(api: Api, rig: Rig) -> None:
+    ids = [(await put(rig, f"u{number}@one.example")).id for number in range(4)]
+    await api.ask("DELETE", "/queue/messages", range_start=ids[1])
+    assert await api.ask("POST", "/queue/undo", limit=2, page=2, dry_run=1) == {"matched": 1, "sample": [ids[3]]}
+    assert await api.ask("POST", "/queue/undo", limit=2) == {"matched": 2}
+    assert await api.ids() == ids[:3]
+
+
 async def test_a_cancelled_recipient_comes_back(api: Api, rig: Rig) -> None:
     message = await put(rig, "a@one.example", "b@two.example")
     path = f"/queue/messages/{message.id}"

@@ -36,6 +36,8 @@ async def test_filters_find_what_they_say(rig: Rig) -> None:
         (Filter(after=now + 15), [two.id]),
         (Filter(first_id=two.id), [two.id, held.id]),
         (Filter(last_id=two.id), [one.id, two.id]),
+        (Filter(domain="a.exam", first_id=two.id, last_id=held.id), [held.id]),
+        (Filter(after=now + 15, first_id=two.id), [two.id]),
         (Filter(ids=[held.id, one.id, 5]), [one.id, held.id]),
         (Filter(ids=[]), []),
         (Filter(kind=Kind.HELD), [held.id]),

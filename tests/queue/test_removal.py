@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relayd.database.interface import Connection
+from relayd.database.interface import Connection, DatabaseError
 from relayd.database.migrations import migrate
 from relayd.queue.actions import Verb
 from relayd.queue.filter import Filter, Kind
@@ -392,3 +392,23 @@ async def test_a_database_of_the_first_schema_is_brought_forward(tmp_path: Path)
     await rig.o.queue.settle(job, outcomes(job, Result.DELIVERED))
     assert await rig.holds() == 0
     await rig.o.close()
+
+
+async def test_a_purge_that_fails_is_tried_again_later(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    await rig.o.queue.enqueue(rig.new())
+    await rig.o.actions.remove(Filter(), "ann")
+    rig.clock.now += DAY
+
+    async def fail(work: object) -> None:
+        raise DatabaseError("disk I/O error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(rig.o.database, "write", fail)
+        for _ in range(3):
+            await rig.o.upkeep.tick()
+    assert rig.kinds().count("store.commit-failed") == 1
+    await rig.o.upkeep.tick()
+    assert len(await _deleted(rig)) == 1
+    rig.clock.now += 60
+    await rig.o.upkeep.tick()
+    assert await _deleted(rig) == []

@@ -227,7 +227,11 @@ class Changes:
 
     async def undo(self, call: Call) -> Matched:
         """What was deleted or cancelled is queued again, and due."""
-        filter, reason = await self._selected(call.query), call.body.reason
+        query, reason = call.query, call.body.reason
+        filter = query.filter()
+        if query.size is not None:  # a page of what can be undone, which is not what the list shows
+            found = await self._actions.preview(Verb.UNDO, filter, query.offset + query.size)
+            filter = replace(filter, ids=found.sample[query.offset :])
         work = partial(self._actions.undo, filter, call.caller.name, reason)
         return await self.run(call, Verb.UNDO, filter, work, reason)
 
