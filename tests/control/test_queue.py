@@ -187,6 +187,8 @@ async def test_removing(api: Api, rig: Rig, control: Control) -> None:
     assert await api.ask("DELETE", "/queue/messages", filter="x.example", limit=1) is True
     assert await api.ids() == [each.id for each in others[1:]]
     assert await api.ask("DELETE", "/queue/messages", text="nobody") is False
+    assert await api.ask("DELETE", "/queue/messages", max_total=1) is True
+    assert await api.ids() == [others[2].id]
     assert await api.ask("DELETE", "/queue/messages") is True
     assert await api.ids() == []
     assert await rig.holds() == 0
@@ -195,7 +197,7 @@ async def test_removing(api: Api, rig: Rig, control: Control) -> None:
         "account_name": action.fields["account_name"],
         "type_": "queue.remove",
         "details": "remove all",
-        "total": 2,
+        "total": 1,
         "reason": "",
     }
     assert action.fields["account_name"] in ("root", "local")
