@@ -1,4 +1,7 @@
-"""Results of DKIM (control-api family `dkim`): values in the events of a session.  Those of ARC chains are told by them too."""
+"""Results of DKIM (control-api family `dkim`): values in the events of a session.
+
+Those of ARC chains, but for their problems, are told by them too.
+"""
 
 from __future__ import annotations
 
