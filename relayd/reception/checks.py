@@ -43,6 +43,7 @@ from relayd.reception.policy import contains
 from relayd.reception.transaction import Refused, Transaction
 from relayd.resolver.answer import Resolver
 from relayd.resolver.budget import BudgetResolver
+from relayd.resolver.replaceable import Replaceable
 
 T = TypeVar("T")
 
@@ -57,7 +58,7 @@ NOT_NOW = Reply(451, "4.3.0", "Local error in a check of the message, try again 
 
 
 class Checks:
-    """Makes the checks of transactions.  resolver: may be replaced.  clock: Unix seconds."""
+    """Makes the checks of transactions.  clock: Unix seconds.  monotonic: any.  chance: 0 to 1."""
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class Checks:
         monotonic: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.resolver = resolver
+        self.resolver = Replaceable(resolver)
         self._clock = clock
         self._monotonic = monotonic
         self._chance = chance

@@ -1,7 +1,8 @@
 """What is put on top of a message, and what is changed in its header.
 
 From strangers nothing but what the checks found (checks.py), our Received and, when mail is redirected, X-Original-To
-goes on top, and every octet below travels unchanged, but for Authentication-Results that claim to be ours.  From trusted sessions Bcc and Resent-Bcc are taken out, a missing Date and Message-ID put in.
+goes on top, and every octet below travels unchanged, but for Authentication-Results that claim to be ours.  From
+trusted sessions Bcc and Resent-Bcc are taken out, a missing Date and Message-ID put in.
 The rewriting table applies to both.
 """
 

@@ -71,7 +71,7 @@ class Reception:
         """From the next command on decide by `policy` and ask `resolver`; transactions under way end as they began."""
         self.policy = policy
         if resolver is not None:
-            self._checks.resolver = resolver
+            self._checks.resolver.inner = resolver
         self.probes.reconfigure(policy.options.probe)
 
     async def close(self) -> None:
