@@ -233,7 +233,7 @@ def _apply(tx: Transaction, verdict: Verdict) -> None:
     if reply is not None:
         raise Refused(reply)
     if verdict.action is Action.HOLD and tx.held is None:
-        tx.held, tx.held_by = "; ".join(verdict.reasons), "auth"
+        tx.held, tx.held_by = verdict.reasons[0], "auth"
 
 
 def _fields(tx: Transaction, findings: Findings, verdict: Verdict, address: Address | None) -> bytes:
@@ -253,5 +253,6 @@ def _fields(tx: Transaction, findings: Findings, verdict: Verdict, address: Addr
 
 
 def _tagged(result: MethodResult, verdict: Verdict) -> MethodResult:
-    """The result of DMARC with what its owner asked for and why no more was done."""
-    return msgspec.structs.replace(result, reason="; ".join(("suspicious", *verdict.reasons)))
+    """The result of DMARC, marked: its owner asks for more than to take such mail; and why no more was done."""
+    override = f", policy not applied: {verdict.override.value}" if verdict.override is not None else ""
+    return msgspec.structs.replace(result, reason=f"suspicious{override}")
