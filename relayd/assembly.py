@@ -34,6 +34,7 @@ from relayd.listener.listeners import ListenerConfiguration, Listeners, Machiner
 from relayd.listener.options import Bind, ListenerOptions
 from relayd.mail.options import ServerOptions
 from relayd.mail.snowflake import Snowflakes
+from relayd.mailauth.options import AuthOptions
 from relayd.queue.opening import OpenQueue, QueueOptions, Surroundings, open_queue
 from relayd.queue.options import DeletedOptions, LimitOptions, SpaceOptions
 from relayd.reception import options as receiving
@@ -97,6 +98,7 @@ class Loaded:
             hostname=self.hostname,
             server=self.server,
             session=config.section(receiving.TrustedRelayOptions),
+            auth=config.section(AuthOptions),
             rcpt=config.section(receiving.RcptOptions),
             probe=config.section(receiving.ProbeOptions),
             known=config.records(receiving.KnownOptions),
@@ -207,6 +209,7 @@ class Engine:
                 admission=self.scheduler,
                 prober=self.prober,
                 directory=self.directory,
+                resolver=self.resolver,
                 clock=self.stream.clock,
                 snowflakes=self.snowflakes,
             ),
@@ -218,12 +221,12 @@ class Engine:
         """Put another configuration in force; sessions and attempts under way end as they began."""
         await self.listeners.reload(loaded.listeners)
         before, self.loaded = self.loaded, loaded
-        self.reception.reconfigure(loaded.policy)
         self.directory.reconfigure(loaded.config.records(AccountOptions))
         self.opened.configure(loaded.queue)
         retired = None
         if loaded.resolving != before.resolving:
             retired, self.resolver = self.resolver, LiveResolver(loaded.resolving, self.span)
+        self.reception.reconfigure(loaded.policy, self.resolver)
         road = self._road(loaded)
         self.attempts.reconfigure(road, soft_bounce=self._soft_bounce(loaded))
         self.prober.reconfigure(road)
