@@ -23,6 +23,7 @@ from relayd.control.answers import (
     TOO_LARGE,
     TOO_SLOW,
     UNAUTHORIZED,
+    UNKNOWN_CODING,
     Failure,
     Problem,
 )
@@ -120,7 +121,7 @@ class Checks:
             origin, span = request[ORIGIN], request[SPAN]
             if not origin.is_unix:
                 is_http10 = request.version < (1, 1)
-                self.hosts.check(request.headers.getall("Host", []), own_address(request), is_http10)
+                self.hosts.check(_hosts(request), own_address(request), is_http10)
             path = request.path
             if request.method == "OPTIONS" and (path == "/api" or path.startswith("/api/")):
                 return web.Response(status=204)
@@ -196,8 +197,17 @@ def doors(app: web.Application, opened: Iterable[Door]) -> dict[tuple[str, str],
     return found
 
 
+def _hosts(request: web.BaseRequest) -> list[str]:
+    """Whom the request is for; a target with a host of its own comes before the header (RFC 9112 section 3.2.2)."""
+    given = request.headers.getall("Host", [])
+    return [request.host] if len(given) == 1 else given
+
+
 async def read_body(request: web.BaseRequest, most: int, timeout: float) -> bytes:
-    """The octets of the body.  Raises Problem 413 when they are more than `most`, 408 after `timeout` seconds."""
+    """The octets of the body.  Raises Problem 413 when they are more than `most`, 408 after `timeout` seconds,
+    400 and 501 when they do not come as the header says."""
+    if request.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
+        raise Problem(*UNKNOWN_CODING)
     if (request.content_length or 0) > most:
         raise _too_large(request, most)
     body = bytearray()

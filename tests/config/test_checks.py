@@ -94,6 +94,13 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     assert [each.partition(":")[0] for each in errors] == ["access.a.to", "access.b.code", "rewrite.c.remove"]
 
 
+def test_a_public_suffix_list_that_is_not_there(tmp_path: Path) -> None:
+    text = '[auth.dmarc]\npublic-suffix-file = "/nonexistent/list"\n'
+    assert found(text, tmp_path / "relayd.toml")[0] == []
+    errors, _ = found(f'{text}discovery = "public-suffix-list"', tmp_path / "relayd.toml")
+    assert errors == ["auth.dmarc.public-suffix-file: expected a file: /nonexistent/list is not there"]
+
+
 @pytest.mark.parametrize(
     ("text", "key"),
     [
