@@ -34,11 +34,14 @@ from relayd.listener.listeners import ListenerConfiguration, Listeners, Machiner
 from relayd.listener.options import Bind, ListenerOptions
 from relayd.mail.options import ServerOptions
 from relayd.mail.snowflake import Snowflakes
+from relayd.mailauth.signature_options import SignatureOptions
 from relayd.queue.opening import OpenQueue, QueueOptions, Surroundings, open_queue
 from relayd.queue.options import DeletedOptions, LimitOptions, SpaceOptions
 from relayd.reception import options as receiving
+from relayd.reception.keyring import Keyring
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
+from relayd.reception.signing import Signing
 from relayd.resolver.exchange import parse_server
 from relayd.resolver.hosts_file import HostsFile, LocalFirst
 from relayd.resolver.live import LiveResolver
@@ -75,6 +78,8 @@ class Loaded:
             concurrency=config.section(routing.ConcurrencyOptions),
             breaker=config.section(routing.BreakerOptions),
         )
+        expire = config.section(routing.ScheduleOptions).expire
+        self.keyring = Keyring(config.records(SignatureOptions), expire, time.monotonic)
 
     def _listeners(self) -> ListenerConfiguration:
         config = self.config
@@ -129,6 +134,7 @@ class Engine:
         self.reception: Reception
         self.listeners: Listeners
         self.directory: Directory
+        self.signing: Signing
 
     async def open(self, on_broken: Callable[[str], None]) -> None:
         """Bring everything up but the listeners.  on_broken: the queue's database can be used no more.
@@ -138,6 +144,7 @@ class Engine:
         loaded = self.loaded
         around = Surroundings(clock=self.stream.clock, span=self.span, on_broken=on_broken)
         self.opened = await open_queue(loaded.data, loaded.queue, loaded.server.node, around)
+        self.signing = Signing(loaded.keyring, self.span)
         self._build_delivery()
         self._build_reception()
 
@@ -162,6 +169,7 @@ class Engine:
             schedule=loaded.settings.schedule,
             span=self.span,
             seed=lambda: random.getrandbits(64),
+            signing=self.signing,
         )
         self.scheduler = Scheduler(
             self.opened.queue,
@@ -209,6 +217,7 @@ class Engine:
                 directory=self.directory,
                 clock=self.stream.clock,
                 snowflakes=self.snowflakes,
+                signing=self.signing,
             ),
         )
         machinery = Machinery(reception=self.reception, stream=self.stream, snowflakes=self.snowflakes)
@@ -219,6 +228,7 @@ class Engine:
         await self.listeners.reload(loaded.listeners)
         before, self.loaded = self.loaded, loaded
         self.reception.reconfigure(loaded.policy)
+        self.signing.keyring = loaded.keyring
         self.directory.reconfigure(loaded.config.records(AccountOptions))
         self.opened.configure(loaded.queue)
         retired = None
@@ -252,6 +262,7 @@ class Engine:
         await self.reception.close()
         await self.pool.close()
         self.directory.close()
+        self.signing.close()
         await self.resolver.close()
         await self.opened.close()
 

@@ -32,13 +32,15 @@ _ADDRESSES = re.compile(rf"(?:{_QUOTED}|{_ATOMS})@(?:\[[^\]\s]*+\]|{_ATOMS})|{_Q
 
 class Head(msgspec.Struct, frozen=True):
     """octets: what the message begins with.  replaces: so many octets of the content it stands for.
-    message_id: the Message-ID with its angle brackets, "" when there is none.  signed: a DKIM-Signature is there.
+    message_id: the Message-ID with its angle brackets, "" when there is none.  signed: a DKIM-Signature came with it.
+    is_all: it is the whole header with the blank line, and the content is all body.
     """
 
     octets: bytes
     replaces: int
     message_id: str
     signed: bool
+    is_all: bool = False
 
 
 def compose_head(tx: Transaction, header: bytes, now: float) -> Head:
@@ -64,7 +66,7 @@ def compose_head(tx: Transaction, header: bytes, now: float) -> Head:
     if has_text_on_top:
         added.append(b"\r\n")
     signed = _value_of(lowered, b"\ndkim-signature") >= 0
-    return Head(b"".join(added), len(header) if edited is not None else 0, identity, signed)
+    return Head(b"".join(added), len(header) if edited is not None else 0, identity, signed, has_text_on_top)
 
 
 def _value_of(lowered: bytes, name: bytes) -> int:

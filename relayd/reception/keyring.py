@@ -30,6 +30,10 @@ MAX_FILE = 64 << 10
 _Stamp = tuple[int, int, int]
 
 
+class FileUnreadable(KeyUnreadable):
+    """The file cannot be read now, whatever is in it."""
+
+
 def read_key(source: PrivateKey, algorithm: str | None = None) -> SigningKey:
     """The key that `source` holds or points at; blocks.  KeyUnreadable."""
     return _checked(read_signing_key(source.pem or _text(source.path)), algorithm)
@@ -40,7 +44,7 @@ def _text(path: str) -> str:
         with Path(path).open("rb") as file:
             octets = file.read(MAX_FILE + 1)
     except OSError as error:
-        raise KeyUnreadable(f"{path}: {error.strerror}") from None
+        raise FileUnreadable(f"{path}: {error.strerror}") from None
     if len(octets) > MAX_FILE or not octets.isascii():
         raise KeyUnreadable(f"{path} holds no private key")
     return octets.decode("ascii")
@@ -98,15 +102,15 @@ class Keyring:
         entry = _Entry(rule=rule, options=options, published=options.published, looked=self._monotonic())
         try:
             self._read(entry)
-        except KeyUnreadable as error:
-            if entry.stamp is not None or not options.private_key.path:
-                raise OptionError(f"signature.{id}.private-key: {error}") from None
+        except FileUnreadable as error:
             entry.problem = str(error)
+        except KeyUnreadable as error:
+            raise OptionError(f"signature.{id}.private-key: {error}") from None
         return entry
 
     @staticmethod
     def _read(entry: _Entry) -> None:
-        """Blocks.  KeyUnreadable; `stamp` tells whether the file was there."""
+        """Blocks.  KeyUnreadable."""
         source = entry.options.private_key
         entry.stamp = None
         if source.path:
@@ -189,5 +193,5 @@ def _stamp(path: str) -> _Stamp:
     try:
         found = os.stat(path)
     except OSError as error:
-        raise KeyUnreadable(f"{path}: {error.strerror}") from None
+        raise FileUnreadable(f"{path}: {error.strerror}") from None
     return found.st_mtime_ns, found.st_size, found.st_ino

@@ -21,6 +21,7 @@ from relayd.reception.known import Probes
 from relayd.reception.policy import Policy, unmapped
 from relayd.reception.promise import NO_RECIPIENTS, Intake, Promises, failure
 from relayd.reception.recipients import Recipients
+from relayd.reception.signing import Signing
 from relayd.reception.transaction import Transaction
 from relayd.smtp.command import MailCommand, RcptCommand
 from relayd.smtp.extension import Extensions
@@ -46,6 +47,7 @@ class Parts:
     directory: Directory
     clock: Callable[[], float]
     snowflakes: Snowflakes
+    signing: Signing
 
 
 class Reception:
@@ -61,7 +63,7 @@ class Reception:
         self._parts = parts
         self.probes = Probes(policy.options.probe, parts.prober, parts.clock)
         self._recipients = Recipients(self.probes, parts.clock)
-        self._promises = Promises(parts.queue, parts.admission, parts.clock)
+        self._promises = Promises(parts.queue, parts.admission, parts.clock, parts.signing)
 
     def reconfigure(self, policy: Policy) -> None:
         """From the next command on decide by `policy`; transactions under way end as they began."""

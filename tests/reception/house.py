@@ -35,6 +35,7 @@ from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
 from relayd.reception.transaction import Transaction
 from relayd.smtp.command import MailCommand, RcptCommand
+from tests.rig.signing import signing_with
 
 NOW = 1_700_000_000.0
 HOSTNAME = "mx.relay.example"
@@ -135,6 +136,7 @@ class House:
     """Everything, by name."""
 
     def __init__(self, tmp_path: Path, accounts: dict[str, dict[str, Raw]] | None = None, **given: Any) -> None:
+        signatures = given.pop("signatures", {})
         self.now = NOW
         self.events: list[Event] = []
         self.stream = EventStream(lambda: self.now, [self.events.append])
@@ -157,6 +159,7 @@ class House:
                 directory=self.directory,
                 clock=lambda: self.now,
                 snowflakes=Snowflakes(1),
+                signing=signing_with(signatures, Span(self.stream)),
             ),
         )
 

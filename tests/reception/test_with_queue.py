@@ -39,6 +39,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[tuple[House, OpenQueue]]:
             directory=old.directory,
             clock=old.clock,
             snowflakes=old.snowflakes,
+            signing=old.signing,
         ),
     )
     yield rig, queue

@@ -19,6 +19,7 @@ from relayd.reception.admission import Plan
 from relayd.reception.options import DataLimits, DataOptions, KnownOptions, RcptOptions, ReceptionOptions
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
+from tests.rig.signing import signing_with
 
 
 @dataclass
@@ -83,5 +84,6 @@ def real_reception(
         directory=Directory({"ann": account}, time.time),
         clock=time.time,
         snowflakes=Snowflakes(1),
+        signing=signing_with(),
     )
     return Reception(Policy(options), parts), queue
