@@ -148,9 +148,22 @@ class Keyring:
         self._entries[id].published = now
         self._settle()
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All signatures, those that do not sign now too."""
+        return tuple(self._entries)
+
     def rule(self, id: str) -> SignatureRule:
         """One signature.  KeyError."""
         return self._entries[id].rule
+
+    def replaced(self, id: str) -> str:
+        """The id of the signature that this one takes the place of, "" for none.  KeyError."""
+        return self._entries[id].options.replaces or ""
+
+    def published_at(self, id: str) -> float | None:
+        """When the DNS first showed the key of one that replaces another (Unix time).  KeyError."""
+        return self._entries[id].published
 
     def known(self, id: str) -> SigningKey | None:
         """The key as it was last read, without looking; None when it never could be.  KeyError."""
