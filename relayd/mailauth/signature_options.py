@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import msgspec
-
 from relayd.mail.address import AddressError, a_label
 from relayd.options import (
     BOOLEAN,
@@ -31,7 +29,8 @@ _MAX_NAME = 200
 _MAX_FIELDS = 50
 
 
-class PrivateKey(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True, repr=False)
+class PrivateKey:
     """Where a private key is: in a file (path), or here (pem).  Its repr shows neither."""
 
     pem: str = ""

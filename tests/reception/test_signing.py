@@ -11,13 +11,14 @@ import pytest
 from relayd.mailauth.findings import Result
 from relayd.mailauth.signature_options import PrivateKey, SignatureOptions
 from relayd.mailauth.signing_key import KeyUnreadable, record_name
+from relayd.options import Raw
 from relayd.reception.body import MEMORY_LIMIT
 from tests.mailauth.signing import DOMAIN, key, pem, verified, zone
 from tests.reception.house import NOW, House, octets, outcome
 from tests.rig.signing import signatures, signing_with
 
 MESSAGE = b"From: Ann <ann@example.org>\r\nTo: b@far.example\r\nSubject: hello\r\n\r\nA line.\r\n"
-ACCOUNT = {"secret": "secret", "emails": ["ann@example.org", "@two.example"], "type": "individual"}
+ACCOUNT: dict[str, Raw] = {"secret": "secret", "emails": ["ann@example.org", "@two.example"], "type": "individual"}
 
 
 def house(tmp_path: Path, records: dict[str, SignatureOptions] | None = None, **given: Any) -> House:
@@ -48,8 +49,8 @@ async def test_a_trusted_message_gets_every_signature_of_its_author_domain(tmp_p
 
 
 async def test_a_stranger_is_never_signed(tmp_path: Path) -> None:
-    known = {"known": {"all": {"domains": ["far.example"], "check": "any"}}}
-    it = house(tmp_path, rcpt={"relay-domains": ["far.example"]}, **known)
+    known = {"all": {"domains": ["far.example"], "check": "any"}}
+    it = house(tmp_path, rcpt={"relay-domains": ["far.example"]}, known=known)
     message = await it.deliver(await it.stranger(), MESSAGE)
     assert octets(message).startswith(b"Received:")
     assert b"DKIM-Signature" not in octets(message)

@@ -42,7 +42,7 @@ from relayd.telemetry.render import rfc3339
 AREA = "domains"
 HEADERS = ("From", "To", "Date", "Subject", "Message-ID")
 _GENERATED_AT_ONCE = 2
-_OWN = ("private-key", "selector", "algorithm", "replaces", "published")
+_OWN = ("private-key", "domain", "selector", "algorithm", "replaces", "published")
 """What a signature that replaces another does not take over."""
 
 
@@ -193,12 +193,8 @@ class DkimOperations:
         found = []
         for key, setting in (await self._settings.listed(defaults=False)).items():
             name = key.removeprefix(prefix)
-            if (
-                key.startswith(prefix)
-                and name != "domain"
-                and name not in _OWN
-                and not _is_of_other(key, asked.replaces, keyring)
-            ):
+            is_its = key.startswith(prefix) and not _is_of_other(key, asked.replaces, keyring)
+            if is_its and name not in _OWN:
                 found.append((name, setting.value))
         return found
 
