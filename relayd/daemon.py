@@ -28,6 +28,7 @@ from relayd.config.places import control_socket
 from relayd.config.settings import Settings, findings
 from relayd.config.store import SETTINGS, open_store
 from relayd.control.api.maintenance import ReloadAnswer
+from relayd.control.api.troubleshoot import Explaining
 from relayd.control.app import ControlApp, Parts
 from relayd.control.options import FallbackAdminOptions
 from relayd.control.signing_in import SigningIn
@@ -234,6 +235,9 @@ class Daemon:
             ids=lambda: snowflakes.issue(self.stream.clock()),
             bans=self._bans,
             certificates=engine.listeners.certificates,
+            explaining=Explaining(
+                examine=engine.examinations.examine, rcpt=engine.trials.rcpt, road=engine.outlooks.of
+            ),
         )
         setting = control_setting(loaded)
         self.control = ControlApp(parts, self.span, setting)

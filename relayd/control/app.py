@@ -20,6 +20,7 @@ from relayd.control.api import later
 from relayd.control.api.bans import BanOperations
 from relayd.control.api.blobs import BlobOperations, Bodies
 from relayd.control.api.description import Description
+from relayd.control.api.explain import Explanations
 from relayd.control.api.health import Health, Ready
 from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
@@ -28,6 +29,7 @@ from relayd.control.api.queue import QueueOperations
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
+from relayd.control.api.troubleshoot import Explaining, Troubleshooting
 from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
 from relayd.control.background import Background
@@ -66,7 +68,7 @@ class Parts:
     queue, actions, bounce, destinations: see `Steering`.  bodies: the messages' octets.  logs: the log files.
     metrics: of the daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.
     settings: their owner.  signing_in: checks credentials.  ids: issues request ids (span ids).  bans: who is shut
-    out.  certificates: of listeners with TLS.
+    out.  certificates: of listeners with TLS.  explaining: whom troubleshooting asks.
     """
 
     queue: QueueOfMessages
@@ -82,6 +84,7 @@ class Parts:
     signing_in: SigningIn
     logs: LogFilesReader
     ids: Callable[[], int]
+    explaining: Explaining
     bans: Bans = field(default_factory=Bans)
     certificates: Certificates = field(default_factory=NoCertificates)
 
@@ -153,6 +156,8 @@ class ControlApp:
         yield from OAuth(self._codes).routes()
         yield from StreamTokens(parts.signing_in).routes()
         yield from BanOperations(parts.bans, clock).routes()
+        yield from Troubleshooting(parts.explaining).routes()
+        yield from Explanations(parts.explaining, parts.queue).routes()
         yield from later.routes()
         yield from self._description.routes()
 
