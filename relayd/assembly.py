@@ -30,7 +30,7 @@ from relayd.delivery.scheduler import Scheduler, Settings
 from relayd.delivery.tls import TlsContexts
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions, CodeOptions, ExpiryOptions
-from relayd.events import server
+from relayd.events import smtp
 from relayd.events.event import EventStream, Span
 from relayd.listener import options as listening
 from relayd.listener.listeners import ListenerConfiguration, Listeners, Machinery
@@ -104,6 +104,7 @@ class Loaded:
             hostname=self.hostname,
             server=self.server,
             session=config.section(receiving.TrustedRelayOptions),
+            auth=config.section(AuthOptions),
             rcpt=config.section(receiving.RcptOptions),
             probe=config.section(receiving.ProbeOptions),
             known=config.records(receiving.KnownOptions),
@@ -216,6 +217,7 @@ class Engine:
             admission=self.scheduler,
             prober=self.prober,
             directory=self.directory,
+            resolver=self.resolver,
             clock=self.stream.clock,
             snowflakes=self.snowflakes,
         )
@@ -228,8 +230,7 @@ class Engine:
         """Whom an operator's questions about the road of mail are put to."""
 
         def in_force() -> InForce:
-            auth = self.loaded.config.section(AuthOptions)
-            return InForce(auth=auth, policy=self.reception.policy, resolver=self.resolver, on_bug=self._bug_in_check)
+            return InForce(policy=self.reception.policy, resolver=self.resolver, on_bug=self._bug_in_check)
 
         def roads() -> Roads:
             loaded = self.loaded
@@ -252,18 +253,18 @@ class Engine:
         return next(found, None)
 
     def _bug_in_check(self, check: str, error: Exception) -> None:
-        server.TASK_FAILED(self.span, id=f"examination: {check}", reason=repr(error))
+        smtp.HANDLER_ERROR(self.span, reason=f"check {check}: {type(error).__name__}: {error}")
 
     async def reload(self, loaded: Loaded) -> None:
         """Put another configuration in force; sessions and attempts under way end as they began."""
         await self.listeners.reload(loaded.listeners)
         before, self.loaded = self.loaded, loaded
-        self.reception.reconfigure(loaded.policy)
         self.directory.reconfigure(loaded.config.records(AccountOptions))
         self.opened.configure(loaded.queue)
         retired = None
         if loaded.resolving != before.resolving:
             retired, self.resolver = self.resolver, LiveResolver(loaded.resolving, self.span)
+        self.reception.reconfigure(loaded.policy, self.resolver)
         road = self._road(loaded)
         self.attempts.reconfigure(road, soft_bounce=self._soft_bounce(loaded))
         self.prober.reconfigure(road)

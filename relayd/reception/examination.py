@@ -10,20 +10,19 @@ import functools
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
 from relayd.mail.header import HeaderBlock, fold, split_message
-from relayd.mailauth.examine import Content, Examined, Examiner, Sender, Surroundings, body_of
+from relayd.mailauth.examine import Content, Examined, Sender, Surroundings, body_of
 from relayd.mailauth.findings import Findings
 from relayd.mailauth.hops import first_stranger
-from relayd.mailauth.options import AuthOptions
-from relayd.mailauth.results import finding_results, results_field
+from relayd.mailauth.results import results_field
 from relayd.mailauth.spf import Address
 from relayd.mailauth.verdict import Message, Verdict, decide
+from relayd.reception.checks import marked_results
 from relayd.reception.policy import Policy, contains, unmapped
 from relayd.resolver.answer import Resolver
 from relayd.resolver.budget import BudgetResolver, Question
@@ -34,7 +33,6 @@ MAX_NAME = 1024
 _MBOX_LINE = re.compile(rb"\AFrom [^\n]*\n")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _LARGE_HEADER = 32 << 10
-_MODES = ("spf_ehlo", "spf_mail_from", "dkim", "arc", "dmarc", "iprev")
 
 
 SessionClass = Literal["stranger", "trusted", "trusted-relay"]
@@ -79,9 +77,8 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InForce:
-    """What examinations go by now.  on_bug: hears of an exception in a check."""
+    """What examinations go by now.  on_bug: hears of an exception in a check, with the check's name."""
 
-    auth: AuthOptions
     policy: Policy
     resolver: Resolver
     on_bug: Callable[[str, Exception], None]
@@ -93,13 +90,12 @@ class Examinations:
     def __init__(self, in_force: Callable[[], InForce], clock: Callable[[], float]) -> None:
         self._in_force = in_force
         self._clock = clock
-        self._examiner: Examiner | None = None
 
     async def examine(self, suspect: Suspect, *, everything: bool = False) -> Examination:
         """Make the checks within `auth.timeout`.
 
         everything: those that are disabled too, and on the address given, though one of our own relays has it.
-        Raises Unreadable, and OSError for a public suffix list that cannot be read.
+        Raises Unreadable.
         """
         now = self._in_force()
         read = functools.partial(_read, suspect)
@@ -110,8 +106,8 @@ class Examinations:
         if session == "trusted-relay" and not everything:
             sender, note = _before_relays(now.policy, sender, header)
             notes = (*notes, note)
-        resolver = BudgetResolver(now.resolver, now.auth.timeout, keep=True)
-        examiner = await self._examiner_of(_looking(now.auth, everything))
+        examiner = now.policy.examiner.thorough(everything=everything)
+        resolver = BudgetResolver(now.resolver, examiner.options.timeout, keep=True)
         around = Surroundings(
             resolver=resolver,
             now=self._clock(),
@@ -122,25 +118,6 @@ class Examinations:
         apart = asyncio.to_thread if large else None
         examined = await examiner.examine(sender, Content(header=header, body=body_of(body), apart=apart), around)
         return _told(examined, sender, now, session, notes, tuple(resolver.asked))
-
-    async def _examiner_of(self, options: AuthOptions) -> Examiner:
-        """Made anew when the options are others: it may read a list of some size."""
-        examiner = self._examiner
-        if examiner is None or examiner.options != options:
-            examiner = self._examiner = await asyncio.to_thread(_make, options)
-        return examiner
-
-
-def _make(options: AuthOptions) -> Examiner:
-    if options.suffix_file is None or options.dmarc_discovery != "public-suffix-list":
-        return Examiner(options)
-    return Examiner(options, Path(options.suffix_file).read_text(encoding="utf-8"))
-
-
-def _looking(options: AuthOptions, everything: bool) -> AuthOptions:
-    """The options to look by: SPF's explanations are asked for where a check is strict."""
-    modes = {mode: "strict" for mode in _MODES if everything or getattr(options, mode) != "disabled"}
-    return replace(options, **modes)  # type: ignore[arg-type]
 
 
 def _read(suspect: Suspect) -> tuple[HeaderBlock, bytes]:
@@ -193,8 +170,9 @@ def _told(
     questions: tuple[Question, ...],
 ) -> Examination:
     client = "" if sender.address is None else str(sender.address)
-    verdict = decide(examined.findings, now.auth, Message(address=sender.address, is_list=examined.is_list))
-    field = results_field(now.policy.hostname, finding_results(examined.findings, client))
+    message = Message(address=sender.address, is_list=examined.is_list)
+    verdict = decide(examined.findings, now.policy.options.auth, message)
+    field = results_field(now.policy.authserv_id, marked_results(examined.findings, verdict, client))
     return Examination(
         client=client,
         helo=sender.helo,

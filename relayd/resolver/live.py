@@ -24,7 +24,7 @@ import dns.rrset
 from relayd.events import dns as events
 from relayd.events.event import Span
 from relayd.resolver.answer import Answer, Bogus, Mx, NoData, NoName, ResolveError, Temporary
-from relayd.resolver.cache import Cache
+from relayd.resolver.cache import Cache, Landed
 from relayd.resolver.exchange import ExchangeError, Exchanges, Server, parse_server, servers_of
 from relayd.resolver.options import ResolverOptions
 
@@ -85,7 +85,10 @@ class LiveResolver:
         key = (name.lower().removesuffix("."), type)
         found = self._cache.get(key)
         if found is None:
-            found = await self._cache.fetch(key, lambda: self._fetch(key, value))
+            try:
+                found = await self._cache.fetch(key, lambda: self._fetch(key, value))
+            except Landed:
+                raise Temporary(f"{type} of {name}: the resolver was closed") from None
         if isinstance(found, Answer):
             return found
         raise _again(found)

@@ -64,13 +64,13 @@ class World:
             "server": ServerOptions(postmaster="ops@mx.test", aliases=("sales: ann@a.test, bob@b.test",)),
             "rcpt": RcptOptions(relay_networks=(), relay_domains=("relayed.test",)),
         }
-        return Policy(ReceptionOptions(hostname="mx.test", **{**usual, **self.reception}))
+        return Policy(ReceptionOptions(hostname="mx.test", auth=self.auth, **{**usual, **self.reception}))
 
     def _resolver(self) -> Resolver:
         return self.resolver or Zone(self.names)
 
     def _in_force(self) -> InForce:
-        return InForce(auth=self.auth, policy=self._policy(), resolver=self._resolver(), on_bug=self._on_bug)
+        return InForce(policy=self._policy(), resolver=self._resolver(), on_bug=self._on_bug)
 
     def _on_bug(self, check: str, error: Exception) -> None:
         self.bugs.append((check, error))

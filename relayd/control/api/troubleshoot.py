@@ -32,7 +32,7 @@ class Examine(Protocol):
     """`relayd.reception.examination`'s Examinations.examine."""
 
     def __call__(self, suspect: Suspect, *, everything: bool = False) -> Awaitable[Examination]:
-        """Make the checks.  Raises Unreadable, OSError."""
+        """Make the checks.  Raises Unreadable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,13 +114,11 @@ class Troubleshooting:
 
 
 async def examined(explaining: Explaining, suspect: Suspect, *, everything: bool) -> Examination:
-    """The examination.  Raises Failure for a message, or a public suffix list, that cannot be read."""
+    """The examination.  Raises Failure for a message that cannot be read."""
     try:
         return await explaining.examine(suspect, everything=everything)
     except Unreadable:
         raise other("Invalid message body", "Failed to parse message body") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise other("The public suffix list cannot be read", str(error)) from None
 
 
 def address_of(text: str) -> Address | None:
