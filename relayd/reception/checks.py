@@ -241,16 +241,21 @@ def _fields(tx: Transaction, findings: Findings, verdict: Verdict, address: Addr
     """Our fields, to be put above Received (RFC 8601 §4.1, RFC 7208 §9.1)."""
     policy = tx.policy
     client = "" if address is None else address_text(address)
-    results = finding_results(findings, client)
-    if verdict.is_suspicious:
-        results = tuple(_tagged(each, verdict) if each.method == "dmarc" else each for each in results)
-    fields = results_field(policy.authserv_id, results, utf8=tx.smtputf8)
+    fields = results_field(policy.authserv_id, marked_results(findings, verdict, client), utf8=tx.smtputf8)
     spf = findings.spf_mail_from
     if spf is not None and policy.examiner.options.received_spf:
         fields += received_spf(
             spf, receiver=policy.hostname, address=client, helo=tx.client.helo, return_path=tx.sender
         )
     return fields
+
+
+def marked_results(findings: Findings, verdict: Verdict, client: str) -> tuple[MethodResult, ...]:
+    """What Authentication-Results says.  client: its IP address, "" when it is not known."""
+    results = finding_results(findings, client)
+    if not verdict.is_suspicious:
+        return results
+    return tuple(_tagged(each, verdict) if each.method == "dmarc" else each for each in results)
 
 
 def _tagged(result: MethodResult, verdict: Verdict) -> MethodResult:
