@@ -183,7 +183,10 @@ def test_files_that_are_no_certificates(text: str, key: str, tmp_path: Path) -> 
             '[account.a]\nsecret = "s"',
             "account.a: has the name of the fallback administrator",
         ),
-        ('auth.dmarc.verify = "strict"', "auth.dmarc.verify: this version does not make the check"),
+        (
+            'auth.dmarc.verify = "strict"\nauth.dkim.verify = "disabled"',
+            "auth.dmarc.verify: nothing fails DMARC while auth.dkim.verify is disabled",
+        ),
     ],
 )
 def test_warnings(text: str, expected: str, tmp_path: Path) -> None:
