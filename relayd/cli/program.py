@@ -26,6 +26,7 @@ VERBS = {
     "reload": ("relayd.cli.reload:reload", "Put a changed configuration in force."),
     "message": ("relayd.cli.message:message", "Read queued mail."),
     "log": ("relayd.cli.log:log", "Show the daemon's log."),
+    "bans": ("relayd.cli.bans:bans", "Show and lift bans."),
     "backup": ("relayd.cli.backup:backup", "Copy the running relay's data."),
 }
 """Each verb: where it is, and its line in the help."""

@@ -56,11 +56,30 @@ def check_listeners(config: Config) -> Iterator[Problem]:
         if any(network.prefixlen == 0 for network in listener.xclient):
             text = "lets everybody pretend to be any client; name the addresses of the filters"
             yield Problem(f"server.listener.{name}.xclient", text, fatal=False)
+        if listener.protocol == "http":
+            yield from _check_http(f"server.listener.{name}", listener, bool(config.records(CertificateOptions)))
     yield from check_certificates(config)
     for path in (control_socket(config), submit_socket(config)):
         if len(os.fsencode(path)) > _LONGEST_UNIX_PATH:
             text = f"is too long: the socket {path} has more than {_LONGEST_UNIX_PATH} octets"
             yield Problem("server.data-dir", text)
+
+
+def _check_http(key: str, listener: ListenerOptions, has_certificates: bool) -> Iterator[Problem]:
+    """What is unwise about a listener of the control socket."""
+    if any(network.prefixlen == 0 for network in listener.trusted_proxies):
+        text = "lets everybody pretend to be any client; name the addresses of the proxies"
+        yield Problem(f"{key}.trusted-proxies", text, fatal=False)
+    if listener.tls_implicit and not has_certificates:
+        yield Problem(f"{key}.tls.implicit", "no certificate is configured, so nobody can connect", fatal=False)
+    if listener.tls_implicit or all(bind.is_loopback for bind in listener.bind):
+        return
+    if listener.plain_credentials:
+        text = "takes passwords and tokens that others can read on their way"
+        yield Problem(f"{key}.plain-credentials", text, fatal=False)
+    elif not listener.trusted_proxies:
+        text = "without tls.implicit or trusted-proxies nobody can sign in from other machines"
+        yield Problem(f"{key}.bind", text, fatal=False)
 
 
 def is_missing(path: str) -> bool:

@@ -79,6 +79,7 @@ NEEDS_TLS = (
 )
 TOO_LARGE = (413, "Request Entity Too Large", "The body of the request is larger than this server accepts.")
 BROKEN_BODY = (400, "Bad Request", "The body of the request is not what its header says.")
+UNKNOWN_CODING = (501, "Not Implemented", "The body of the request comes in a coding that this server does not know.")
 TOO_SLOW = (408, "Request Timeout", "The body of the request did not arrive in time.")
 
 

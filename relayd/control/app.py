@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import os
 import socket
@@ -102,7 +103,8 @@ class Setting:
     @property
     def hosts(self) -> Hosts:
         """The names and addresses that are ours."""
-        own = [bind.host for each in self.listeners.values() for bind in each.bind if bind.host]
+        binds = [bind.host for each in self.listeners.values() for bind in each.bind if bind.host]
+        own = [host for host in binds if not ipaddress.ip_address(host).is_unspecified]
         return Hosts([self.hostname, *self.http.hosts, *own])
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError, LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from relayd.control.answers import Problem
@@ -127,8 +127,7 @@ class Connection(RequestHandler):
         """The answer to what is no HTTP, or to a failure outside of the application."""
         unread = _TOO_LONG if isinstance(exc, LineTooLong) else _UNREADABLE
         facts = _INTERNAL if status >= 500 else unread
-        # of what is no HTTP the kind alone: its text quotes the request line, and with it the query string
-        answer = self._outside(facts, repr(exc)[:300] if status >= 500 else type(exc).__name__)
+        answer = self._outside(facts, _reason(exc))
         if request.writer.output_size > 0:
             raise ConnectionError("half an answer was sent: another cannot follow")
         answer.force_close()
@@ -152,6 +151,13 @@ class Connection(RequestHandler):
         answer.headers["X-Request-Id"] = str(span.id)
         answer.headers["Server"] = "relayd"
         return answer
+
+
+def _reason(error: BaseException | None) -> str:
+    """What is wrong with a request, without the octets that aiohttp quotes of it: they may hold secrets."""
+    if isinstance(error, HttpProcessingError) and not isinstance(error, InvalidURLError):
+        return str(error.message).partition(":")[0].partition("\n")[0]
+    return type(error).__name__
 
 
 def connection_of(request: web.BaseRequest) -> Connection | None:

@@ -127,7 +127,7 @@ _GRANT_ERRORS = [
 
 _TOKEN: Json = _get(
     "post-auth-token",
-    "signing in",
+    "oauth",
     "Tokens for a code, a refresh token or a device code",
     "Open to all, at most 2,048 octets. RFC 6749 and RFC 8628, but that failures are 400 always.",
     {

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 import msgspec
@@ -25,16 +26,26 @@ Json = dict[str, Any]
 _ELEMENT = re.compile(r"\{(\w+)(?::([^{}]*))?\}")
 
 _ELEMENTS = {
-    "id": "The queue id: the decimal number of the 250 reply.",
-    "blob_id": "The hash of the body, as `blob_hash` of a message: base64url without padding.",
-    "part": "What to take anew: `lookup`, `certificate` or `server.blocked-ip`; anything else is everything.",
-    "key": "The key of a setting.",
-    "recipient": "An address, or a bare domain.",
+    "messages/id": "The queue id: the decimal number of the 250 reply.",
+    "reports/id": "The id of a report, as the list gives it.",
+    "dmarc/id": "The id of a report, as the list gives it.",
+    "tls/id": "The id of a report, as the list gives it.",
+    "arf/id": "The id of a report, as the list gives it.",
+    "dkim/id": "The id of a signature.",
     "account_id": "The name of an account.",
-    "principal_id": "The name of a principal.",
-    "domain": "A domain.",
+    "address": "An IP address.",
+    "blob_id": "The hash of the content, as `blob_hash` of a message: base64url without padding.",
     "destination": "The destination, as a suspension names it.",
+    "domain": "A domain.",
+    "key": "The key of a setting.",
+    "part": "What to take anew: `lookup`, `certificate` or `server.blocked-ip`; anything else is everything.",
+    "prefix": "The kind of keys.",
+    "principal_id": "The name of a principal.",
+    "recipient": "An address, or a bare domain.",
+    "store": "The name of a store; `default` is the default one.",
+    "trace_id": "The id of a trace, or several with commas between them.",
 }
+"""What the elements of paths are: by the element before and the name, or by the name."""
 
 _INFO = """\
 Success is 200 `{"data": value}`. What was understood and could not be carried out is 200 too, with `error` and no
@@ -159,8 +170,14 @@ def _identifier(method: str, path: str) -> str:
 
 def _elements(route: Route) -> list[Json]:
     found = []
-    for name, pattern in _ELEMENT.findall(route.path):
-        element: Json = {"name": name, "in": "path", "required": True, "description": _ELEMENTS.get(name, "A name.")}
+    parts = route.path.split("/")
+    for before, part in pairwise(parts):
+        match = _ELEMENT.fullmatch(part)
+        if match is None:
+            continue
+        name, pattern = match.groups()
+        about = _ELEMENTS.get(f"{before}/{name}") or _ELEMENTS.get(name, name)
+        element: Json = {"name": name, "in": "path", "required": True, "description": about}
         if pattern:
             element["description"] += " May be empty, and may hold slashes."
             element |= {"schema": {"type": "string"}, "x-wildcard": True}

@@ -13,10 +13,11 @@ import msgspec
 
 from relayd.mailauth.findings import plain_domain
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|\[[^\[\]\r\n]*+\]|[^\s"\\()<>\[\]:;,@]++|\\.|.', re.S)
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|\[[^\[\]\r\n]*+\]|[^\s"\\()<>\[\]:;,@]++|\\.|.', re.S | re.A)
 _COMMENT = re.compile(r"[^()\\]++|\\.|.", re.S)
 _LABEL = r"[A-Za-z0-9_\u0080-\U0010ffff](?:[A-Za-z0-9_\u0080-\U0010ffff-]*)"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_BLANKS = frozenset(" \t\r\n")
 _MAX_DOMAIN = 253
 MAX_LENGTH = 16384
 """Octets of a From field that are read; some 300 authors."""
@@ -47,7 +48,7 @@ def authors_of(values: Sequence[bytes]) -> Authors:
             for domain in filter(None, named):
                 domains[domain] = None
                 found = True
-            if len(named) > 1 or not all(named) or (not named and any(not token.isspace() for token in mailbox)):
+            if len(named) > 1 or not all(named) or (not named and any(token not in _BLANKS for token in mailbox)):
                 problem = problem or "an address in From cannot be read"
         if not found:
             problem = problem or "there is no address in From"
@@ -103,11 +104,14 @@ def _domains(tokens: list[str]) -> list[str]:
     for token in tokens:
         if token == "@":
             parts.append("")
-        elif parts and not token.isspace():
+        elif parts and token not in _BLANKS:
             parts[-1] += token
     return [_name(part) for part in parts]
 
 
 def _name(text: str) -> str:
     text = text.removesuffix(".")
-    return plain_domain(text) if len(text) <= _MAX_DOMAIN and _HOST.fullmatch(text) else ""
+    if len(text) > _MAX_DOMAIN or not _HOST.fullmatch(text):
+        return ""
+    name = plain_domain(text)
+    return name if name.isascii() else ""

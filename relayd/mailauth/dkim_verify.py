@@ -29,6 +29,7 @@ from relayd.mailauth.tags import Tags
 from relayd.resolver.answer import NoData, NoName, ResolveError, Resolver
 
 MINIMUM_BITS = 1024
+_SHOWN = 253
 _RECORDS = 4
 """Key records looked at under one name; there should be one (RFC 6376 §3.6.2.2)."""
 
@@ -239,6 +240,3 @@ def _claimed(tags: Tags) -> DkimFinding:
         signature=shown_signature(tags),
         problem="not concluded",
     )
-
-
-_SHOWN = 253

@@ -1,8 +1,9 @@
 """Authentication-Results that others wrote (RFC 8601 §2.2, RFC 8617 §4.1.1).
 
 Read here and not by authres, which is quadratic, recursive in comments, refuses a quoted authserv-id, raw UTF-8 and
-any ptype that it does not know.  Taken beyond the grammar, because it is common: a ";" at the end, an empty value of
-a property, and in values all that is neither blank, quote, parenthesis nor ";".
+any ptype that it does not know.  Taken beyond the grammar, because large providers write so: a ";" at the end, a
+property without a ptype ("action=none"), an empty value of one that has it, and in values all that is neither blank,
+quote, parenthesis nor ";".
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ _TOKEN = r"[^ \t\0;\"()<>@,:\\/\[\]?=]+"
 _ID = re.compile(rf" *({_QUOTED}|[^ \0;\"()=<>,]+)(?: +([0-9]+))? *")
 _METHOD = re.compile(rf" *({_KEYWORD}) *(?:/ *([0-9]+) *)?= *({_KEYWORD})(?= |$)")
 _REASON = re.compile(rf" +reason *= *({_QUOTED}|{_TOKEN})(?= |$)", re.I)
-_PROPERTY = re.compile(rf" +({_KEYWORD}) *\. *({_KEYWORD}) *= *({_QUOTED}@[^ \0]+|{_QUOTED}|[^ \0\\]*)(?= |$)")
+_VALUE = rf"{_QUOTED}@[^ \0]+|{_QUOTED}|[^ \0\\]"
+_PROPERTY = re.compile(
+    rf" +(?:({_KEYWORD}) *\. *({_KEYWORD}) *= *({_VALUE}*)|(?!reason *=)({_KEYWORD}) *= *({_VALUE}+))(?= |$)", re.I
+)
 _NONE = re.compile(r" *none *", re.I)
 _INSTANCE = re.compile(r" *i *= *([0-9]{1,2}) *")
 
@@ -158,7 +162,8 @@ def _result(segment: str, quoted: list[str]) -> MethodResult:
     properties = []
     while property := _PROPERTY.match(segment, at):
         at = property.end()
-        properties.append((property[1].lower(), property[2].lower(), _text(property[3], quoted)))
+        ptype, name, value = property[1] or "", property[2] or property[4], property[3] or property[5] or ""
+        properties.append((ptype.lower(), name.lower(), _text(value, quoted)))
     if segment[at:].strip(" "):
         raise ResultsError("no property")
     return MethodResult(

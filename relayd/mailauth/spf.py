@@ -28,7 +28,7 @@ MAX_VOIDS = 2
 MAX_HOSTS = 10
 """Names behind one "mx" or "ptr" that are asked for their addresses (§4.6.4)."""
 _MAX_STEPS = 200
-_SHOWN_RECORD = 512
+_SHOWN = 600
 _MAX_EXPLANATION = 400
 
 
@@ -103,9 +103,9 @@ async def check_host(
         explanation = ""
     return SpfResult(
         result=found.result,
-        mechanism=found.mechanism,
+        mechanism=shown(found.mechanism, _SHOWN),
         explanation=explanation,
-        problem=found.problem,
+        problem=shown(found.problem, _SHOWN),
         lookups=check.lookups,
         voids=check.voids,
         steps=tuple(check.steps),
@@ -177,7 +177,7 @@ class _Check:
             target = await self._target(redirect, domain)
         except _NeverMatches:
             target = ""
-        self._step(f"{domain}: redirect={redirect.text} leads to {shown(target)}")
+        self._step(f"{domain}: redirect={redirect.text} leads to {target}")
         found = await self.evaluate(target)
         if found.result is Result.NONE:
             raise _End(Result.PERMERROR, f"redirect={shown(redirect.text)}: {found.problem}")
@@ -200,7 +200,7 @@ class _Check:
             problem = problem or f"{shown(domain)} has no SPF record"
             self._step(problem)
             return _Match(Result.NONE, domain, problem=problem)
-        self._step(f"{domain}: {shown(texts[0].decode('latin-1'), _SHOWN_RECORD)}")
+        self._step(f"{domain}: {texts[0].decode('latin-1')}")
         if len(texts) > 1:
             raise _End(Result.PERMERROR, f"{domain} has {len(texts)} SPF records")
         try:
@@ -367,14 +367,14 @@ class _Check:
 
     def _step(self, text: str) -> None:
         if len(self.steps) < _MAX_STEPS:
-            self.steps.append(text)
+            self.steps.append(shown(text, _SHOWN))
 
 
 def _flaw(domain: str) -> str:
     """Why `domain` cannot be asked for (§4.3); "" when it can."""
-    if domain[:1] == "[" or "." not in domain.rstrip("."):
+    if domain[:1] == "[" or not domain.isascii() or "." not in domain.rstrip("."):
         return f'"{shown(domain)}" is no fully qualified domain name'
     labels = domain.removesuffix(".").split(".")
-    if len(domain) > 254 or any(not label or len(label.encode("utf-8", "replace")) > 63 for label in labels):
+    if len(domain) > 254 or any(not label or len(label) > 63 for label in labels):
         return f'"{shown(domain)}" is no domain name'
     return ""

@@ -24,6 +24,7 @@ _TOKEN = re.compile(
 _ESCAPES = {"%": "%", "_": " ", "-": "%20"}
 _EXPLANATION_ONLY = frozenset("crt")
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
+_UNPRINTABLE = re.compile(r"[^ -~]")
 _ALL_PARTS = 128  # more than a domain name or a local part has
 
 
@@ -149,4 +150,4 @@ def domain_of(expanded: str) -> str:
 def shown(text: str, length: int = 80) -> str:
     """Text of the DNS for people: printable ASCII, at most `length` characters."""
     short = text if len(text) <= length else text[: length - 3] + "..."
-    return "".join(each if " " <= each <= "~" else "?" for each in short)
+    return _UNPRINTABLE.sub("?", short)

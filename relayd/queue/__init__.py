@@ -31,6 +31,6 @@ them before it answers.  If that fails too, the message may be delivered althoug
 sends it again, which is a duplicate that SMTP allows; nothing is lost.
 
 Turns: a due row waits in the line of its (destination, sender); lines take turns within a destination and destinations
-among each other (`lines`).  A row that is leased, held, corrupt or finished is in no line; one that is removed leaves its line when its
-turn comes.
+among each other (`lines`).  A row that is leased, held, corrupt or finished is in no line; one that is removed leaves
+its line when its turn comes.
 """

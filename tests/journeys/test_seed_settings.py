@@ -9,7 +9,6 @@ import json
 from typing import Any
 
 import pytest
-from argon2 import PasswordHasher
 
 from tests.journeys.conftest import StartRelay
 from tests.rig.client import Client
@@ -23,9 +22,7 @@ DONE = {"data": None}
 @pytest.fixture(scope="module")
 def client(module_relay: StartRelay) -> Client:
     """Of a daemon whose configuration has nothing to warn of."""
-    hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("for-tests-only")
-    settings = {"server.postmaster": "p@relay.test", "authentication.fallback-admin.secret": hashed}
-    return Client(module_relay(settings=settings).http_port)
+    return Client(module_relay(settings={"server.postmaster": "p@relay.test"}).http_port)
 
 
 def get(client: Client, path: str, **query: object) -> Any:

@@ -55,6 +55,8 @@ def test_two_addresses_without_a_comma_are_two(value: str, domains: tuple[str, .
         ("a@", ()),
         ("a@[192.0.2.1]", ()),
         ("a@b..example", ()),
+        ("a@\x85b.example", ()),
+        ("a@\u200bb.example", ()),
         ("a@b.example@d.example", ("b.example", "d.example")),
         ("a@b.example\0@d.example", ("d.example",)),
         ("Name <a>, b@c.example", ("c.example",)),

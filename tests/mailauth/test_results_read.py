@@ -34,6 +34,8 @@ def test_everything_in_one() -> None:
         ('a; spf=pass smtp.mailfrom="x y"@b.c', "x y@b.c"),
         ("a; spf=pass smtp.mailfrom=é@b.c", "é@b.c"),
         ("a; x=y x.y=(c)z", "z"),
+        ("a; dmarc=pass (p=none) action=none header.from=b.c", "none"),
+        ("a; dkim=pass x-bits=2048", "2048"),
     ],
 )
 def test_values_as_they_are_found(text: str, value: str) -> None:
@@ -53,11 +55,12 @@ def test_values_as_they_are_found(text: str, value: str) -> None:
         b"a; spf=",
         b"a; spf=pass; ; dkim=pass",
         b"a; spf=pass smtp.mailfrom",
-        b"a; spf=pass smtp=x",
         b"a; spf=passsmtp.mailfrom=x y",
         b"a; none; spf=pass",
         b"a; spf=pass reason=",
         b"a; spf=pass reason=x reason=y",
+        b"a; spf=pass action=",
+        b"a; spf=pass =x",
         b"a; (spf=pass",
         b'a; spf="pass"',
         b'a; spf=pass reason="x',
@@ -73,7 +76,10 @@ def test_refused(text: bytes) -> None:
 
 def test_sets_of_arc() -> None:
     assert parse_arc_results(b" i = 12 (x); a; none")[0] == 12
-    instance, said = parse_arc_results(b" i=1; a; dmarc=Pass (p=none) header.from=b.c")
+    instance, said = parse_arc_results(
+        b" i=1; mx.example 1; spf=pass (sender ip is 192.0.2.1) smtp.rcpttodomain=b.c smtp.mailfrom=d.e; dmarc=Pass "
+        b"(p=none sp=none pct=100) action=none header.from=d.e; dkim=pass header.d=d.e; arc=none (0)"
+    )
     assert instance == 1
     assert said is not None
     assert said.result("dmarc") == "pass"
@@ -127,7 +133,8 @@ def test_what_both_take_is_read_the_same(words: list[str]) -> None:
         (each.method, each.result) for each in other.results
     ]
     for one, two in zip(ours.results, other.results, strict=True):
-        assert one.properties == tuple((each.type, each.name, each.value) for each in two.properties)
+        known = tuple(property for property in one.properties if property[0])
+        assert known == tuple((each.type, each.name, each.value) for each in two.properties)
 
 
 @pytest.mark.parametrize("unit", [b"(", b"(a)", b'"', b'"a"', b"; a=b", b" a.b=c", b" ", b"\\", b"=", b"(\\"])

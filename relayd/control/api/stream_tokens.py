@@ -14,7 +14,7 @@ from relayd.directory.tokens import TokenKind
 
 _ROUTES = (
     (3, "/telemetry/live/metrics-token", METRICS_LIVE, TokenKind.LIVE_METRICS, "the live metrics", "telemetry"),
-    (25, "/troubleshoot/token", TROUBLESHOOT, TokenKind.TROUBLESHOOT, "troubleshooting a delivery", "troubleshoot"),
+    (25, "/troubleshoot/token", TROUBLESHOOT, TokenKind.TROUBLESHOOT, "troubleshooting a delivery", "troubleshooting"),
     (47, "/telemetry/live/tracing-token", TRACING_LIVE, TokenKind.LIVE_TRACING, "the live traces", "telemetry"),
 )
 
