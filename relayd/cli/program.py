@@ -21,6 +21,7 @@ VERBS = {
     "try": ("relayd.cli.trial:trial", "A whole relay in one terminal, with a sink as the next hop."),
     "send": ("relayd.cli.send:send", "Hand in a message."),
     "queue": ("relayd.cli.queue:queue", "Show and steer the queue."),
+    "dkim": ("relayd.cli.dkim:dkim", "Create, publish, check and rotate signing keys."),
     "account": ("relayd.cli.account:account", "Hash the secret of an account."),
     "settings": ("relayd.cli.settings:settings", "Show and change settings."),
     "reload": ("relayd.cli.reload:reload", "Put a changed configuration in force."),
