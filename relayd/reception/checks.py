@@ -28,6 +28,7 @@ import msgspec
 from relayd.events import smtp
 from relayd.mail.header import HeaderBlock
 from relayd.mail.reply import Reply
+from relayd.mailauth.arc_seal import Sealable
 from relayd.mailauth.canonical import BLOCK, BodyDigests
 from relayd.mailauth.examine import Content, Sender, SenderFindings, Surroundings
 from relayd.mailauth.findings import Findings, Result
@@ -126,13 +127,24 @@ class Checks:
             known = await self._sender(tx, sender, None)
         began = self._monotonic()
         body = functools.partial(self._feed, tx, content, began + self._left(tx))
-        of_message = Content(header=opened.block, body=body, apart=apart)
+        is_sealed = examiner.options.arc_seal is not None
+        of_message = Content(header=opened.block, body=body, apart=apart, is_sealed=is_sealed)
         examined = await examiner.of_content(of_message, known, self._around(tx))
         tx.checked_for += self._monotonic() - began
         tell_content(tx.client.span, examined.findings, examined.elapsed, examiner.options)
         verdict = decide(examined.findings, examiner.options, Message(address=address, is_list=examined.is_list))
         _apply(tx, verdict)
-        return Marks(_fields(tx, examined.findings, verdict, address), opened.stripped)
+        results = _results(examined.findings, verdict, address)
+        sealable = None
+        if is_sealed and examined.findings.arc is not None and examined.body.finished:
+            sealable = Sealable(
+                header=opened.block,
+                body=examined.body,
+                chain=examined.findings.arc,
+                results=results,
+                utf8=tx.smtputf8,
+            )
+        return Marks(_fields(tx, examined.findings, results, address), opened.stripped, sealable)
 
     def _left(self, tx: Transaction) -> float:
         return max(0.0, tx.policy.examiner.options.timeout - tx.checked_for)
@@ -237,16 +249,20 @@ def _apply(tx: Transaction, verdict: Verdict) -> None:
         tx.held, tx.held_by = verdict.reasons[0], "auth"
 
 
-def _fields(tx: Transaction, findings: Findings, verdict: Verdict, address: Address | None) -> bytes:
-    """Our fields, to be put above Received (RFC 8601 §4.1, RFC 7208 §9.1)."""
-    policy = tx.policy
-    client = "" if address is None else address_text(address)
-    results = finding_results(findings, client)
+def _results(findings: Findings, verdict: Verdict, address: Address | None) -> tuple[MethodResult, ...]:
+    results = finding_results(findings, "" if address is None else address_text(address))
     if verdict.is_suspicious:
         results = tuple(_tagged(each, verdict) if each.method == "dmarc" else each for each in results)
+    return results
+
+
+def _fields(tx: Transaction, findings: Findings, results: tuple[MethodResult, ...], address: Address | None) -> bytes:
+    """Our fields, to be put above Received (RFC 8601 §4.1, RFC 7208 §9.1)."""
+    policy = tx.policy
     fields = results_field(policy.authserv_id, results, utf8=tx.smtputf8)
     spf = findings.spf_mail_from
     if spf is not None and policy.examiner.options.received_spf:
+        client = "" if address is None else address_text(address)
         fields += received_spf(
             spf, receiver=policy.hostname, address=client, helo=tx.client.helo, return_path=tx.sender
         )

@@ -85,6 +85,7 @@ class Promises:
         scanner = tx.body.scanner
         head = compose_head(tx, tx.body.header, now, marks)
         head = await self.signing.signed(tx, head, content, now)
+        head = await self.signing.sealed(tx, head, marks, now)
         size = len(head.octets) + scanner.size - head.replaces
         head_eight_bit = not head.octets.isascii()
         body = Body(
