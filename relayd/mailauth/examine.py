@@ -13,6 +13,7 @@ that does not pass is "none", for what was not looked at might have spoken for i
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Literal, TypeVar
@@ -55,6 +56,7 @@ took too long.
 """
 
 _STEP = 64 << 10
+_MODES = ("spf_ehlo", "spf_mail_from", "dkim", "arc", "dmarc", "iprev")
 _BUG = "internal error"
 
 
@@ -132,11 +134,16 @@ class Examiner:
     """Makes the checks that `options` ask for.
 
     Reads the public suffix list where that is to be used, which takes some 70 ms: suffix_text, else the installed one.
+    suffixes: one that was read already.
     """
 
-    def __init__(self, options: AuthOptions, suffix_text: str | None = None) -> None:
+    def __init__(
+        self, options: AuthOptions, suffix_text: str | None = None, *, suffixes: SuffixList | None = None
+    ) -> None:
         self.options = options
-        self._suffixes = SuffixList(suffix_text) if options.dmarc_discovery == "public-suffix-list" else None
+        if suffixes is None and options.dmarc_discovery == "public-suffix-list":
+            suffixes = SuffixList(suffix_text)
+        self._suffixes = suffixes
         self._spf_ehlo = options.spf_ehlo != "disabled"
         self._spf_from = options.spf_mail_from != "disabled"
         self._iprev = options.iprev != "disabled"
@@ -145,6 +152,11 @@ class Examiner:
         self._dmarc = options.dmarc != "disabled"
         self.looks_at_sender = self._spf_ehlo or self._spf_from or self._iprev
         self.looks_at_content = self._dkim or self._arc or self._dmarc
+
+    def thorough(self, *, everything: bool = False) -> Examiner:
+        """One that asks for the explanations of SPF too, whatever refuses; everything: no check is disabled for it."""
+        modes = {mode: "strict" for mode in _MODES if everything or getattr(self.options, mode) != "disabled"}
+        return Examiner(dataclasses.replace(self.options, **modes), suffixes=self._suffixes)  # type: ignore[arg-type]
 
     async def examine(self, sender: Sender, content: Content, around: Surroundings) -> Examined:
         """Every check that is not disabled."""

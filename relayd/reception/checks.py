@@ -38,7 +38,7 @@ from relayd.mailauth.results import MethodResult, finding_results, results_field
 from relayd.mailauth.spf_field import received_spf
 from relayd.mailauth.verdict import Action, Message, Verdict, decide
 from relayd.reception.check_events import tell_content, tell_sender
-from relayd.reception.client import Address, Remembered, address_text
+from relayd.reception.client import Remembered, address_text
 from relayd.reception.head import NO_MARKS, Marks
 from relayd.reception.policy import contains
 from relayd.reception.transaction import Refused, Transaction
@@ -134,7 +134,8 @@ class Checks:
         tell_content(tx.client.span, examined.findings, examined.elapsed, examiner.options)
         verdict = decide(examined.findings, examiner.options, Message(address=address, is_list=examined.is_list))
         _apply(tx, verdict)
-        results = _results(examined.findings, verdict, address)
+        client = "" if address is None else address_text(address)
+        results = marked_results(examined.findings, verdict, client)
         sealable = None
         if is_sealed and examined.findings.arc is not None and examined.body.finished:
             sealable = Sealable(
@@ -144,7 +145,7 @@ class Checks:
                 results=results,
                 utf8=tx.smtputf8,
             )
-        return Marks(_fields(tx, examined.findings, results, address), opened.stripped, sealable)
+        return Marks(_fields(tx, examined.findings, results, client), opened.stripped, sealable)
 
     def _left(self, tx: Transaction) -> float:
         return max(0.0, tx.policy.examiner.options.timeout - tx.checked_for)
@@ -249,24 +250,24 @@ def _apply(tx: Transaction, verdict: Verdict) -> None:
         tx.held, tx.held_by = verdict.reasons[0], "auth"
 
 
-def _results(findings: Findings, verdict: Verdict, address: Address | None) -> tuple[MethodResult, ...]:
-    results = finding_results(findings, "" if address is None else address_text(address))
-    if verdict.is_suspicious:
-        results = tuple(_tagged(each, verdict) if each.method == "dmarc" else each for each in results)
-    return results
-
-
-def _fields(tx: Transaction, findings: Findings, results: tuple[MethodResult, ...], address: Address | None) -> bytes:
+def _fields(tx: Transaction, findings: Findings, results: tuple[MethodResult, ...], client: str) -> bytes:
     """Our fields, to be put above Received (RFC 8601 §4.1, RFC 7208 §9.1)."""
     policy = tx.policy
     fields = results_field(policy.authserv_id, results, utf8=tx.smtputf8)
     spf = findings.spf_mail_from
     if spf is not None and policy.examiner.options.received_spf:
-        client = "" if address is None else address_text(address)
         fields += received_spf(
             spf, receiver=policy.hostname, address=client, helo=tx.client.helo, return_path=tx.sender
         )
     return fields
+
+
+def marked_results(findings: Findings, verdict: Verdict, client: str) -> tuple[MethodResult, ...]:
+    """What Authentication-Results says.  client: its IP address, "" when it is not known."""
+    results = finding_results(findings, client)
+    if not verdict.is_suspicious:
+        return results
+    return tuple(_tagged(each, verdict) if each.method == "dmarc" else each for each in results)
 
 
 def _tagged(result: MethodResult, verdict: Verdict) -> MethodResult:
