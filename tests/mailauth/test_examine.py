@@ -13,7 +13,7 @@ from relayd.mailauth.apart import run_apart
 from relayd.mailauth.arc import ChainVerifier
 from relayd.mailauth.canonical import BodyDigests
 from relayd.mailauth.dkim_verify import Verifier
-from relayd.mailauth.examine import Content, Examined, Examiner, Sender, Surroundings, body_of
+from relayd.mailauth.examine import Body, Content, Examined, Examiner, Sender, Surroundings, body_of
 from relayd.mailauth.findings import Policy, Result
 from relayd.mailauth.options import AuthOptions
 from relayd.mailauth.signature import FieldSelector
@@ -47,9 +47,9 @@ def around(resolver: Resolver = ZONE, bugs: list[str] | None = None) -> Surround
     return Surroundings(resolver=resolver, now=NOW, clock=lambda: 0.0, on_bug=lambda check, error: seen.append(check))
 
 
-def content(message: bytes, **given: Any) -> Content:
+def content(message: bytes, body: Body | None = None) -> Content:
     header, octets = parts(message)
-    return Content(**{"header": header, "body": body_of(octets)} | given)
+    return Content(header=header, body=body or body_of(octets))
 
 
 async def examined(
