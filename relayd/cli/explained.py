@@ -112,9 +112,12 @@ def _steps(findings: Value) -> Iterable[tuple[str, Sequence[str]]]:
 def print_outbound(found: Value) -> None:
     """What `GET /api/explain/outbound` answers."""
     trial = found["trial"]
-    _say(f"RCPT TO: {trial['reply']}" if trial["accepted"] else f"Refused: {trial['reply']}")
+    who = f"mail from <{trial['return_path']}> to <{found['recipient']}>"
+    _say(f"Accepted from local users: {who}" if trial["accepted"] else f"Refused: {who}: {trial['reply']}")
     for step in trial["steps"]:
         _say(f"  {step}")
+    if trial["accepted"] and trial["recipients"] != [found["recipient"]]:
+        _say(f"  it is queued for {', '.join(f'<{each}>' for each in trial['recipients'])} instead")
     if trial["held"]:
         _say(f"Held for an operator: {trial['held']}")
     if found["paused"]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import msgspec
 
+from relayd.events import smtp
 from relayd.events.event import Event, EventStream, Span
 from relayd.mail.reply import Reply
 from relayd.reception.client import Client
@@ -24,7 +25,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """What RCPT would come to for a local user.
 
     reply: to the command that decided.  recipients: whom the message would be queued for.  return_path: as rules made
-    it.  held: why it would wait for an operator.  steps: what happened, in order.
+    it.  held: why it would wait for an operator.  steps: what rules did and why, in order.
     """
 
     accepted: bool
@@ -78,5 +79,10 @@ class _Unasked:
         return None
 
 
+_USUAL = (smtp.MAIL_FROM, smtp.RCPT_TO)
+"""What happens to every envelope that is taken."""
+
+
 def _steps(events: list[Event]) -> tuple[str, ...]:
-    return tuple(f"{each.kind.text} ({each.kind.id}) {', '.join(own_fields(each))}".rstrip() for each in events)
+    stated = (each for each in events if each.kind not in _USUAL)
+    return tuple(f"{each.kind.text} ({each.kind.id}) {', '.join(own_fields(each))}".rstrip() for each in stated)

@@ -64,11 +64,13 @@ class Road(TypedDict):
 
 
 class OutboundValue(TypedDict):
-    """What would become of it.  paused: why nothing is delivered now, "" when the queue runs.
+    """What would become of it.  recipient: as it was asked about.  paused: why nothing is delivered now, "" when the
+    queue runs.
 
     roads: of the first twenty recipients; unshown: how many more there are.
     """
 
+    recipient: str
     trial: Trial
     paused: str
     roads: list[Road]
@@ -133,7 +135,13 @@ class Explanations:
             roads.append(Road(outlook=outlook, standing=await self._standing(outlook.destination)))
         pause = self._queue.paused
         paused = "" if pause is None else _since(pause.since, pause.by, pause.reason)
-        return OutboundValue(trial=trial, paused=paused, roads=roads, unshown=len(trial.recipients) - len(shown))
+        return OutboundValue(
+            recipient=recipient,
+            trial=trial,
+            paused=paused,
+            roads=roads,
+            unshown=len(trial.recipients) - len(shown),
+        )
 
     async def _standing(self, destination: str) -> Standing:
         found = [each for each in self._queue.suspensions() if each.destination == destination]
