@@ -7,13 +7,15 @@ up in the order in which they need each other, `close` takes them down in revers
 
 from __future__ import annotations
 
+import asyncio
 import random
 import socket
 import time
 from collections.abc import Callable
 
-from relayd.config.configuration import Config
+from relayd.config.configuration import Config, ConfigError
 from relayd.config.places import data_directory, submit_socket
+from relayd.config.settings import Settings as StoredSettings
 from relayd.control.app import Setting
 from relayd.control.options import HttpOptions
 from relayd.delivery.attempt import Attempts, Road
@@ -37,13 +39,20 @@ from relayd.listener.listeners import ListenerConfiguration, Listeners, Machiner
 from relayd.listener.options import Bind, ListenerOptions
 from relayd.mail.options import ServerOptions
 from relayd.mail.snowflake import Snowflakes
+from relayd.mailauth.dkim_sign import SignatureRule
 from relayd.mailauth.options import AuthOptions
+from relayd.mailauth.signature_options import SignatureOptions
+from relayd.mailauth.signing_key import SigningKey
+from relayd.options import OptionError
 from relayd.queue.opening import OpenQueue, QueueOptions, Surroundings, open_queue
 from relayd.queue.options import DeletedOptions, LimitOptions, SpaceOptions
 from relayd.reception import options as receiving
 from relayd.reception.examination import Examinations, InForce
+from relayd.reception.keyring import Keyring
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
+from relayd.reception.rotation import unpublished
+from relayd.reception.signing import Signing
 from relayd.reception.trial import Trials
 from relayd.resolver.answer import Resolver
 from relayd.resolver.exchange import parse_server
@@ -82,6 +91,7 @@ class Loaded:
             concurrency=config.section(routing.ConcurrencyOptions),
             breaker=config.section(routing.BreakerOptions),
         )
+        self.keyring = keyring_of(config)
 
     def _listeners(self) -> ListenerConfiguration:
         config = self.config
@@ -137,6 +147,7 @@ class Engine:
         self.reception: Reception
         self.listeners: Listeners
         self.directory: Directory
+        self.signing: Signing
 
     async def open(self, on_broken: Callable[[str], None]) -> None:
         """Bring everything up but the listeners.  on_broken: the queue's database can be used no more.
@@ -146,6 +157,7 @@ class Engine:
         loaded = self.loaded
         around = Surroundings(clock=self.stream.clock, span=self.span, on_broken=on_broken)
         self.opened = await open_queue(loaded.data, loaded.queue, loaded.server.node, around)
+        self.signing = Signing(loaded.keyring, self.span)
         self._build_delivery()
         self._build_reception()
         self._build_troubleshooting()
@@ -171,6 +183,7 @@ class Engine:
             schedule=loaded.settings.schedule,
             span=self.span,
             seed=lambda: random.getrandbits(64),
+            signing=self.signing,
         )
         self.scheduler = Scheduler(
             self.opened.queue,
@@ -220,6 +233,7 @@ class Engine:
             resolver=self.resolver,
             clock=self.stream.clock,
             snowflakes=self.snowflakes,
+            signing=self.signing,
         )
         self.reception = Reception(loaded.policy, parts)
         self.trials = Trials(parts, lambda: self.reception.policy)
@@ -259,6 +273,7 @@ class Engine:
         """Put another configuration in force; sessions and attempts under way end as they began."""
         await self.listeners.reload(loaded.listeners)
         before, self.loaded = self.loaded, loaded
+        self.signing.keyring = loaded.keyring
         self.directory.reconfigure(loaded.config.records(AccountOptions))
         self.opened.configure(loaded.queue)
         retired = None
@@ -293,6 +308,7 @@ class Engine:
         await self.reception.close()
         await self.pool.close()
         self.directory.close()
+        self.signing.close()
         await self.resolver.close()
         await self.opened.close()
 
@@ -306,11 +322,44 @@ class Engine:
         return found
 
 
+def keyring_of(config: Config) -> Keyring:
+    """The keys of a configuration; reads them, which blocks for a while.  Raises OptionError."""
+    expire = config.section(routing.ScheduleOptions).expire
+    return Keyring(config.records(SignatureOptions), expire, time.monotonic)
+
+
+class Signatures:
+    """What the control socket is told of the signatures; see `control.api.dkim.SignaturesSide`."""
+
+    def __init__(self, engine: Engine, settings: StoredSettings) -> None:
+        self._engine = engine
+        self._settings = settings
+
+    @property
+    def in_force(self) -> Keyring:
+        """What signs now."""
+        return self._engine.signing.keyring
+
+    async def configured(self) -> Keyring:
+        """What file and database say now; what is in force when that is wrong."""
+        try:
+            config = await self._settings.load()
+            return await asyncio.to_thread(keyring_of, config)
+        except (ConfigError, OptionError):
+            return self.in_force
+
+    async def unpublished(self, rule: SignatureRule, key: SigningKey) -> str:
+        """Why the DNS does not show the key; "" when it does."""
+        return await unpublished(self._engine.resolver, rule, key)
+
+
 def control_setting(loaded: Loaded) -> Setting:
     """What the configuration says about the control socket."""
     config = loaded.config
     return Setting(
         listeners={id: each for id, each in config.records(ListenerOptions).items() if each.protocol == "http"},
+        all_listeners=config.records(ListenerOptions),
+        certificates=config.records(listening.CertificateOptions),
         hostname=loaded.hostname,
         http=config.section(HttpOptions),
         expiry=config.section(ExpiryOptions),

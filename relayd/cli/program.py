@@ -22,6 +22,7 @@ VERBS = {
     "send": ("relayd.cli.send:send", "Hand in a message."),
     "explain": ("relayd.cli.explain:explain", "Which way mail goes, or what is found out about a message."),
     "queue": ("relayd.cli.queue:queue", "Show and steer the queue."),
+    "dkim": ("relayd.cli.dkim:dkim", "Create, publish, check and rotate signing keys."),
     "account": ("relayd.cli.account:account", "Hash the secret of an account."),
     "settings": ("relayd.cli.settings:settings", "Show and change settings."),
     "reload": ("relayd.cli.reload:reload", "Put a changed configuration in force."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import os
 import socket
@@ -20,6 +21,8 @@ from relayd.control.api import later
 from relayd.control.api.bans import BanOperations
 from relayd.control.api.blobs import BlobOperations, Bodies
 from relayd.control.api.description import Description
+from relayd.control.api.dkim import DkimOperations, NoSignatures, SignaturesSide
+from relayd.control.api.dns_records import DnsOperations
 from relayd.control.api.explain import Explanations
 from relayd.control.api.health import Health, Ready
 from relayd.control.api.logs import LogFilesReader, LogOperations
@@ -49,7 +52,7 @@ from relayd.directory.codes import Codes
 from relayd.directory.options import CodeOptions, ExpiryOptions
 from relayd.events import http, server
 from relayd.events.event import Span
-from relayd.listener.options import ListenerOptions
+from relayd.listener.options import CertificateOptions, ListenerOptions
 from relayd.reputation.bans import Bans
 from relayd.smtp.proxy import ProxyHeader
 from relayd.telemetry.metrics import Metrics
@@ -68,7 +71,7 @@ class Parts:
     queue, actions, bounce, destinations: see `Steering`.  bodies: the messages' octets.  logs: the log files.
     metrics: of the daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.
     settings: their owner.  signing_in: checks credentials.  ids: issues request ids (span ids).  bans: who is shut
-    out.  certificates: of listeners with TLS.  explaining: whom troubleshooting asks.
+    out.  certificates: of listeners with TLS.  signatures: the keys that sign.  explaining: whom troubleshooting asks.
     """
 
     queue: QueueOfMessages
@@ -87,16 +90,19 @@ class Parts:
     explaining: Explaining
     bans: Bans = field(default_factory=Bans)
     certificates: Certificates = field(default_factory=NoCertificates)
+    signatures: SignaturesSide = field(default_factory=NoSignatures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What the configuration says about the control socket.  listeners: those with protocol http.
+    """What the configuration says about the control socket.  listeners: those with protocol http; all_listeners.
 
-    hostname: by which the daemon goes.
+    hostname: by which the daemon goes.  certificates: of the configuration, for the records that publish them.
     """
 
     listeners: Mapping[str, ListenerOptions] = field(default_factory=dict)
+    all_listeners: Mapping[str, ListenerOptions] = field(default_factory=dict)
+    certificates: Mapping[str, CertificateOptions] = field(default_factory=dict)
     hostname: str = "localhost"
     http: HttpOptions = field(default_factory=HttpOptions)
     expiry: ExpiryOptions = field(default_factory=ExpiryOptions)
@@ -105,7 +111,8 @@ class Setting:
     @property
     def hosts(self) -> Hosts:
         """The names and addresses that are ours."""
-        own = [bind.host for each in self.listeners.values() for bind in each.bind if bind.host]
+        binds = [bind.host for each in self.listeners.values() for bind in each.bind if bind.host]
+        own = [host for host in binds if not ipaddress.ip_address(host).is_unspecified]
         return Hosts([self.hostname, *self.http.hosts, *own])
 
 
@@ -156,6 +163,14 @@ class ControlApp:
         yield from OAuth(self._codes).routes()
         yield from StreamTokens(parts.signing_in).routes()
         yield from BanOperations(parts.bans, clock).routes()
+        yield from DkimOperations(parts.signatures, parts.settings, clock).routes()
+        yield from DnsOperations(
+            parts.signatures,
+            lambda: self._setting.hostname,
+            lambda: self._setting.all_listeners.values(),
+            lambda: self._setting.certificates,
+            clock,
+        ).routes()
         yield from Troubleshooting(parts.explaining).routes()
         yield from Explanations(parts.explaining, parts.queue).routes()
         yield from later.routes()

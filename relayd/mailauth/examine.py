@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -110,6 +110,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
     receiver: our own name, for explanations.  now: Unix time.  clock: any seconds, to tell how long a check took.
     chance: 0 to 1, for RFC 7489's pct.  on_bug: hears of an exception in a check, with its name as in `elapsed`.
+    knows: whether the resolver has an answer, by type and name, without waiting.
     """
 
     resolver: Resolver
@@ -118,6 +119,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     on_bug: Callable[[str, Exception], None]
     receiver: str = "unknown"
     chance: float = 0.0
+    knows: Callable[[str, str], bool] = lambda type, name: False
 
 
 class Examiner:
@@ -179,7 +181,7 @@ class Examiner:
             jobs.append(watch.run("iprev", check_iprev(resolver, address), failed))
             unsure = EhloFinding(result=Result.TEMPERROR, domain=plain_domain(sender.helo), problem=_BUG)
             jobs.append(watch.run("ehlo", check_ehlo_name(resolver, sender.helo, address), unsure))
-        await _side_by_side(jobs)
+        await _side_by_side(jobs, all(around.knows(*each) for each in _of_sender(sender, address)))
         found = watch.found
         return SenderFindings(
             spf_ehlo=session.spf_ehlo if session else found.get("spf-ehlo"),
@@ -208,10 +210,11 @@ class Examiner:
         else:
             seals = await content.apart(lambda: _Seals(content.header, self._dkim, self._arc))
         began = around.clock()
-        jobs = [watch.run("dns", memory.ask(name), None) for name in self._questions(seals)]
+        questions = self._questions(seals)
+        jobs = [watch.run("dns", memory.ask(name), None) for name in questions]
         if seals.body.is_wanted:
             jobs.append(seals.feed(content.body))
-        await _side_by_side(jobs)
+        await _side_by_side(jobs, all(around.knows("TXT", name) for name in questions))
         await seals.conclude(content.apart, memory, watch, around.clock() - began)
         dmarc = await self._dmarc_of(seals, known, memory, watch) if self._dmarc else None
         findings = Findings(
@@ -318,10 +321,15 @@ class _Watch:
         return found
 
 
-async def _side_by_side(jobs: Sequence[Coroutine[Any, Any, Any]]) -> None:
-    """All of them at once; the first exception ends the others."""
-    if len(jobs) == 1:
-        await jobs[0]
+async def _side_by_side(jobs: Sequence[Coroutine[Any, Any, Any]], is_quick: bool) -> None:
+    """All of them; the first exception ends the others.  is_quick: they hardly wait, and tasks would cost more."""
+    if is_quick or len(jobs) == 1:
+        try:
+            for job in jobs:
+                await job
+        finally:
+            for job in jobs:
+                job.close()
         return
     tasks = [asyncio.ensure_future(job) for job in jobs]
     try:
@@ -329,6 +337,13 @@ async def _side_by_side(jobs: Sequence[Coroutine[Any, Any, Any]]) -> None:
     finally:
         for task in tasks:
             task.cancel()
+
+
+def _of_sender(sender: Sender, address: Address) -> Iterator[tuple[str, str]]:
+    """The first questions about a sender: type and name."""
+    yield "TXT", plain_domain(sender.return_path.rpartition("@")[2] or sender.helo)
+    yield "TXT", plain_domain(sender.helo)
+    yield "PTR", str(address)
 
 
 def _no_spf(scope: Literal["helo", "mfrom"], sender: Sender, result: Result, problem: str) -> SpfFinding:

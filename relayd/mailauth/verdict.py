@@ -199,7 +199,7 @@ def _trusted_sealer(arc: ArcFinding | None, trusted: Sequence[str]) -> str:
         if not any(_is_within(each.domain, domain) for domain in trusted):
             break
         oldest = each
-    if oldest is None or oldest.dmarc not in (Result.PASS, None):
+    if oldest is None or oldest.dmarc is not Result.PASS:
         return ""
     return oldest.domain
 

@@ -145,6 +145,7 @@ class Checks:
             on_bug=functools.partial(_on_bug, tx),
             receiver=tx.policy.hostname,
             chance=self._chance(),
+            knows=self.resolver.knows,
         )
 
     async def _feed(self, tx: Transaction, content: bytes | Path, until: float, digests: BodyDigests) -> None:

@@ -47,13 +47,15 @@ NO_MARKS = Marks()
 
 class Head(msgspec.Struct, frozen=True):
     """octets: what the message begins with.  replaces: so many octets of the content it stands for.
-    message_id: the Message-ID with its angle brackets, "" when there is none.  signed: a DKIM-Signature is there.
+    message_id: the Message-ID with its angle brackets, "" when there is none.  signed: a DKIM-Signature came with it.
+    is_all: it is the whole header with the blank line, and the content is all body.
     """
 
     octets: bytes
     replaces: int
     message_id: str
     signed: bool
+    is_all: bool = False
 
 
 def compose_head(tx: Transaction, header: bytes, now: float, marks: Marks = NO_MARKS) -> Head:
@@ -84,7 +86,7 @@ def compose_head(tx: Transaction, header: bytes, now: float, marks: Marks = NO_M
     if has_text_on_top:
         added.append(b"\r\n")
     signed = _value_of(lowered, b"\ndkim-signature") >= 0
-    return Head(b"".join(added), replaced if edited is not None else 0, identity, signed)
+    return Head(b"".join(added), replaced if edited is not None else 0, identity, signed, has_text_on_top)
 
 
 def _value_of(lowered: bytes, name: bytes) -> int:

@@ -13,12 +13,14 @@ from relayd.events import smtp
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
 from relayd.mail.trace import count_received
+from relayd.mailauth.signing_key import KeyUnreadable
 from relayd.queue.failure import QueueFull
 from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, Origin, Recipient, State
 from relayd.reception.admission import Admission, Plan
 from relayd.reception.body import HeaderTooLarge
 from relayd.reception.checks import Checks
 from relayd.reception.head import compose_head
+from relayd.reception.signing import Signing
 from relayd.reception.transaction import Accepted, Refused, Transaction
 
 MAX_RECEIVED = 100
@@ -29,6 +31,7 @@ MAX_RECEIVED_OURS = 10
 
 NO_SPACE = Reply(452, "4.3.1", "Insufficient system storage")
 TROUBLE = Reply(451, "4.3.0", "Local error in processing, try again later")
+NO_KEY = Reply(451, "4.3.0", "The key that signs this mail cannot be read now, try again later")
 HEADER_TOO_LARGE = Reply(554, "5.6.0", "The header of the message is too large")
 NO_RECIPIENTS = Reply(554, "5.5.1", "No valid recipients")
 LOOP = Reply(554, "5.4.6", "Mail loop: the message has passed too many hosts")
@@ -52,6 +55,7 @@ class Promises:
     admission: Admission
     checks: Checks
     clock: Callable[[], float]
+    signing: Signing
 
     async def promise(self, tx: Transaction) -> Reply:
         """Queue the message: 250 only when it is durable; every failure of ours is a 4xx and promises nothing."""
@@ -79,7 +83,8 @@ class Promises:
             content = await tx.body.shorten(content)
         now = self.clock()
         scanner = tx.body.scanner
-        head = compose_head(tx, tx.body.header, now, marks)
+        composed = compose_head(tx, tx.body.header, now, marks)
+        head = await self.signing.signed(tx, composed, content, now)
         size = len(head.octets) + scanner.size - head.replaces
         head_eight_bit = not head.octets.isascii()
         body = Body(
@@ -193,6 +198,8 @@ def failure(tx: Transaction, error: Exception) -> Reply:
     if isinstance(error, HeaderTooLarge):
         smtp.MESSAGE_PARSE_FAILED(span, reason=HEADER_TOO_LARGE.text, queue_id=tx.id)
         return HEADER_TOO_LARGE
+    if isinstance(error, KeyUnreadable):  # stated where it was found out
+        return NO_KEY
     smtp.HANDLER_ERROR(span, reason=f"not queued: {type(error).__name__}: {error}")
     return NO_SPACE if isinstance(error, QueueFull | BlobFull) else TROUBLE
 

@@ -22,6 +22,7 @@ from relayd.reception.known import Probes
 from relayd.reception.policy import Policy, unmapped
 from relayd.reception.promise import NO_RECIPIENTS, Intake, Promises, failure
 from relayd.reception.recipients import Recipients
+from relayd.reception.signing import Signing
 from relayd.reception.transaction import Transaction
 from relayd.resolver.answer import Resolver
 from relayd.smtp.command import MailCommand, RcptCommand
@@ -49,6 +50,7 @@ class Parts:
     resolver: Resolver
     clock: Callable[[], float]
     snowflakes: Snowflakes
+    signing: Signing
 
 
 class Reception:
@@ -65,7 +67,7 @@ class Reception:
         self.probes = Probes(policy.options.probe, parts.prober, parts.clock)
         self._recipients = Recipients(self.probes, parts.clock)
         self._checks = Checks(parts.resolver, parts.clock)
-        self._promises = Promises(parts.queue, parts.admission, self._checks, parts.clock)
+        self._promises = Promises(parts.queue, parts.admission, self._checks, parts.clock, parts.signing)
 
     def reconfigure(self, policy: Policy, resolver: Resolver | None = None) -> None:
         """From the next command on decide by `policy` and ask `resolver`; transactions under way end as they began."""

@@ -72,6 +72,12 @@ class LiveResolver:
         name = ipaddress.ip_address(address).reverse_pointer
         return await self._lookup(name, "PTR", lambda record: text_of(record.target))
 
+    def knows(self, type: str, name: str) -> bool:
+        """Whether the answer, or that there is none, is in the cache.  name: of PTR the address."""
+        if type == "PTR":
+            name = ipaddress.ip_address(name).reverse_pointer
+        return self._cache.get((name.lower().removesuffix("."), type)) is not None
+
     def forget(self) -> None:
         """Empty the cache (at a reload)."""
         self._cache.clear()

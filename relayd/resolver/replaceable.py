@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from relayd.resolver.answer import Answer, Mx, Resolver
 
 
@@ -10,6 +12,11 @@ class Replaceable:
 
     def __init__(self, inner: Resolver) -> None:
         self.inner = inner
+
+    def knows(self, type: str, name: str) -> bool:
+        """Whether the answer is there at once; False where `inner` cannot tell."""
+        knows: Callable[[str, str], bool] | None = getattr(self.inner, "knows", None)
+        return knows is not None and knows(type, name)
 
     async def mx(self, name: str) -> Answer[Mx]:
         """MX records; CNAMEs are followed, `canonical` names their end."""

@@ -35,6 +35,7 @@ from relayd.routing.next_hop import NextHop
 from relayd.routing.options import BreakerOptions, ConcurrencyOptions, OutboundOptions, RouteOptions, ScheduleOptions
 from relayd.routing.route import Router
 from relayd.routing.schedule import Schedule
+from tests.rig.signing import signing_with
 
 START = 1_800_000_000.0
 HEADER = b"From: a@origin.example\r\nSubject: hello\r\nMessage-ID: <m1@origin.example>\r\n"
@@ -341,6 +342,7 @@ async def stage(
         schedule=using.schedule,
         span=span,
         seed=lambda: 4711,
+        signing=signing_with(),
     )
     attempts = FakeAttempts()
     scheduler = Scheduler(

@@ -40,6 +40,7 @@ from relayd.resolver.answer import Resolver
 from relayd.resolver.zone import Zone
 from relayd.smtp.command import MailCommand, RcptCommand
 from tests.rig.reception import NO_CHECKS
+from tests.rig.signing import signing_with
 
 NOW = 1_700_000_000.0
 HOSTNAME = "mx.relay.example"
@@ -154,6 +155,7 @@ class House:
         if resolver is not None:
             given.setdefault("auth", {})
         self.resolver = resolver or Zone({})
+        signatures = given.pop("signatures", {})
         self.now = NOW
         self.events: list[Event] = []
         self.stream = EventStream(lambda: self.now, [self.events.append])
@@ -177,6 +179,7 @@ class House:
                 resolver=self.resolver,
                 clock=lambda: self.now,
                 snowflakes=Snowflakes(1),
+                signing=signing_with(signatures, Span(self.stream)),
             ),
         )
 

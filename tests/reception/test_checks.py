@@ -11,7 +11,7 @@ import pytest
 
 from relayd.events.event import Event
 from relayd.mail.reply import Reply
-from relayd.mailauth import examine
+from relayd.mailauth import dkim_verify, examine
 from relayd.mailauth.canonical import BodyDigests
 from relayd.mailauth.dkim_sign import SignatureRule, sign, want_signed
 from relayd.mailauth.signing_key import record_name
@@ -374,7 +374,7 @@ async def test_a_long_body_is_hashed_in_a_thread(size: int, tmp_path: Path, monk
 
 async def test_a_long_header_is_read_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     threads = set()
-    verifier = examine.Verifier
+    verifier = dkim_verify.Verifier
 
     def watched(*given: Any) -> Any:
         threads.add(threading.current_thread().name)

@@ -40,6 +40,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[tuple[House, OpenQueue]]:
             resolver=old.resolver,
             clock=old.clock,
             snowflakes=old.snowflakes,
+            signing=old.signing,
         ),
     )
     yield rig, queue

@@ -21,6 +21,7 @@ from relayd.reception.options import DataLimits, DataOptions, KnownOptions, Rcpt
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
 from relayd.resolver.zone import Zone
+from tests.rig.signing import signing_with
 
 NO_CHECKS = AuthOptions(
     spf_ehlo="disabled",
@@ -96,5 +97,6 @@ def real_reception(
         resolver=Zone({}),
         clock=time.time,
         snowflakes=Snowflakes(1),
+        signing=signing_with(),
     )
     return Reception(Policy(options), parts), queue
