@@ -37,7 +37,13 @@ def question(type: str, name: str, *records: str, **fields: Any) -> dict[str, An
 
 def inbound(**fields: Any) -> dict[str, Any]:
     """An answer of POST /api/explain/inbound."""
-    spf = {"scope": "mfrom", "domain": "b.test", "sender": "ann@b.test", "explanation": "", "problem": ""}
+    spf: dict[str, Any] = {
+        "scope": "mfrom",
+        "domain": "b.test",
+        "sender": "ann@b.test",
+        "explanation": "",
+        "problem": "",
+    }
     spf |= {"result": "fail", "mechanism": "-all", "steps": ["b.test: v=spf1 -all", "b.test: -all matches, fail"]}
     dkim = {"result": "pass", "domain": "c.test", "selector": "one", "bits": 2048, "problem": "", "steps": []}
     dmarc = {"result": "fail", "domain": "b.test", "policy": "reject", "policy_domain": "b.test", "spf": "", "dkim": []}
@@ -153,7 +159,7 @@ def test_inbound_prints_verdict_checks_steps_and_questions(
 def test_inbound_says_what_follows(
     run: Run, control: FakeControl, capsys: pytest.CaptureFixture[str], action: str, is_suspicious: bool, said: str
 ) -> None:
-    verdict = {
+    verdict: dict[str, Any] = {
         "action": action,
         "reply": None,
         "reasons": [],
@@ -269,6 +275,13 @@ def test_wrong_words(
 def test_what_the_daemon_refuses(run: Run, control: FakeControl, status: int, code: int) -> None:
     control.answers["GET /api/explain/outbound"] = status
     assert run("--to", "a@b.test") == code
+
+
+def test_a_message_that_is_none(run: Run, control: FakeControl, capsys: pytest.CaptureFixture[str]) -> None:
+    refusal = {"error": "other", "details": "Invalid message body", "reason": "Failed to parse message body"}
+    control.answers["POST /api/explain/inbound"] = refusal
+    assert run(*IP, "--from", "") == 65
+    assert "Invalid message body: Failed to parse message body" in capsys.readouterr().err
 
 
 def test_no_daemon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,14 +121,9 @@ def test_what_is_explained_is_what_happens(relay: Daemon) -> None:
     status = wait_status(relay, queue_id, "temp_fail")
     assert "127.0.0.9" in status or "down.test" in status
     (road,) = told(relay, "--to", "bob@down.test")["roads"]
-    assert road["outlook"]["hosts"] == [
-        {
-            "host": "down.test",
-            "addresses": ["127.0.0.9"],
-            "port": relay.settings["queue.outbound.port"],
-            "preference": None,
-        }
-    ]
+    port = relay.settings["queue.outbound.port"]
+    host = {"host": "down.test", "addresses": ["127.0.0.9"], "port": port, "preference": None}
+    assert road["outlook"]["hosts"] == [host]
     assert road["standing"] == {"suspended": "", "queued": 1, "deferred": 1, "held": 0}
     (road,) = told(relay, "--to", "bob@nowhere.test")["roads"]
     assert (road["outlook"]["outcome"], road["outlook"]["hosts"]) == ("bounced", [])
@@ -161,17 +156,14 @@ def test_refusals(relay: Daemon) -> None:
     assert "to: expected an address" in explain(relay, "--to", "a b@c.test", code=65)
     assert "is no IP address" in explain(relay, "--ip", "x", "--helo", "x", "--from", "", code=64)
     words = ("--ip", "192.0.2.1", "--helo", "x", "--from", "", "--message", "-")
-    assert "Invalid message body" in explain(relay, *words, message=b"nothing\n", code=70)
+    assert "Invalid message body" in explain(relay, *words, message=b"nothing\n", code=65)
     large = b"From: a@b.test\n\n" + b"x" * (2 << 20)
     assert "larger than this server accepts" in explain(relay, *words, message=large, code=65)
 
 
 def test_a_reload_is_seen(relay: Daemon) -> None:
-    relay.data_of(
-        "POST",
-        "/api/settings",
-        [{"type": "insert", "prefix": None, "values": [["auth.dmarc.verify", "relaxed"]], "assert_empty": False}],
-    )
+    values = [["auth.dmarc.verify", "relaxed"]]
+    relay.data_of("POST", "/api/settings", [{"type": "insert", "values": values, "assert_empty": False}])
     relay.data_of("GET", "/api/reload")
     found = told(relay, "--ip", "203.0.113.9", "--helo", "mail.bank.test", "--from", "ann@bank.test")
     assert found["verdict"]["action"] == "tag"
