@@ -118,6 +118,7 @@ def print_outbound(found: Value) -> None:
         _say(f"  {step}")
     if trial["accepted"] and trial["recipients"] != [found["recipient"]]:
         _say(f"  it is queued for {', '.join(f'<{each}>' for each in trial['recipients'])} instead")
+    _signers(trial)
     if trial["held"]:
         _say(f"Held for an operator: {trial['held']}")
     if found["paused"]:
@@ -130,6 +131,16 @@ def print_outbound(found: Value) -> None:
     if found["roads"]:
         _retries(found["roads"][0]["outlook"]["retries"])
     _questions([each for road in found["roads"] for each in road["outlook"]["questions"]])
+
+
+def _signers(trial: Value) -> None:
+    """Who signs what a local user sends from there."""
+    for each in trial["signers"]:
+        name = f"{each['selector']}._domainkey.{each['domain']}"
+        problem = f", and waits: {each['problem']}" if each["problem"] else ""
+        _say(f"  it is signed by {name} (signature.{each['id']}){problem}")
+    if trial["accepted"] and trial["return_path"] and not trial["signers"]:
+        _say(f"  it is not signed: no signature is for {trial['return_path'].rpartition('@')[2]}")
 
 
 def _road(outlook: Value, standing: Value) -> None:

@@ -109,7 +109,7 @@ def outbound(**fields: Any) -> dict[str, Any]:
     trial = {"accepted": True, "reply": "250 2.1.5 ok", "return_path": "", "recipients": ["bob@b.test"], "steps": []}
     return {
         "recipient": "bob@b.test",
-        "trial": {**trial, "held": None, **fields.pop("trial", {})},
+        "trial": {**trial, "held": None, "signers": [], **fields.pop("trial", {})},
         "paused": "",
         "roads": [
             {
@@ -229,6 +229,23 @@ def test_outbound_prints_what_is_in_the_way(run: Run, control: FakeControl, caps
         "... and 4 recipients more",
     ):
         assert words in out
+
+
+def test_outbound_tells_who_signs(run: Run, control: FakeControl, capsys: pytest.CaptureFixture[str]) -> None:
+    signers = [
+        {"id": "a", "domain": "a.test", "selector": "one", "problem": ""},
+        {"id": "b", "domain": "a.test", "selector": "two", "problem": "/k: gone"},
+    ]
+    control.answers["GET /api/explain/outbound"] = {
+        "data": outbound(trial={"signers": signers, "return_path": "x@a.test"})
+    }
+    assert run("--to", "bob@b.test", "--from", "x@a.test") == 0
+    out = capsys.readouterr().out
+    assert "  it is signed by one._domainkey.a.test (signature.a)\n" in out
+    assert "  it is signed by two._domainkey.a.test (signature.b), and waits: /k: gone\n" in out
+    control.answers["GET /api/explain/outbound"] = {"data": outbound(trial={"return_path": "x@a.test"})}
+    assert run("--to", "bob@b.test", "--from", "x@a.test") == 0
+    assert "  it is not signed: no signature is for a.test\n" in capsys.readouterr().out
 
 
 def test_outbound_refused(run: Run, control: FakeControl, capsys: pytest.CaptureFixture[str]) -> None:

@@ -334,6 +334,7 @@ async def test_outbound_by_mx(admin: aiohttp.ClientSession, world: World) -> Non
         "recipients": ["Bob@b.test"],
         "held": None,
         "steps": [],
+        "signers": [],
     }
     (road,) = found["roads"]
     outlook = road["outlook"]

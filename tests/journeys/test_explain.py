@@ -13,7 +13,7 @@ import pytest
 
 from relayd.mailauth.signing_key import record_name
 from tests.journeys.conftest import StartRelay, send, wait_status
-from tests.mailauth.signing import DOMAIN, MESSAGE, key, rule, signed
+from tests.mailauth.signing import DOMAIN, MESSAGE, key, pem, rule, signed
 from tests.rig.daemon import Daemon
 from tests.rig.dns import DnsServer, serving_in_thread
 from tests.rig.postfix import free_port
@@ -63,6 +63,9 @@ def relay(module_relay: StartRelay, dns: DnsServer) -> Daemon:
             "queue.route.hub.address": "127.0.0.1",
             "queue.route.hub.auth.username": "relay",
             "queue.route.hub.auth.secret": "hunter2",
+            "signature.ours.private-key": pem(),
+            "signature.ours.domain": "sender.test",
+            "signature.ours.selector": "one",
             "server.aliases": ["sales: ann@bank.test, bob@partner.test"],
         }
     )
@@ -136,6 +139,7 @@ def test_the_way_out(relay: Daemon) -> None:
     place = rows.index(["10", "mx1.bank.test", "2001:db8::1", "192.0.2.1", port])
     assert rows[place + 1] == ["20", "mx2.bank.test", "192.0.2.2", port]
     assert 'because      queue.outbound.next-hop = "mx"' in out
+    assert "it is signed by one._domainkey.sender.test (signature.ours)" in out
     assert "again after 1h (the last repeats)" in out
     out = explain(relay, "--to", "sales")
     assert "it is queued for <ann@bank.test>, <bob@partner.test> instead" in out
