@@ -84,7 +84,9 @@ def _absent(name: str) -> str:
 
 
 def _why(finding: Value) -> str:
-    words = [finding.get("mechanism") or "", finding["problem"], ", ".join(finding.get("confirmed") or ())]
+    explanation = finding.get("explanation")
+    words = [finding.get("mechanism") or "", f'"{explanation}"' if explanation else "", finding["problem"]]
+    words.append(", ".join(finding.get("confirmed") or ()))
     return "; ".join(word for word in words if word)
 
 

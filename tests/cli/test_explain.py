@@ -41,7 +41,7 @@ def inbound(**fields: Any) -> dict[str, Any]:
         "scope": "mfrom",
         "domain": "b.test",
         "sender": "ann@b.test",
-        "explanation": "",
+        "explanation": "not ours",
         "problem": "",
     }
     spf |= {"result": "fail", "mechanism": "-all", "steps": ["b.test: v=spf1 -all", "b.test: -all matches, fail"]}
@@ -140,7 +140,7 @@ def test_inbound_prints_verdict_checks_steps_and_questions(
         assert line in out.splitlines()
     rows = [line.split() for line in out.splitlines()]
     assert ["SPF,", "EHLO", "name", "disabled"] in rows
-    assert ["SPF,", "return", "path", "fail", "ann@b.test", "-all"] in rows
+    assert ["SPF,", "return", "path", "fail", "ann@b.test", "-all;", '"not', 'ours"'] in rows
     assert ["DKIM", "pass", "c.test", "(one)", "2048-bit", "key"] in rows
     assert ["ARC", "none", "no", "chain"] in rows
     assert ["TXT", "x.test", "4", "no-name:", "x.test", "does", "not", "exist"] in rows
