@@ -1,4 +1,4 @@
-"""Every example of the API's pages about keys and DNS records, as it stands: operations 7 and 49, and GET /dkim/{id}."""
+"""Every example of the API's pages about keys and DNS records, as it stands: operations 7, 49, and GET /dkim/{id}."""
 
 from __future__ import annotations
 
