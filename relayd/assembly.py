@@ -22,14 +22,17 @@ from relayd.delivery.attempt import Attempts, Road
 from relayd.delivery.bounce import Bounces
 from relayd.delivery.connection import Dialer
 from relayd.delivery.hosts import Hosts
+from relayd.delivery.lanes import LaneStats
 from relayd.delivery.options import BounceOptions, ReuseOptions, TimeoutOptions
 from relayd.delivery.ourselves import Ourselves
+from relayd.delivery.outlook import Outlooks, Roads
 from relayd.delivery.pool import Pool
 from relayd.delivery.prober import NextHopProber
 from relayd.delivery.scheduler import Scheduler, Settings
 from relayd.delivery.tls import TlsContexts
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions, CodeOptions, ExpiryOptions
+from relayd.events import smtp
 from relayd.events.event import EventStream, Span
 from relayd.listener import options as listening
 from relayd.listener.listeners import ListenerConfiguration, Listeners, Machinery
@@ -37,17 +40,21 @@ from relayd.listener.options import Bind, ListenerOptions
 from relayd.mail.options import ServerOptions
 from relayd.mail.snowflake import Snowflakes
 from relayd.mailauth.dkim_sign import SignatureRule
+from relayd.mailauth.options import AuthOptions
 from relayd.mailauth.signature_options import SignatureOptions
 from relayd.mailauth.signing_key import SigningKey
 from relayd.options import OptionError
 from relayd.queue.opening import OpenQueue, QueueOptions, Surroundings, open_queue
 from relayd.queue.options import DeletedOptions, LimitOptions, SpaceOptions
 from relayd.reception import options as receiving
+from relayd.reception.examination import Examinations, InForce
 from relayd.reception.keyring import Keyring
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
 from relayd.reception.rotation import unpublished
 from relayd.reception.signing import Signing
+from relayd.reception.trial import Trials
+from relayd.resolver.answer import Resolver
 from relayd.resolver.exchange import parse_server
 from relayd.resolver.hosts_file import HostsFile, LocalFirst
 from relayd.resolver.live import LiveResolver
@@ -107,6 +114,7 @@ class Loaded:
             hostname=self.hostname,
             server=self.server,
             session=config.section(receiving.TrustedRelayOptions),
+            auth=config.section(AuthOptions),
             rcpt=config.section(receiving.RcptOptions),
             probe=config.section(receiving.ProbeOptions),
             known=config.records(receiving.KnownOptions),
@@ -152,6 +160,7 @@ class Engine:
         self.signing = Signing(loaded.keyring, self.span)
         self._build_delivery()
         self._build_reception()
+        self._build_troubleshooting()
 
     def _build_delivery(self) -> None:
         loaded = self.loaded
@@ -190,20 +199,23 @@ class Engine:
 
     def _road(self, loaded: Loaded) -> Road:
         outbound = loaded.config.section(routing.OutboundOptions)
-        reuse = loaded.config.section(ReuseOptions)
         files = {id: each.tls_ca_files for id, each in loaded.config.records(routing.RouteOptions).items()}
         contexts = TlsContexts(outbound.ca_files, files)
+        dialer = Dialer(loaded.hostname, loaded.config.section(TimeoutOptions), contexts)
+        reuse = loaded.config.section(ReuseOptions)
+        return Road(hosts=self._hosts(loaded, self.resolver), dialer=dialer, pool=self.pool, reuse=reuse)
+
+    @staticmethod
+    def _hosts(loaded: Loaded, resolver: Resolver) -> Hosts:
         binds = (bind for each in loaded.listeners.listeners.values() for bind in each.bind if not bind.path)
-        hosts = Hosts(
-            self.resolver,
-            reuse,
-            local=LocalFirst(self.resolver, HostsFile()),
-            allow_private=outbound.allow_private,
+        return Hosts(
+            resolver,
+            loaded.config.section(ReuseOptions),
+            local=LocalFirst(resolver, HostsFile()),
+            allow_private=loaded.config.section(routing.OutboundOptions).allow_private,
             is_self=Ourselves(loaded.hostname, ((bind.host, bind.port) for bind in binds)),
             chance=random.random,
         )
-        dialer = Dialer(loaded.hostname, loaded.config.section(TimeoutOptions), contexts)
-        return Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=reuse)
 
     @staticmethod
     def _soft_bounce(loaded: Loaded) -> bool:
@@ -212,34 +224,63 @@ class Engine:
     def _build_reception(self) -> None:
         loaded = self.loaded
         self.directory = Directory(loaded.config.records(AccountOptions), self.stream.clock)
-        self.reception = Reception(
-            loaded.policy,
-            Parts(
-                queue=self.opened.queue,
-                blobs=self.opened.blobs,
-                space=self.opened.space,
-                admission=self.scheduler,
-                prober=self.prober,
-                directory=self.directory,
-                clock=self.stream.clock,
-                snowflakes=self.snowflakes,
-                signing=self.signing,
-            ),
+        parts = Parts(
+            queue=self.opened.queue,
+            blobs=self.opened.blobs,
+            space=self.opened.space,
+            admission=self.scheduler,
+            prober=self.prober,
+            directory=self.directory,
+            resolver=self.resolver,
+            clock=self.stream.clock,
+            snowflakes=self.snowflakes,
+            signing=self.signing,
         )
+        self.reception = Reception(loaded.policy, parts)
+        self.trials = Trials(parts, lambda: self.reception.policy)
         machinery = Machinery(reception=self.reception, stream=self.stream, snowflakes=self.snowflakes)
         self.listeners = Listeners(loaded.listeners, machinery)
+
+    def _build_troubleshooting(self) -> None:
+        """Whom an operator's questions about the road of mail are put to."""
+
+        def in_force() -> InForce:
+            return InForce(policy=self.reception.policy, resolver=self.resolver, on_bug=self._bug_in_check)
+
+        def roads() -> Roads:
+            loaded = self.loaded
+            return Roads(
+                router=loaded.router,
+                outbound=loaded.config.section(routing.OutboundOptions),
+                schedule=loaded.settings.schedule,
+                resolver=self.resolver,
+                hosts=lambda resolver: self._hosts(loaded, resolver),
+                lane=self._lane,
+                most=loaded.settings.concurrency.per_destination,
+                soft_bounce=self._soft_bounce(loaded),
+            )
+
+        self.examinations = Examinations(in_force, self.stream.clock)
+        self.outlooks = Outlooks(roads, self.stream.clock)
+
+    def _lane(self, destination: str) -> LaneStats | None:
+        found = (each for each in self.scheduler.stats().destinations if each.destination == destination)
+        return next(found, None)
+
+    def _bug_in_check(self, check: str, error: Exception) -> None:
+        smtp.HANDLER_ERROR(self.span, reason=f"check {check}: {type(error).__name__}: {error}")
 
     async def reload(self, loaded: Loaded) -> None:
         """Put another configuration in force; sessions and attempts under way end as they began."""
         await self.listeners.reload(loaded.listeners)
         before, self.loaded = self.loaded, loaded
-        self.reception.reconfigure(loaded.policy)
         self.signing.keyring = loaded.keyring
         self.directory.reconfigure(loaded.config.records(AccountOptions))
         self.opened.configure(loaded.queue)
         retired = None
         if loaded.resolving != before.resolving:
             retired, self.resolver = self.resolver, LiveResolver(loaded.resolving, self.span)
+        self.reception.reconfigure(loaded.policy, self.resolver)
         road = self._road(loaded)
         self.attempts.reconfigure(road, soft_bounce=self._soft_bounce(loaded))
         self.prober.reconfigure(road)

@@ -29,6 +29,7 @@ from relayd.config.settings import Settings, findings
 from relayd.config.store import SETTINGS, open_store
 from relayd.control.api.maintenance import ReloadAnswer
 from relayd.control.api.settings import Insert, SettingsRefused, SettingsUnavailable
+from relayd.control.api.troubleshoot import Explaining
 from relayd.control.app import ControlApp, Parts
 from relayd.control.options import FallbackAdminOptions
 from relayd.control.signing_in import SigningIn
@@ -242,6 +243,9 @@ class Daemon:
             bans=self._bans,
             certificates=engine.listeners.certificates,
             signatures=Signatures(engine, self.settings),
+            explaining=Explaining(
+                examine=engine.examinations.examine, rcpt=engine.trials.rcpt, road=engine.outlooks.of
+            ),
         )
         setting = control_setting(loaded)
         self.control = ControlApp(parts, self.span, setting)

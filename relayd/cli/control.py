@@ -41,6 +41,7 @@ _EXIT_CODES = {
     402: NOT_ALLOWED,
     403: NOT_ALLOWED,
     404: NO_INPUT,
+    413: BAD_DATA,
     429: TRY_AGAIN,
     500: SOFTWARE,
     502: UNAVAILABLE,
@@ -80,7 +81,7 @@ class Control:
         return self.ask("GET", path, query)
 
     def ask(self, method: str, path: str, query: Query = (), body: object = None) -> Any:
-        """Send one request to `/api<path>` and give the `data` of its answer."""
+        """Send one request to `/api<path>` and give the `data` of its answer.  body: bytes are sent as they are."""
         with self._exchange(method, "/api" + path, query, body) as response:
             return _data(response.status, response.read())
 
@@ -103,8 +104,8 @@ class Control:
             headers["Authorization"] = "Basic " + base64.b64encode(self._credentials.encode()).decode()
         content = None
         if body is not None:
-            content = json.dumps(body).encode()
-            headers["Content-Type"] = "application/json"
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
+            headers["Content-Type"] = "message/rfc822" if isinstance(body, bytes) else "application/json"
         address, connection = self._connect()
         try:
             connection.request(method, target + ("?" + encoded if encoded else ""), content, headers)

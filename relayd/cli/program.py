@@ -20,6 +20,7 @@ VERBS = {
     "check": ("relayd.cli.check:check", "Validate the configuration; --live looks at the machine too."),
     "try": ("relayd.cli.trial:trial", "A whole relay in one terminal, with a sink as the next hop."),
     "send": ("relayd.cli.send:send", "Hand in a message."),
+    "explain": ("relayd.cli.explain:explain", "Which way mail goes, or what is found out about a message."),
     "queue": ("relayd.cli.queue:queue", "Show and steer the queue."),
     "dkim": ("relayd.cli.dkim:dkim", "Create, publish, check and rotate signing keys."),
     "account": ("relayd.cli.account:account", "Hash the secret of an account."),

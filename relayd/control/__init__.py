@@ -1,13 +1,18 @@
 """The control socket: an aiohttp application that shows and steers the running engine.
 
-A request passes `requests.trace` (request id, access event, every failure mapped to one of the API's two error forms),
-then `access.Gate` (credentials, before anything is looked up), then its route's permission, then one handler of
-`api/<area>`, which reads the query into a typed value, makes one call on the queue or another part, and answers
-`{"data": ...}`.  Handlers know no aiohttp but the request they read; they raise `answers.Problem` or `answers.Failure`.
+A connection comes in by a place of `listening` (TCP, TLS, PROXY, Unix socket), and is a `connection.Connection`, which
+answers what is no HTTP.  A request passes `sweep` (who dawdles), `requests.trace` (request id, access event, every
+failure mapped to one of the API's two error forms) and `requests.Checks`, in this order: Host (421), OPTIONS (204), ban
+(429), credentials (401, 402, 403), rate and number of the account's requests (429, 400), body (413), route (404).  Then
+its `routes.Route` checks the permission (403), decodes the query and the body (400), and calls one handler of
+`api/<area>`, which makes one call on the queue or another part, and answers `{"data": ...}`.  Handlers raise
+`answers.Problem` or `answers.Failure`.  So an unknown path without credentials is 401.
 
-The order of checks is: OPTIONS, credentials (401), route (404), permission (403), parameters and body (400), action.
-So an unknown path without credentials is 401.  Only `/healthz/*` is open to all, and `/metrics` to this machine.
+Where a request comes from is decided once (`origin`): a trusted proxy of the listener is believed, of anybody else
+forwarding headers only take privileges away.  From it follows who is exempt from limits and bans (this machine and
+listed networks), and whose credentials are not looked at because they crossed the network in clear.  `access.Gate`
+finds the caller; on the Unix socket the kernel tells the peer: uid 0 and the daemon's own uid are administrators.
 
-`app.ControlApp` listens on TCP sockets and on `<data-dir>/control.sock`, whose peers are told by the kernel: uid 0 and
-the daemon's own uid are administrators.  Clients that dawdle are cut off by `sweep`.
+What sees to credentials itself is a `routes.Door` (`/auth/token`, other dialects below `compat`).  `/healthz/*` is open
+to all, `/metrics` to this machine.  Streams of events (`streaming`) end as HTTP ends when the daemon stops.
 """

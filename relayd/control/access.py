@@ -125,7 +125,7 @@ class Gate:
                     raise
         if token and kind is not None:
             return await self._token(origin, span, token, kind)
-        self._stranger(origin, span)
+        self._limits.stranger(origin, span)
         if headers:
             auth.FAILED(span, account_name="", type_="http", remote_ip=str(origin))
         raise Problem(*UNAUTHORIZED)
@@ -146,7 +146,7 @@ class Gate:
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         now = span.stream.clock()
         if not now - _REMEMBERED_FOR <= self._known.get(digest, float("-inf")) <= now:
-            self._stranger(origin, span)
+            self._limits.stranger(origin, span)
         if len(token) > MAX_TOKEN:
             raise self._refused(Refusal.WRONG, origin, span, "", "token")
         asked = self._signing_in.bearer(token) if kind is None else self._signing_in.stream(token, kind)
@@ -191,10 +191,6 @@ class Gate:
         else:
             auth.FAILED(span, account_name=named, type_=way, remote_ip=str(origin))
         return Problem(*UNAUTHORIZED)
-
-    def _stranger(self, origin: Origin, span: Span) -> None:
-        if not self._limits.is_exempt(origin):
-            self._limits.stranger(origin.site, span.stream.clock())
 
     def _failed(self, origin: Origin, span: Span, login: str) -> None:
         """Count a wrong secret; it may bring a ban."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import os
 import socket
@@ -22,6 +23,7 @@ from relayd.control.api.blobs import BlobOperations, Bodies
 from relayd.control.api.description import Description
 from relayd.control.api.dkim import DkimOperations, NoSignatures, SignaturesSide
 from relayd.control.api.dns_records import DnsOperations
+from relayd.control.api.explain import Explanations
 from relayd.control.api.health import Health, Ready
 from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
@@ -30,6 +32,7 @@ from relayd.control.api.queue import QueueOperations
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
+from relayd.control.api.troubleshoot import Explaining, Troubleshooting
 from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
 from relayd.control.background import Background
@@ -68,7 +71,7 @@ class Parts:
     queue, actions, bounce, destinations: see `Steering`.  bodies: the messages' octets.  logs: the log files.
     metrics: of the daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.
     settings: their owner.  signing_in: checks credentials.  ids: issues request ids (span ids).  bans: who is shut
-    out.  certificates: of listeners with TLS.  signatures: the keys that sign.
+    out.  certificates: of listeners with TLS.  signatures: the keys that sign.  explaining: whom troubleshooting asks.
     """
 
     queue: QueueOfMessages
@@ -84,6 +87,7 @@ class Parts:
     signing_in: SigningIn
     logs: LogFilesReader
     ids: Callable[[], int]
+    explaining: Explaining
     bans: Bans = field(default_factory=Bans)
     certificates: Certificates = field(default_factory=NoCertificates)
     signatures: SignaturesSide = field(default_factory=NoSignatures)
@@ -107,7 +111,8 @@ class Setting:
     @property
     def hosts(self) -> Hosts:
         """The names and addresses that are ours."""
-        own = [bind.host for each in self.listeners.values() for bind in each.bind if bind.host]
+        binds = [bind.host for each in self.listeners.values() for bind in each.bind if bind.host]
+        own = [host for host in binds if not ipaddress.ip_address(host).is_unspecified]
         return Hosts([self.hostname, *self.http.hosts, *own])
 
 
@@ -166,6 +171,8 @@ class ControlApp:
             lambda: self._setting.certificates,
             clock,
         ).routes()
+        yield from Troubleshooting(parts.explaining).routes()
+        yield from Explanations(parts.explaining, parts.queue).routes()
         yield from later.routes()
         yield from self._description.routes()
 

@@ -8,7 +8,11 @@ from collections.abc import Hashable
 from relayd.control.answers import concurrent_limit, too_many
 from relayd.control.options import HttpOptions
 from relayd.control.origin import Origin
-from relayd.reputation.rate import Buckets
+from relayd.events import limit
+from relayd.events.event import Span
+from relayd.reputation.rate import Buckets, Rate
+
+_TELL = Rate(1, 60.0)
 
 
 class Slot:
@@ -30,12 +34,13 @@ class Slot:
 
 
 class Limits:
-    """What was asked so far.  now: Unix time, in every call."""
+    """What was asked so far."""
 
     def __init__(self, options: HttpOptions) -> None:
         self._options = options
         self._accounts = Buckets(options.rate_limit_account)
         self._strangers = Buckets(options.rate_limit_anonymous)
+        self._told = Buckets(_TELL)
         self._running: Counter[Hashable] = Counter()
 
     def reconfigure(self, options: HttpOptions) -> None:
@@ -50,13 +55,23 @@ class Limits:
             return origin.is_local
         return any(origin.address in network for network in self._options.exempt_networks)
 
-    def stranger(self, site: Hashable, now: float) -> None:
+    def stranger(self, origin: Origin, span: Span) -> None:
         """Count a request without credentials.  Raises Problem 429."""
-        _refuse(self._strangers.take(site, now))
+        if not self.is_exempt(origin):
+            self._refuse(self._strangers, origin.site, origin, span)
 
-    def account(self, account: Hashable, now: float) -> None:
+    def account(self, account: Hashable, origin: Origin, span: Span) -> None:
         """Count a request of an account.  Raises Problem 429."""
-        _refuse(self._accounts.take(account, now))
+        self._refuse(self._accounts, account, origin, span)
+
+    def _refuse(self, buckets: Buckets, key: Hashable, origin: Origin, span: Span) -> None:
+        now = span.stream.clock()
+        wait = buckets.take(key, now)
+        if wait <= 0:
+            return
+        if self._told.take(key, now) == 0:  # said once in a while: whoever asks too often would fill the log too
+            limit.TOO_MANY_REQUESTS(span, remote_ip=str(origin))
+        raise too_many(wait)
 
     def enter(self, account: Hashable) -> Slot:
         """A place among the account's concurrent requests.  Raises Problem 400, with the limit's name."""
@@ -69,8 +84,3 @@ class Limits:
 def unlimited() -> Slot:
     """The place of a request that is not counted."""
     return Slot(None, None)
-
-
-def _refuse(wait: float) -> None:
-    if wait > 0:
-        raise too_many(wait)

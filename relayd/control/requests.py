@@ -87,8 +87,6 @@ async def _answer(request: web.Request, handler: Handler, span: Span) -> web.Str
         manage.ERROR(span, details=str(error), reason=str(error.body.get("details", "")))
         return failure_answer(error)
     except Problem as error:
-        if error.status == 429:
-            limit.TOO_MANY_REQUESTS(span, remote_ip=str(request[ORIGIN]))
         return problem_answer(error)
     except web.HTTPException as error:
         if error.status in (404, 405):
@@ -135,7 +133,7 @@ class Checks:
             door = self.doors.get((request.method, route))
             if door is not None and self._is_spoken(door.dialect, origin):
                 if not door.counts:
-                    self._stranger(origin, span)
+                    self.limits.stranger(origin, span)
                 return await handler(request)
             caller = request[CALLER] = await self.gate.caller(request, span)
             request[SLOT] = slot = self._slot(caller, origin, span)
@@ -153,7 +151,7 @@ class Checks:
         """Who signs in at a door, by its form: counted, while this lasts, as every caller is.  Raises Problem."""
         origin, span = request[ORIGIN], request[SPAN]
         if not login:
-            self._stranger(origin, span)
+            self.limits.stranger(origin, span)
             raise Problem(*UNAUTHORIZED)
         caller = request[CALLER] = await self.gate.sign_in(request, span, login, secret)
         request[SLOT] = slot = self._slot(caller, origin, span)
@@ -162,17 +160,12 @@ class Checks:
         finally:
             slot.release()
 
-    def _stranger(self, origin: Origin, span: Span) -> None:
-        """Count a request without credentials; raises Problem 429."""
-        if not self.limits.is_exempt(origin):
-            self.limits.stranger(origin.site, span.stream.clock())
-
     def _slot(self, caller: Caller, origin: Origin, span: Span) -> Slot:
         """The place of a request among those of its account; raises Problem."""
         if self.limits.is_exempt(origin) or caller.may(UNLIMITED_REQUESTS):
             return unlimited()
         account = (caller.identity.realm if caller.identity is not None else None, caller.name)
-        self.limits.account(account, span.stream.clock())
+        self.limits.account(account, origin, span)
         return self.limits.enter(account)
 
     def _is_spoken(self, dialect: str, origin: Origin) -> bool:

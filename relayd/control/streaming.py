@@ -44,8 +44,8 @@ async def stream_array(
     was already sent and half an answer must not look like a whole one.
     """
     response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
-    await response.prepare(request)
     try:
+        await response.prepare(request)
         await write(response, before)
         first = True
         async for piece in pieces:
@@ -54,6 +54,8 @@ async def stream_array(
                 first = False
         await write(response, after)
         await response.write_eof()
+    except (TimeoutError, ConnectionError):
+        cut_off(request)  # the client does not read, or is gone: no failure of ours
     except BaseException:
         cut_off(request)
         raise
@@ -88,8 +90,6 @@ class Streams:
         self.options = options
         self._open: Counter[Hashable] = Counter()
         self._ending = asyncio.Event()
-        self._none_left = asyncio.Event()
-        self._none_left.set()
 
     def __len__(self) -> int:
         return self._open.total()
@@ -97,10 +97,6 @@ class Streams:
     def end(self) -> None:
         """End every stream; new ones end at once."""
         self._ending.set()
-
-    async def wait_ended(self) -> None:
-        """Until no stream is open."""
-        await self._none_left.wait()
 
     async def serve(self, call: Call, frames: Frames) -> web.StreamResponse:
         """Answer a request with `frames`, each written as it comes; they are closed however the stream ends.
@@ -116,15 +112,12 @@ class Streams:
         if slot is not None:
             slot.release()
         self._open[account] += 1
-        self._none_left.clear()
         try:
             return await self._serve(call.request, frames)
         finally:
             self._open[account] -= 1
             if self._open[account] <= 0:
                 del self._open[account]
-            if not self._open:
-                self._none_left.set()
             await frames.aclose()
 
     async def _serve(self, request: web.Request, frames: Frames) -> web.StreamResponse:

@@ -100,6 +100,8 @@ class Actions:
 
         def look(connection: Connection) -> Preview:
             (matched,) = connection.execute(f"SELECT count(*) FROM messages{clause}", parameters).fetchone()
+            if not sample:
+                return Preview(matched=matched, sample=[])
             found = connection.execute(f"SELECT id FROM messages{clause} ORDER BY id LIMIT ?", [*parameters, sample])
             return Preview(matched=matched, sample=[id for (id,) in found])
 

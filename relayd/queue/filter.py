@@ -94,7 +94,12 @@ class Filter:
         """A recipient of the message meets `condition`."""
         if self.ids is not None:  # few messages: look at each one's recipients
             return f"EXISTS (SELECT 1 FROM recipients r WHERE r.message_id = messages.id AND {condition})"
-        return f"(id IN (SELECT r.message_id FROM recipients r WHERE {condition}))"  # one pass over all
+        # one pass over all, or over those in the range of ids
+        if self.first_id is not None:
+            condition += f" AND r.message_id >= {int(self.first_id)}"
+        if self.last_id is not None:
+            condition += f" AND r.message_id <= {int(self.last_id)}"
+        return f"(id IN (SELECT r.message_id FROM recipients r WHERE {condition}))"
 
 
 def _anywhere(text: str) -> str:

@@ -18,9 +18,10 @@ from relayd.queue.failure import QueueFull
 from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, Origin, Recipient, State
 from relayd.reception.admission import Admission, Plan
 from relayd.reception.body import HeaderTooLarge
+from relayd.reception.checks import Checks
 from relayd.reception.head import compose_head
 from relayd.reception.signing import Signing
-from relayd.reception.transaction import Accepted, Transaction
+from relayd.reception.transaction import Accepted, Refused, Transaction
 
 MAX_RECEIVED = 100
 """Received fields of any host; RFC 5321 §6.3 asks for a limit of at least 100."""
@@ -46,20 +47,13 @@ class Intake(Protocol):
     async def enqueue(self, message: NewMessage) -> None: ...
 
 
-class Refused(Exception):
-    """The content is not taken; `reply` says why."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__(str(reply))
-        self.reply = reply
-
-
 @dataclass(slots=True)
 class Promises:
     """Makes messages of transactions and queues them.  clock: Unix seconds."""
 
     queue: Intake
     admission: Admission
+    checks: Checks
     clock: Callable[[], float]
     signing: Signing
 
@@ -84,11 +78,13 @@ class Promises:
             raise Refused(NO_RECIPIENTS)
         content = await tx.body.complete()
         self._check(tx)
+        marks = await self.checks.of_content(tx, content)
         if tx.trusted and tx.body.scanner.longest_line > MAX_TEXT_LINE:
             content = await tx.body.shorten(content)
         now = self.clock()
         scanner = tx.body.scanner
-        head = await self.signing.signed(tx, compose_head(tx, tx.body.header, now), content, now)
+        composed = compose_head(tx, tx.body.header, now, marks)
+        head = await self.signing.signed(tx, composed, content, now)
         size = len(head.octets) + scanner.size - head.replaces
         head_eight_bit = not head.octets.isascii()
         body = Body(
@@ -181,7 +177,7 @@ class Promises:
         else:
             queue_events.QUEUE_MESSAGE(span, **fields)
         if message.held is not None:
-            queue_events.HELD(span, queue_id=message.id, reason=message.held, account_name="access")
+            queue_events.HELD(span, queue_id=message.id, reason=message.held, account_name=tx.held_by)
 
     def _hand_over(self, message: NewMessage, until: float) -> None:
         """One job for each destination."""

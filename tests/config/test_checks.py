@@ -65,6 +65,15 @@ def found(text: str, path: Path) -> tuple[list[str], list[str]]:
         ('rewrite.a.envelope-to = "{user}@a.example"', "rewrite.a.envelope-to: expected an address"),
         ('queue.redirect-all = ["@@"]', "queue.redirect-all: "),
         ('queue.route.a.address = "a host"', "queue.route.a.address: expected a host name"),
+        (
+            '[server.listener.a]\nbind = ["127.0.0.1:25"]\ntrusted-proxies = ["192.0.2.1"]',
+            "server.listener.a.trusted-proxies: expected only where the protocol is http",
+        ),
+        ('server.auto-ban.auth.rate = "many"', "server.auto-ban.auth.rate: expected a rate such as"),
+        ('server.http.headers = ["X-Request-Id: 1"]', "server.http.headers: expected another header"),
+        ('server.http.headers = ["no colon"]', "server.http.headers: expected a header such as"),
+        ('server.http.headers = ["A: b\\r\\nC: d"]', "server.http.headers: expected a header such as"),
+        ('server.http.dialects = ["klingon"]', "server.http.dialects: expected one of"),
         ('[account.a]\nsecret = "s"\nemails = ["x"]', "account.a.emails: expected addresses"),
         ('[account.a]\nsecret = "s"\n[account.A]\nsecret = "t"', 'account.A: is the same login as "a"'),
         ('[account.a]\nsecret = "$P$9IQRaTwmfeRo7"', "account.a.secret: looks like a hash of an unknown kind"),
@@ -143,6 +152,22 @@ def test_files_that_are_no_certificates(text: str, key: str, tmp_path: Path) -> 
             '[server.listener.s]\nbind = ["0.0.0.0:25"]\nproxy-protocol = ["0.0.0.0/0"]',
             "server.listener.s.proxy-protocol: lets everybody pretend",
         ),
+        (
+            '[server.listener.h]\nbind = ["0.0.0.0:80"]\nprotocol = "http"',
+            "server.listener.h.bind: without tls.implicit or trusted-proxies nobody can sign in",
+        ),
+        (
+            '[server.listener.h]\nbind = ["0.0.0.0:80"]\nprotocol = "http"\nplain-credentials = true',
+            "server.listener.h.plain-credentials: takes passwords",
+        ),
+        (
+            '[server.listener.h]\nbind = ["127.0.0.1:80"]\nprotocol = "http"\ntls.implicit = true',
+            "server.listener.h.tls.implicit: no certificate is configured",
+        ),
+        (
+            '[server.listener.h]\nbind = ["127.0.0.1:80"]\nprotocol = "http"\ntrusted-proxies = ["::/0"]',
+            "server.listener.h.trusted-proxies: lets everybody pretend",
+        ),
         ('[account.a]\nsecret = "s"', "account.a.secret: is plain text: store what `relayd account hash`"),
         ('[account.a]\nsecret = ""', "account.a.secret: is empty"),
         (
@@ -158,7 +183,10 @@ def test_files_that_are_no_certificates(text: str, key: str, tmp_path: Path) -> 
             '[account.a]\nsecret = "s"',
             "account.a: has the name of the fallback administrator",
         ),
-        ('auth.dmarc.verify = "strict"', "auth.dmarc.verify: this version does not make the check"),
+        (
+            'auth.dmarc.verify = "strict"\nauth.dkim.verify = "disabled"',
+            "auth.dmarc.verify: nothing fails DMARC while auth.dkim.verify is disabled",
+        ),
     ],
 )
 def test_warnings(text: str, expected: str, tmp_path: Path) -> None:

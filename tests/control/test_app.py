@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from relayd.control.app import ControlApp, Setting
 from relayd.control.options import HttpOptions
+from relayd.control.routes import Call, Route, add
 from relayd.control.signing_in import parse_pair
 from relayd.events import smtp
 from relayd.events.event import Span
@@ -171,6 +174,55 @@ async def test_a_query_string_that_cannot_be_read_is_not_logged_either(control: 
     assert not [event for event in control.events if "hunter2" in repr(event.fields)]
 
 
+class TestStop:
+    @pytest.fixture
+    async def asked(self, control: Control) -> AsyncIterator[tuple[ControlApp, asyncio.Event, asyncio.Task[bytes]]]:
+        """An application that was asked for something that it answers once the event is set."""
+        app = ControlApp(control.parts, Span(control.app._span.stream), control.app._setting)
+        begun, may_end = asyncio.Event(), asyncio.Event()
+
+        async def slow(call: Call) -> str:
+            begun.set()
+            await may_end.wait()
+            return "done"
+
+        add(app._app, [Route(method="GET", path="/slow", permission="backup", handler=slow, summary="", area="")])
+        await app.start()
+        reader, writer = await asyncio.open_connection(*app.addresses[0])
+        credentials = aiohttp.encode_basic_auth("admin", "s3:cret")
+        writer.write(f"GET /api/slow HTTP/1.1\r\nHost: localhost\r\nAuthorization: {credentials}\r\n\r\n".encode())
+        await begun.wait()
+        answer = asyncio.ensure_future(reader.read())
+        yield app, may_end, answer
+        writer.close()
+        await app.stop()
+
+    async def test_a_request_at_work_is_answered_and_no_other_is_taken(
+        self, asked: tuple[ControlApp, asyncio.Event, asyncio.Task[bytes]]
+    ) -> None:
+        app, may_end, answer = asked
+        address = app.addresses[0]
+        stopping = asyncio.ensure_future(app.stop())
+        async with asyncio.timeout(10):
+            while app.addresses:
+                await asyncio.sleep(0)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(*address)
+        may_end.set()
+        await stopping
+        assert (await answer).endswith(b'{"data":"done"}')
+
+    async def test_one_that_takes_too_long_is_given_up(
+        self, asked: tuple[ControlApp, asyncio.Event, asyncio.Task[bytes]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        app, _, answer = asked
+        assert app._runner is not None
+        monkeypatch.setattr(app._runner, "_shutdown_timeout", 0.05)
+        async with asyncio.timeout(5):
+            await app.stop(timeout=0.05)
+            assert b"done" not in await answer
+
+
 class TestDawdlers:
     @pytest.fixture
     def options(self) -> HttpOptions:
@@ -192,6 +244,26 @@ class TestDawdlers:
         answer = await asyncio.wait_for(reader.read(), 5)
         writer.close()
         assert answer.startswith(b"HTTP/1.1 408 ")
+
+    async def test_a_client_that_does_not_read_its_answer_is_cut_off(self, control: Control) -> None:
+        app = ControlApp(control.parts, Span(control.app._span.stream), control.app._setting)
+
+        async def large(call: Call) -> web.Response:
+            return web.Response(body=b"x" * 50_000_000)
+
+        add(app._app, [Route(method="GET", path="/large", permission="backup", handler=large, summary="", area="")])
+        await app.start()
+        reader, writer = await asyncio.open_connection(*app.addresses[0], limit=1)
+        credentials = aiohttp.encode_basic_auth("admin", "s3:cret")
+        writer.write(f"GET /api/large HTTP/1.1\r\nHost: localhost\r\nAuthorization: {credentials}\r\n\r\n".encode())
+        assert await reader.readexactly(8) == b"HTTP/1.1"
+        assert app._runner is not None
+        assert app._runner.server is not None
+        async with asyncio.timeout(10):
+            while app._runner.server.connections:
+                await asyncio.sleep(0.01)
+        writer.transport.abort()
+        await app.stop()
 
     async def test_a_crowd_of_idle_connections_is_closed(self, control: Control) -> None:
         sweep = control.app._sweep

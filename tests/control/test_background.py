@@ -48,3 +48,19 @@ async def test_slow_work_goes_on_and_is_waited_for(span: Span, events: list[Even
     await background.close(5)
     assert done == [1]
     assert [(event.kind.id, event.fields["details"]) for event in events] == [("manage.error", "remove all")]
+
+
+async def test_work_that_takes_longer_than_the_stop_is_stopped(span: Span) -> None:
+    ended = []
+
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(1)
+
+    background = Background(patience=0.01)
+    await background.run(endless(), span, "hold all")
+    async with asyncio.timeout(5):
+        await background.close(0.01)
+    assert ended == [1]

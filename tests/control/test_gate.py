@@ -15,6 +15,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
+from relayd.control.answers import Problem
 from relayd.control.app import Setting
 from relayd.control.options import HttpOptions
 from relayd.control.signing_in import Identity
@@ -216,7 +217,9 @@ class TestLimits:
             assert (await ask(control, client=f"192.0.2.{number}", Authorization=header))[0] == 404
         status, body = await ask(control, client="192.0.2.9", Authorization=header)
         assert (status, body["title"], body["headers"]["Retry-After"]) == (429, "Too Many Requests", "20")
-        assert control.named("limit.too-many-requests")
+        for _ in range(5):
+            assert (await ask(control, client="192.0.2.9", Authorization=header))[0] == 429
+        assert len(control.named("limit.too-many-requests")) == 1  # the log is not for the one who asks to fill
         assert (await ask(control, client="192.0.2.9", Authorization=KEY))[0] == 404
         control.rig.clock.now += 20
         assert (await ask(control, client="192.0.2.9", Authorization=header))[0] == 404
@@ -358,6 +361,20 @@ class TestBans:
             assert answer.status == 400
         assert (await ask(strict, client="192.0.2.1"))[0] == 401
         assert [event.fields["type_"] for event in strict.named("manage.action")] == ["lift-ban", "lift-ban"]
+
+
+async def test_metrics_from_elsewhere_are_a_permission(control: Control) -> None:
+    for login, expected in (("user", 403), ("operator", 200)):
+        for path in ("/metrics", "/metrics/prometheus"):
+            assert (await ask(control, path, client="192.0.2.1", Authorization=basic(login, "plain")))[0] == expected
+
+
+async def test_an_unspecified_address_is_no_host_of_ours(setting: Setting) -> None:
+    everywhere = ListenerOptions(bind=(Bind(host="0.0.0.0"), Bind(host="192.0.2.5")), protocol="http")
+    hosts = replace(setting, listeners={"http": everywhere}).hosts
+    hosts.check(["192.0.2.5"], None, False)
+    with pytest.raises(Problem):
+        hosts.check(["0.0.0.0"], None, False)
 
 
 class TestInClear:

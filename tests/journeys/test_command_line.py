@@ -121,7 +121,18 @@ def test_queue_hold_release_and_delete_change_what_they_name(house: House) -> No
     assert "wait for Jane" in house.says("queue", "show", queue_id)
     house.says("queue", "release", queue_id)
     assert "wait for Jane" not in house.says("queue", "show", queue_id)
+    filters = ("--to", "steered@deferred.test")
+    assert house.says("queue", "delete", *filters, "--dry-run").splitlines() == [
+        "1 message would be deleted",
+        f"  {queue_id}",
+    ]
     house.says("queue", "delete", queue_id)
+    assert "deleted" in house.says("queue", "show", queue_id)
+    assert queue_id in house.says("queue", "list", "--deleted")
+    assert house.says("queue", "undo", *filters) == "1 message restored\n"
+    assert "deleted" not in house.says("queue", "show", queue_id)
+    assert house.run("queue", "reroute", queue_id, "--next-hop", "nowhere").returncode == 65
+    house.says("queue", "delete", "--purge", *filters)
     assert house.run("queue", "show", queue_id).returncode == 66
 
 

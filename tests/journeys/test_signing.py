@@ -72,7 +72,8 @@ def passed(content: bytes, records: Mapping[str, bytes] | None = None) -> list[s
         except dkim.DKIMException:
             good = False
         if good:
-            found.append(bytes(message.selector).decode())
+            selector: Any = message.selector
+            found.append(selector.decode())
     return found
 
 

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from relayd.database.interface import Connection
+from relayd.database.interface import Connection, DatabaseError
 from relayd.database.migrations import migrate
 from relayd.queue.actions import Verb
 from relayd.queue.filter import Filter, Kind
 from relayd.queue.message import Result, State
+from relayd.queue.opening import QueueOptions
 from relayd.queue.options import DeletedOptions
 from relayd.queue.schema import MIGRATIONS
 from tests.queue.conftest import DAY, Rig, outcomes
 
+_IN_LINE = "SELECT count(*) FROM recipients WHERE waiting = 1"
 LARGE = b"x" * 90_000
 DELETED = Filter(kind=Kind.DELETED)
 
@@ -227,6 +229,33 @@ async def test_deleted_mail_goes_at_once_when_nothing_is_kept(tmp_path: Path) ->
     await rig.o.close()
 
 
+async def test_a_reload_changes_how_long_mail_is_kept_from_then_on(rig: Rig) -> None:
+    news = [rig.new() for _ in range(2)]
+    for new in news:
+        await rig.o.queue.enqueue(new)
+    await rig.o.actions.remove(Filter(ids=[news[0].id]), "ann")
+    rig.o.configure(QueueOptions(space=rig.options, deleted=DeletedOptions(keep=0.0)))
+    await rig.o.actions.remove(Filter(), "ann")
+    assert await _deleted(rig) == [news[0].id]
+
+
+async def test_removed_mail_leaves_its_line_when_its_turn_comes(rig: Rig) -> None:
+    """However much of it stands before the rest."""
+    for _ in range(30):
+        await rig.o.queue.enqueue(rig.new(*(f"u{number}@a.example" for number in range(200))))
+    await rig.o.actions.remove(Filter(), "ann")
+    await rig.o.queue.enqueue(last := rig.new("one@a.example"))
+    changed: list[int] = []
+    rig.o.queue.on_change = lambda: changed.append(1)
+    assert await rig.lease() == []  # not all in one transaction
+    assert changed  # but the rest at once
+    assert [job.message.id for job in await rig.lease()] == [last.id]
+    assert await rig.o.database.read(lambda c: c.execute(_IN_LINE).fetchone()[0]) == 0
+    assert await rig.o.actions.undo(Filter(), "ann") == 30
+    assert len(await rig.lease()) == 30
+    assert await rig.holds() == 6001
+
+
 async def test_a_purge_of_what_is_deleted(rig: Rig) -> None:
     first, second = rig.new(content=LARGE), rig.new()
     for new in (first, second):
@@ -363,3 +392,23 @@ async def test_a_database_of_the_first_schema_is_brought_forward(tmp_path: Path)
     await rig.o.queue.settle(job, outcomes(job, Result.DELIVERED))
     assert await rig.holds() == 0
     await rig.o.close()
+
+
+async def test_a_purge_that_fails_is_tried_again_later(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    await rig.o.queue.enqueue(rig.new())
+    await rig.o.actions.remove(Filter(), "ann")
+    rig.clock.now += DAY
+
+    async def fail(work: object) -> None:
+        raise DatabaseError("disk I/O error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(rig.o.database, "write", fail)
+        for _ in range(3):
+            await rig.o.upkeep.tick()
+    assert rig.kinds().count("store.commit-failed") == 1
+    await rig.o.upkeep.tick()
+    assert len(await _deleted(rig)) == 1
+    rig.clock.now += 60
+    await rig.o.upkeep.tick()
+    assert await _deleted(rig) == []

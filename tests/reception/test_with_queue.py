@@ -37,6 +37,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[tuple[House, OpenQueue]]:
             admission=rig.delivery,
             prober=rig.prober,
             directory=old.directory,
+            resolver=old.resolver,
             clock=old.clock,
             snowflakes=old.snowflakes,
             signing=old.signing,

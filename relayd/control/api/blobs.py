@@ -137,11 +137,11 @@ async def _send(call: Call, blob_hash: str, id: int, source: BodySource) -> web.
         start, length = start + first, count
     response = web.StreamResponse(status=200 if wanted is None else 206, headers=headers)
     response.content_length = length
-    if request.method != "HEAD":
+    if request.method == "HEAD":
+        length = 0
+    else:
         _audit(call, blob_hash, id, length)
-    await response.prepare(request)
-    if request.method != "HEAD":
-        await _stream(call, response, source, (start, length))
+    await _stream(call, response, source, (start, length))
     return response
 
 
@@ -157,6 +157,7 @@ async def _stream(call: Call, response: web.StreamResponse, source: BodySource, 
     start, left = part
     source.seek(start)
     try:
+        await response.prepare(call.request)
         while left:
             piece = await source.read(min(left, _PIECE))
             if not piece:

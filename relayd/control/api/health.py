@@ -80,6 +80,7 @@ class Health:
                 ("deferred", "Recipients whose last attempt failed for now", counts.deferred),
                 ("held", "Messages held by an operator or a rule", counts.held),
                 ("corrupt", "Messages whose body is missing", counts.corrupt),
+                ("deleted", "Messages that an operator deleted, and that are kept for a while", counts.deleted),
             ):
                 self._metrics.set(f"relayd_queue_{name}", doc, value)
         if not 0 <= now - self._audited < _AUDIT_EVERY:

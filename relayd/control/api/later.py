@@ -58,7 +58,6 @@ _OPERATIONS = (
         "troubleshooting",
         "Try a delivery, step by step",
     ),
-    (27, "POST", "/troubleshoot/dmarc", "troubleshoot", "troubleshooting", "What the sender checks say of a message"),
     (29, "GET", "/update/spam-filter", "spam-filter-update", "maintenance", "Update the spam filter's rules"),
     (30, "GET", "/update/webadmin", "webadmin-update", "maintenance", "Update the console"),
     (31, "GET", "/store/reindex", "fts-reindex", "store", "Index all accounts anew"),

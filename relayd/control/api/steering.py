@@ -38,6 +38,9 @@ Work = Callable[[], Awaitable[int]]
 
 AREA = "queue"
 
+_SAMPLE = 20
+"""Ids that a preview names."""
+
 
 class Reason(msgspec.Struct):
     """The body of requests that may say why."""
@@ -101,7 +104,7 @@ class QueueOfMessages(Protocol):
 class QueueActions(Protocol):
     """What they ask to change (`relayd.queue.actions.Actions`); each answers how many messages it changed."""
 
-    async def preview(self, verb: Verb, filter: Filter) -> Preview: ...
+    async def preview(self, verb: Verb, filter: Filter, sample: int) -> Preview: ...
     async def reschedule(self, filter: Filter, at: float, *, domain: str | None = None) -> int: ...
     async def remove(self, filter: Filter, by: str, reason: str = "", *, purge: bool = False) -> int: ...
     async def cancel(self, id: int, recipient: str, by: str, *, purge: bool = False) -> int | None: ...
@@ -224,13 +227,17 @@ class Changes:
 
     async def undo(self, call: Call) -> Matched:
         """What was deleted or cancelled is queued again, and due."""
-        filter, reason = await self._selected(call.query), call.body.reason
+        query, reason = call.query, call.body.reason
+        filter = query.filter()
+        if query.end is not None:  # a page of what can be undone, which is not what the list shows
+            found = await self._actions.preview(Verb.UNDO, filter, query.end)
+            filter = replace(filter, ids=found.sample[query.offset :])
         work = partial(self._actions.undo, filter, call.caller.name, reason)
         return await self.run(call, Verb.UNDO, filter, work, reason)
 
     async def run(self, call: Call, verb: Verb, filter: Filter, work: Work, reason: str = "") -> Matched:
         """How many messages `work` changes; when it takes long, how many it will.  With `dry_run` only that."""
-        before = await self._actions.preview(verb, filter)
+        before = await self._actions.preview(verb, filter, _SAMPLE if call.query.dry_run else 0)
         if call.query.dry_run:
             return {"matched": before.matched, "sample": before.sample}
         what = f"{verb.value} {_words(filter)}"
@@ -245,11 +252,11 @@ class Changes:
         return max(asked or now, now)
 
     async def _selected(self, query: MessageQuery) -> Filter:
-        """The filter; a page of it when there is a `limit`."""
-        filter = query.filter()
-        if query.size is None:
+        """The filter; a page of it when there is a `limit`, the first when there is a `max-total`."""
+        filter, end = query.filter(), query.end
+        if end is None:
             return filter
-        ids, _ = await self._steering.queue.list(filter, query.offset, query.size, 1)
+        ids, _ = await self._steering.queue.list(filter, query.offset, query.size, end)
         return replace(filter, ids=ids)
 
 
