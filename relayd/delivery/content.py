@@ -1,4 +1,9 @@
-"""The octets of a job's message as one host needs them: from memory or streamed, as they are or in seven bits."""
+"""The octets of a job's message as one host needs them: from memory or streamed, as they are or in seven bits.
+
+A message is signed as it was queued, which is right for every host with 8BITMIME, that is for nearly all.  Converted
+for one without, it is signed again by the same keys: signing what is in seven bits from the start would change every
+message for the few hosts that need it, and a signature that the conversion breaks would be worse than none.
+"""
 
 from __future__ import annotations
 

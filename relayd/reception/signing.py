@@ -200,7 +200,10 @@ def _blocks(content: bytes | Path, start: int) -> Iterator[bytes]:
 
 def _author(block: HeaderBlock) -> str:
     """The domain of the one author's address, "" when there is none or more than one."""
-    authors = authors_of([field.raw.partition(b":")[2] for field in block.fields if field.name.lower() == "from"])
+    fields = [field for field in block.fields if field.name.lower() == "from"]
+    if len(fields) != 1:
+        return ""
+    authors = authors_of([fields[0].raw.partition(b":")[2]])
     return authors.domains[0] if len(authors.domains) == 1 and not authors.problem else ""
 
 
