@@ -16,6 +16,7 @@ import msgspec
 
 from relayd.mail.header import HeaderBlock, fold
 from relayd.mail.trace import ReceivedInfo, message_id, received_field, rfc5322_date
+from relayd.mailauth.arc_seal import Sealable
 from relayd.reception.client import address_text
 from relayd.reception.pattern import Addresses
 from relayd.reception.rewriting import HeaderRule, Template
@@ -35,11 +36,12 @@ class Marks(msgspec.Struct, frozen=True):
     """What the checks change of a message.
 
     fields: to be put on top, above Received.  header: the header block without fields that claim to be ours; None:
-    there are none.
+    there are none.  sealable: what an ARC seal is made of, but for the header; None: there is to be none.
     """
 
     fields: bytes = b""
     header: bytes | None = None
+    sealable: Sealable | None = None
 
 
 NO_MARKS = Marks()

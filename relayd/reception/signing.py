@@ -1,9 +1,10 @@
 """Signing what goes out (RFC 6376 §5): mail of trusted sessions, and what relayd writes itself.
 
-A stranger's mail is never signed, whatever its From says.  A trusted sender's is when From names one domain that it may
-use: somebody who signed in, the domains of the account's addresses; a trusted network or the submit socket, any that
-there is a signature for.  What relayd writes itself comes from its own hostname: where no signature is for that, those
-of the nearest domain above it sign, which DMARC takes as well.
+A stranger's mail is never signed, whatever its From says; it is sealed (RFC 8617) where `auth.arc.seal` says so.  A
+trusted sender's is signed when From names one domain that it may use: somebody who signed in, the domains of the
+account's addresses; a trusted network or the submit socket, any that there is a signature for.  What relayd writes
+itself comes from its own hostname: where no signature is for that, those of the nearest domain above it sign, which
+DMARC takes as well.
 
 It is signed as it will be sent, after all edits of the header.  A message that was converted for a host without
 8BITMIME is signed again (`again`).  A signature that came with the message stays, but for one by a key that signs now.
@@ -22,16 +23,19 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from relayd.events import signing as events
 from relayd.events.event import Span
 from relayd.mail.header import HeaderBlock, HeaderField, split_message
+from relayd.mailauth.arc_seal import Sealable, Sealer, seal
 from relayd.mailauth.authors import authors_of
 from relayd.mailauth.canonical import BLOCK, BodyDigests
 from relayd.mailauth.dkim_sign import SignatureRule, sign, signers, want_signed
 from relayd.mailauth.findings import plain_domain
 from relayd.mailauth.signature import SignatureError, read_signer, read_tags
 from relayd.mailauth.signing_key import KeyUnreadable, SigningKey
-from relayd.reception.head import Head
+from relayd.reception.head import Head, Marks
 from relayd.reception.keyring import Keyring
 from relayd.reception.transaction import Transaction
 
@@ -84,6 +88,24 @@ class Signing:
         for rule in rules:
             events.SIGNED(tx.client.span, queue_id=tx.id, domain=rule.domain, id=rule.id, elapsed=elapsed)
         return Head(fields + octets, replaces, head.message_id, head.signed, head.is_all)
+
+    async def sealed(self, tx: Transaction, head: Head, marks: Marks, now: float) -> Head:
+        """The head with an ARC set on top, where there is one to be made; now: Unix time.  KeyUnreadable."""
+        id = tx.policy.options.auth.arc_seal
+        if marks.sealable is None or id is None:
+            return head
+        rule = self.keyring.in_force(id)
+        ((_, key),) = await self._keys((rule,), tx.id)
+        sealer = Sealer(
+            authserv_id=tx.policy.authserv_id, domain=rule.domain, selector=rule.selector, headers=rule.headers
+        )
+        header = head.octets + tx.body.header[head.replaces :]
+        work = partial(_set_of, header, marks.sealable, sealer, key, now)
+        fields = await asyncio.get_running_loop().run_in_executor(self._workers, work)
+        if fields is None:
+            return head
+        events.SEALED(tx.client.span, queue_id=tx.id, domain=rule.domain, id=rule.id)
+        return Head(fields + head.octets, head.replaces, head.message_id, head.signed, head.is_all)
 
     def _rules(self, tx: Transaction, block: HeaderBlock) -> tuple[SignatureRule, ...]:
         """The signatures that the message of a trusted session gets."""
@@ -174,6 +196,10 @@ def _signatures(block: HeaderBlock, body: Body, keys: Keys, now: float) -> bytes
         digests.feed(octets)
     digests.finish()
     return sign(block, digests, keys, now)
+
+
+def _set_of(header: bytes, sealable: Sealable, sealer: Sealer, key: SigningKey, now: float) -> bytes | None:
+    return seal(msgspec.structs.replace(sealable, header=HeaderBlock.parse(header)), sealer, key, now)
 
 
 def _signed_file(message: BinaryIO, keys: Keys, now: float) -> bytes:
