@@ -33,7 +33,7 @@ SIGNED_AGAIN = EventKind(
     Level.DEBUG,
     "Message signed again",
     "The message was converted for a host without 8BITMIME, and our signature with it",
-    "queue_id hostname id",
+    "domain id",
 )
 KEY_PUBLISHED = EventKind(
     "signing.key-published",

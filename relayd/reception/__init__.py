@@ -28,6 +28,10 @@ The promise.  `finish` answers 250 only when the queue has the message durably (
 side is a 4xx and promises nothing; what goes wrong after the commit never takes the promise back.  Where delivery
 admits it, the message is queued leased and handed over in memory, one job for each destination.
 
+Mail of trusted sessions is signed last, over the header as it will be sent (signing.py), with keys that are read anew
+when their files change (keyring.py); a message whose key cannot be read is answered 451.  A new key takes the place of
+an old one once the DNS shows it (rotation.py).
+
 Everything that configuration decides is compiled into a Policy at (re)load (policy.py); a transaction ends by the one
 it began with.
 """

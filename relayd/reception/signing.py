@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -139,6 +140,28 @@ class Signing:
             events.SIGNED(self._span, queue_id=id, domain=rule.domain, id=rule.id)
         return fields
 
+    async def again(self, signatures: bytes, message: BinaryIO) -> bytes:
+        """The same signatures of ours (whole fields), made anew for a message that was converted.
+
+        Read from where the file stands.  KeyUnreadable, also for a signature that is no longer configured.
+        """
+        keyring = self.keyring
+        rules = {(each.domain, each.selector): each for each in map(keyring.rule, keyring.ids)}
+        wanted = []
+        for field in HeaderBlock.parse(signatures).fields:
+            made_by = _made_by(field)
+            rule = None if made_by is None else rules.get(made_by)
+            if rule is None:
+                raise KeyUnreadable("the key that signed the message is no longer configured")
+            wanted.append(rule)
+        keys = await self._keys(wanted, 0)
+        fields = await asyncio.get_running_loop().run_in_executor(
+            self._workers, partial(_signed_file, message, keys, self._span.stream.clock())
+        )
+        for rule in wanted:
+            events.SIGNED_AGAIN(self._span, domain=rule.domain, id=rule.id)
+        return fields
+
     def _own_rules(self, author: str) -> tuple[SignatureRule, ...]:
         rules = self.keyring.rules
         found = signers(author, "", None, rules)
@@ -176,6 +199,20 @@ def _set_of(header: bytes, sealable: Sealable, sealer: Sealer, key: SigningKey, 
     return seal(msgspec.structs.replace(sealable, header=HeaderBlock.parse(header)), sealer, key, now)
 
 
+def _signed_file(message: BinaryIO, keys: Keys, now: float) -> bytes:
+    begin = b""
+    while b"\r\n\r\n" not in begin and (octets := message.read(BLOCK)):
+        begin += octets
+    header, rest = split_message(begin)
+
+    def body() -> Iterator[bytes]:
+        yield rest[2:]
+        while octets := message.read(BLOCK):
+            yield octets
+
+    return _signatures(HeaderBlock.parse(header), body, keys, now)
+
+
 def _blocks(content: bytes | Path, start: int) -> Iterator[bytes]:
     """The body: what stands in the content from `start` on."""
     if isinstance(content, bytes):
@@ -189,7 +226,10 @@ def _blocks(content: bytes | Path, start: int) -> Iterator[bytes]:
 
 def _author(block: HeaderBlock) -> str:
     """The domain of the one author's address, "" when there is none or more than one."""
-    authors = authors_of([field.raw.partition(b":")[2] for field in block.fields if field.name.lower() == "from"])
+    fields = [field for field in block.fields if field.name.lower() == "from"]
+    if len(fields) != 1:
+        return ""
+    authors = authors_of([fields[0].raw.partition(b":")[2]])
     return authors.domains[0] if len(authors.domains) == 1 and not authors.problem else ""
 
 

@@ -233,7 +233,9 @@ def test_how_a_resolver_is_written(text: str, server: Server) -> None:
     assert parse_server(text, ("2001:db8::53",)) == server
 
 
-@pytest.mark.parametrize("text", ["dns.example", "https://192.0.2.1", "udp://192.0.2.1:99999", "udp://192.0.2.1/x", ""])
+@pytest.mark.parametrize(
+    "text", ["[]", "udp://[", "dns.example", "https://192.0.2.1", "udp://192.0.2.1:99999", "udp://192.0.2.1/x", ""]
+)
 def test_how_a_resolver_is_not_written(text: str) -> None:
     with pytest.raises(BadServer):
         parse_server(text)
