@@ -66,7 +66,13 @@ def verifying(directory: Path, authserv_id: str, nameserver: str) -> list[Milter
     directory.mkdir(parents=True, exist_ok=True)
     nobody = directory / "nobody"
     nobody.write_text("203.0.113.254\n")
-    opendkim = {"Mode": "v", "AuthservID": authserv_id, "InternalHosts": str(nobody), "ExternalIgnoreList": str(nobody), "Nameservers": nameserver}
+    opendkim = {
+        "Mode": "v",
+        "AuthservID": authserv_id,
+        "InternalHosts": str(nobody),
+        "ExternalIgnoreList": str(nobody),
+        "Nameservers": nameserver,
+    }
     opendmarc = {
         "AuthservID": authserv_id,
         "TrustedAuthservIDs": authserv_id,
