@@ -171,6 +171,7 @@ class Engine:
             self.opened.queue.open_body,
             self.stream,
             self.snowflakes,
+            sign_again=self.signing.again,
             soft_bounce=self._soft_bounce(loaded),
         )
         self.prober = NextHopProber(self._road(loaded), lambda: self.loaded.router, self.stream)

@@ -134,13 +134,18 @@ class Control:
     def _open(self, address: str) -> http.client.HTTPConnection:
         if address.startswith("unix:"):
             return _UnixConnection(address.removeprefix("unix:"), self._timeout)
-        url = urlsplit(address)
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise Failure(USAGE, f'not a control socket: "{address}"; expected unix:/path or http://host:port')
+        try:
+            url = urlsplit(address)
+            host, port = url.hostname, url.port
+        except ValueError:  # half a bracket, a port that is none
+            host = None
+        if not host or url.scheme not in ("http", "https"):
+            shown = address.rpartition("@")[2]  # what stands before may be credentials
+            raise Failure(USAGE, f'not a control socket: "{shown}"; expected unix:/path or http://host:port')
         if url.username or url.password:
             raise Failure(USAGE, "credentials do not belong in the URL: set RELAYD_CREDENTIALS to user:secret")
         kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-        return kind(url.hostname, url.port, timeout=self._timeout)
+        return kind(host, port, timeout=self._timeout)
 
 
 def _data(status: int, raw: bytes) -> Any:

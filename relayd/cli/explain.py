@@ -9,7 +9,7 @@ import click
 
 from relayd.cli.control import open_control
 from relayd.cli.explained import print_inbound, print_outbound
-from relayd.cli.failure import NO_INPUT, Failure
+from relayd.cli.failure import BAD_DATA, NO_INPUT, Failure, Refused
 from relayd.cli.show import json_option, print_json
 from relayd.cli.where import url_option, where
 
@@ -47,7 +47,10 @@ def explain(
     _check_ip(ip)
     query = [("remote-ip", ip), ("helo", helo), ("from", _bare(sender))]
     body = None if message is None else _read(message)
-    data = control.ask("POST", "/explain/inbound", query, body)
+    try:
+        data = control.ask("POST", "/explain/inbound", query, body)
+    except Refused as refused:  # the message cannot be read
+        raise Failure(BAD_DATA, str(refused)) from None
     print_json(data) if as_json else print_inbound(data)
 
 
@@ -65,7 +68,7 @@ def _check_ip(text: str) -> None:
 
 
 def _read(path: str) -> bytes:
-    """The octets of a message.  Raises Failure 66, 65 when there are none."""
+    """The octets of a message.  Raises Failure 66 when there are none."""
     try:
         if path == "-":
             content = sys.stdin.buffer.read()

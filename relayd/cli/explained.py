@@ -84,7 +84,9 @@ def _absent(name: str) -> str:
 
 
 def _why(finding: Value) -> str:
-    words = [finding.get("mechanism") or "", finding["problem"], ", ".join(finding.get("confirmed") or ())]
+    explanation = finding.get("explanation")
+    words = [finding.get("mechanism") or "", f'"{explanation}"' if explanation else "", finding["problem"]]
+    words.append(", ".join(finding.get("confirmed") or ()))
     return "; ".join(word for word in words if word)
 
 
@@ -112,9 +114,13 @@ def _steps(findings: Value) -> Iterable[tuple[str, Sequence[str]]]:
 def print_outbound(found: Value) -> None:
     """What `GET /api/explain/outbound` answers."""
     trial = found["trial"]
-    _say(f"RCPT TO: {trial['reply']}" if trial["accepted"] else f"Refused: {trial['reply']}")
+    who = f"mail from <{trial['return_path']}> to <{found['recipient']}>"
+    _say(f"Accepted from local users: {who}" if trial["accepted"] else f"Refused: {who}: {trial['reply']}")
     for step in trial["steps"]:
         _say(f"  {step}")
+    if trial["accepted"] and trial["recipients"] != [found["recipient"]]:
+        _say(f"  it is queued for {', '.join(f'<{each}>' for each in trial['recipients'])} instead")
+    _signers(trial)
     if trial["held"]:
         _say(f"Held for an operator: {trial['held']}")
     if found["paused"]:
@@ -127,6 +133,16 @@ def print_outbound(found: Value) -> None:
     if found["roads"]:
         _retries(found["roads"][0]["outlook"]["retries"])
     _questions([each for road in found["roads"] for each in road["outlook"]["questions"]])
+
+
+def _signers(trial: Value) -> None:
+    """Who signs what a local user sends from there."""
+    for each in trial["signers"]:
+        name = f"{each['selector']}._domainkey.{each['domain']}"
+        problem = f", and waits: {each['problem']}" if each["problem"] else ""
+        _say(f"  it is signed by {name} (signature.{each['id']}){problem}")
+    if trial["accepted"] and trial["return_path"] and not trial["signers"]:
+        _say(f"  it is not signed: no signature is for {trial['return_path'].rpartition('@')[2]}")
 
 
 def _road(outlook: Value, standing: Value) -> None:

@@ -57,7 +57,7 @@ def _check_signatures(config: Config) -> Iterator[Problem]:
         for problem in problems.values():
             text = f"mail that it should sign is deferred: {problem}"
             yield Problem(f"signature.{id}.private-key", text, fatal=False)
-        if options.replaces is not None and options.replaces not in records:
+        if options.replaces is not None and options.replaces not in records and options.published is None:
             text = f'there is no signature "{options.replaces}": this one signs at once'
             yield Problem(f"signature.{id}.replaces", text, fatal=False)
 

@@ -25,6 +25,7 @@ from relayd.blobs.spool import BlobError
 from relayd.delivery.due import notice_due
 from relayd.delivery.parts import BodySide, RouterSide
 from relayd.events import delivery as events
+from relayd.events import queue as queue_events
 from relayd.events.event import Span
 from relayd.mail.dsn import Action, DsnRequest, ReportedRecipient, compose_dsn
 from relayd.mail.envelope import Notify
@@ -164,6 +165,7 @@ class Bounces:
             octets = await self._signing.own(octets, id, now) + octets
         except KeyUnreadable as error:
             held = f"it must be signed: {error}"
+            queue_events.HELD(self._span, queue_id=id, reason=held, account_name="signing")
         self._state(message, reported)
         counts = {"generated": 1}
         if targets != (message.return_path,) and message.return_path:

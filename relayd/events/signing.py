@@ -7,6 +7,13 @@ from relayd.events.event import EventKind, Level
 SIGNED = EventKind(
     "signing.signed", Level.DEBUG, "Message signed", "A DKIM signature was made", "queue_id domain id elapsed"
 )
+SEALED = EventKind(
+    "signing.sealed",
+    Level.DEBUG,
+    "Message sealed",
+    "An ARC set was added to a stranger's message",
+    "queue_id domain id",
+)
 NOT_SIGNED = EventKind(
     "signing.not-signed",
     Level.DEBUG,
@@ -26,7 +33,7 @@ SIGNED_AGAIN = EventKind(
     Level.DEBUG,
     "Message signed again",
     "The message was converted for a host without 8BITMIME, and our signature with it",
-    "queue_id hostname id",
+    "domain id",
 )
 KEY_PUBLISHED = EventKind(
     "signing.key-published",

@@ -26,6 +26,7 @@ from relayd.mailauth.apart import Apart, Memory, run_apart
 from relayd.mailauth.arc import ChainVerifier
 from relayd.mailauth.authors import authors_of
 from relayd.mailauth.canonical import BodyDigests
+from relayd.mailauth.dkim_sign import want_signed
 from relayd.mailauth.dkim_verify import Verifier
 from relayd.mailauth.dmarc import MAX_AUTHORS, evaluate, identifiers_of
 from relayd.mailauth.dmarc_discovery import SuffixLookup, TreeWalk
@@ -73,11 +74,16 @@ class Sender(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
-    """The message.  header: as received, before anything of ours is added.  apart: given for a header that is large."""
+    """The message.
+
+    header: as received, before anything of ours is added.  apart: given for a header that is large.  is_sealed: the
+    message will be sealed or signed, so its body is hashed for that too.
+    """
 
     header: HeaderBlock
     body: Body
     apart: Apart | None = None
+    is_sealed: bool = False
 
 
 class SenderFindings(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,11 +104,13 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that was found out.
 
     elapsed: seconds by check, "dkim", "arc" and "dmarc" too.  is_list: the header says that a mailing list sent it.
+    body: the hashes that were made of it.
     """
 
     findings: Findings
     elapsed: dict[str, float]
     is_list: bool
+    body: BodyDigests
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,10 +213,8 @@ class Examiner:
         """DKIM and ARC of the content, and DMARC with what is known of the sender."""
         watch = _Watch(around)
         memory = Memory(around.resolver)
-        if content.apart is None:
-            seals = _Seals(content.header, self._dkim, self._arc)
-        else:
-            seals = await content.apart(lambda: _Seals(content.header, self._dkim, self._arc))
+        made = functools.partial(_Seals, content, self._dkim, self._arc)
+        seals = made() if content.apart is None else await content.apart(made)
         began = around.clock()
         questions = self._questions(seals)
         jobs = [watch.run("dns", memory.ask(name), None) for name in questions]
@@ -226,7 +232,9 @@ class Examiner:
             arc=seals.arc.finding if seals.arc is not None else None,
             dmarc=dmarc,
         )
-        return Examined(findings=findings, elapsed=known.elapsed | watch.elapsed, is_list=seals.is_list)
+        return Examined(
+            findings=findings, elapsed=known.elapsed | watch.elapsed, is_list=seals.is_list, body=seals.body
+        )
 
     def _questions(self, seals: _Seals) -> list[str]:
         """Names whose TXT records will be asked for."""
@@ -257,9 +265,11 @@ class Examiner:
 class _Seals:
     """What a header holds for the checks of the content."""
 
-    def __init__(self, header: HeaderBlock, dkim: bool, arc: bool) -> None:
-        fields = FieldSelector(header)
+    def __init__(self, content: Content, dkim: bool, arc: bool) -> None:
+        fields = FieldSelector(content.header)
         self.body = BodyDigests()
+        if content.is_sealed:
+            want_signed(self.body)
         self.dkim = Verifier(fields, self.body) if dkim else None
         self.arc = ChainVerifier(fields, self.body) if arc else None
         self.authors = authors_of([field.raw[field.raw.find(b":") + 1 :] for field in fields.named("from")])

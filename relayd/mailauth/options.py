@@ -75,6 +75,13 @@ class AuthOptions:
         key="arc.trusted-sealers",
         example=["lists.example.org"],
     )
+    arc_seal: str | None = option(
+        TEXT,
+        None,
+        "Id of the signature (`signature.<id>`) whose key seals strangers' mail that is passed on.",
+        key="arc.seal",
+        example="rsa-example.org",
+    )
     dmarc: str = option(
         _CHECKED,
         "relaxed",

@@ -28,6 +28,7 @@ import msgspec
 from relayd.events import smtp
 from relayd.mail.header import HeaderBlock
 from relayd.mail.reply import Reply
+from relayd.mailauth.arc_seal import Sealable
 from relayd.mailauth.canonical import BLOCK, BodyDigests
 from relayd.mailauth.examine import Content, Sender, SenderFindings, Surroundings
 from relayd.mailauth.findings import Findings, Result
@@ -37,7 +38,7 @@ from relayd.mailauth.results import MethodResult, finding_results, results_field
 from relayd.mailauth.spf_field import received_spf
 from relayd.mailauth.verdict import Action, Message, Verdict, decide
 from relayd.reception.check_events import tell_content, tell_sender
-from relayd.reception.client import Address, Remembered, address_text
+from relayd.reception.client import Remembered, address_text
 from relayd.reception.head import NO_MARKS, Marks
 from relayd.reception.policy import contains
 from relayd.reception.transaction import Refused, Transaction
@@ -126,13 +127,25 @@ class Checks:
             known = await self._sender(tx, sender, None)
         began = self._monotonic()
         body = functools.partial(self._feed, tx, content, began + self._left(tx))
-        of_message = Content(header=opened.block, body=body, apart=apart)
+        is_sealed = examiner.options.arc_seal is not None
+        of_message = Content(header=opened.block, body=body, apart=apart, is_sealed=is_sealed)
         examined = await examiner.of_content(of_message, known, self._around(tx))
         tx.checked_for += self._monotonic() - began
         tell_content(tx.client.span, examined.findings, examined.elapsed, examiner.options)
         verdict = decide(examined.findings, examiner.options, Message(address=address, is_list=examined.is_list))
         _apply(tx, verdict)
-        return Marks(_fields(tx, examined.findings, verdict, address), opened.stripped)
+        client = "" if address is None else address_text(address)
+        results = marked_results(examined.findings, verdict, client)
+        sealable = None
+        if is_sealed and examined.findings.arc is not None and examined.body.finished:
+            sealable = Sealable(
+                header=opened.block,
+                body=examined.body,
+                chain=examined.findings.arc,
+                results=results,
+                utf8=tx.smtputf8,
+            )
+        return Marks(_fields(tx, examined.findings, results, client), opened.stripped, sealable)
 
     def _left(self, tx: Transaction) -> float:
         return max(0.0, tx.policy.examiner.options.timeout - tx.checked_for)
@@ -237,11 +250,10 @@ def _apply(tx: Transaction, verdict: Verdict) -> None:
         tx.held, tx.held_by = verdict.reasons[0], "auth"
 
 
-def _fields(tx: Transaction, findings: Findings, verdict: Verdict, address: Address | None) -> bytes:
+def _fields(tx: Transaction, findings: Findings, results: tuple[MethodResult, ...], client: str) -> bytes:
     """Our fields, to be put above Received (RFC 8601 §4.1, RFC 7208 §9.1)."""
     policy = tx.policy
-    client = "" if address is None else address_text(address)
-    fields = results_field(policy.authserv_id, marked_results(findings, verdict, client), utf8=tx.smtputf8)
+    fields = results_field(policy.authserv_id, results, utf8=tx.smtputf8)
     spf = findings.spf_mail_from
     if spf is not None and policy.examiner.options.received_spf:
         fields += received_spf(

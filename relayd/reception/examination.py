@@ -104,7 +104,8 @@ class Examinations:
         sender = Sender(address=unmapped(suspect.address), helo=suspect.helo, return_path=suspect.return_path)
         session, notes = _session_of(now.policy, suspect)
         if session == "trusted-relay" and not everything:
-            sender, note = _before_relays(now.policy, sender, header)
+            look = functools.partial(_before_relays, now.policy, sender, header)
+            sender, note = await asyncio.to_thread(look) if large else look()
             notes = (*notes, note)
         examiner = now.policy.examiner.thorough(everything=everything)
         resolver = BudgetResolver(now.resolver, examiner.options.timeout, keep=True)

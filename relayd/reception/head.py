@@ -16,6 +16,7 @@ import msgspec
 
 from relayd.mail.header import HeaderBlock, fold
 from relayd.mail.trace import ReceivedInfo, message_id, received_field, rfc5322_date
+from relayd.mailauth.arc_seal import Sealable
 from relayd.reception.client import address_text
 from relayd.reception.pattern import Addresses
 from relayd.reception.rewriting import HeaderRule, Template
@@ -35,11 +36,12 @@ class Marks(msgspec.Struct, frozen=True):
     """What the checks change of a message.
 
     fields: to be put on top, above Received.  header: the header block without fields that claim to be ours; None:
-    there are none.
+    there are none.  sealable: what an ARC seal is made of, but for the header; None: there is to be none.
     """
 
     fields: bytes = b""
     header: bytes | None = None
+    sealable: Sealable | None = None
 
 
 NO_MARKS = Marks()
@@ -68,7 +70,7 @@ def compose_head(tx: Transaction, header: bytes, now: float, marks: Marks = NO_M
         added.append(fold("X-Original-To", ", ".join(tx.redirected)))
     has_text_on_top = tx.trusted and bool(header) and not _FIRST_FIELD.match(header)
     if has_text_on_top:
-        header = b""  # the content is all body: what we put on top must not run into it
+        header, replaced = b"", 0  # the content is all body: what we put on top must not run into it
     lowered = b"\n" + header.lower()
     place = _value_of(lowered, b"\nmessage-id")
     identity = _identity(header, place) if place >= 0 else ""
@@ -79,7 +81,7 @@ def compose_head(tx: Transaction, header: bytes, now: float, marks: Marks = NO_M
             identity = message_id(tx.id, tx.policy.hostname)
             added.append(b"Message-ID: " + identity.encode() + b"\r\n")
     edited = _edited(tx, header, lowered)
-    if edited is None:
+    if edited is None and not has_text_on_top:
         edited = marks.header
     if edited is not None:
         added.append(edited)

@@ -157,6 +157,21 @@ class Keyring:
         """One signature.  KeyError."""
         return self._entries[id].rule
 
+    def in_force(self, id: str) -> SignatureRule:
+        """The signature, or the one that has taken its place.  KeyError."""
+        found = id
+        for _ in self._entries:
+            heirs = (
+                heir
+                for heir, each in self._entries.items()
+                if each.options.replaces == found and each.published is not None
+            )
+            heir = next(heirs, None)
+            if heir is None:
+                break
+            found = heir
+        return self._entries[found].rule
+
     def replaced(self, id: str) -> str:
         """The id of the signature that this one takes the place of, "" for none.  KeyError."""
         return self._entries[id].options.replaces or ""

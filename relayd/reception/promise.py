@@ -83,8 +83,9 @@ class Promises:
             content = await tx.body.shorten(content)
         now = self.clock()
         scanner = tx.body.scanner
-        composed = compose_head(tx, tx.body.header, now, marks)
-        head = await self.signing.signed(tx, composed, content, now)
+        head = compose_head(tx, tx.body.header, now, marks)
+        head = await self.signing.signed(tx, head, content, now)
+        head = await self.signing.sealed(tx, head, marks, now)
         size = len(head.octets) + scanner.size - head.replaces
         head_eight_bit = not head.octets.isascii()
         body = Body(

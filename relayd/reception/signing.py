@@ -1,9 +1,10 @@
 """Signing what goes out (RFC 6376 §5): mail of trusted sessions, and what relayd writes itself.
 
-A stranger's mail is never signed, whatever its From says.  A trusted sender's is when From names one domain that it may
-use: somebody who signed in, the domains of the account's addresses; a trusted network or the submit socket, any that
-there is a signature for.  What relayd writes itself comes from its own hostname: where no signature is for that, those
-of the nearest domain above it sign, which DMARC takes as well.
+A stranger's mail is never signed, whatever its From says; it is sealed (RFC 8617) where `auth.arc.seal` says so.  A
+trusted sender's is signed when From names one domain that it may use: somebody who signed in, the domains of the
+account's addresses; a trusted network or the submit socket, any that there is a signature for.  What relayd writes
+itself comes from its own hostname: where no signature is for that, those of the nearest domain above it sign, which
+DMARC takes as well.
 
 It is signed as it will be sent, after all edits of the header.  A message that was converted for a host without
 8BITMIME is signed again (`again`).  A signature that came with the message stays, but for one by a key that signs now.
@@ -19,17 +20,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
 
 from relayd.events import signing as events
 from relayd.events.event import Span
 from relayd.mail.header import HeaderBlock, HeaderField, split_message
+from relayd.mailauth.arc_seal import Sealable, Sealer, seal
 from relayd.mailauth.authors import authors_of
 from relayd.mailauth.canonical import BLOCK, BodyDigests
 from relayd.mailauth.dkim_sign import SignatureRule, sign, signers, want_signed
 from relayd.mailauth.findings import plain_domain
 from relayd.mailauth.signature import SignatureError, read_signer, read_tags
 from relayd.mailauth.signing_key import KeyUnreadable, SigningKey
-from relayd.reception.head import Head
+from relayd.reception.head import Head, Marks
 from relayd.reception.keyring import Keyring
 from relayd.reception.transaction import Transaction
 
@@ -78,6 +83,24 @@ class Signing:
             events.SIGNED(tx.client.span, queue_id=tx.id, domain=rule.domain, id=rule.id, elapsed=elapsed)
         return Head(fields + octets, replaces, head.message_id, head.signed, head.is_all)
 
+    async def sealed(self, tx: Transaction, head: Head, marks: Marks, now: float) -> Head:
+        """The head with an ARC set on top, where there is one to be made; now: Unix time.  KeyUnreadable."""
+        id = tx.policy.options.auth.arc_seal
+        if marks.sealable is None or id is None:
+            return head
+        rule = self.keyring.in_force(id)
+        ((_, key),) = await self._keys((rule,), tx.id)
+        sealer = Sealer(
+            authserv_id=tx.policy.authserv_id, domain=rule.domain, selector=rule.selector, headers=rule.headers
+        )
+        header = head.octets + tx.body.header[head.replaces :]
+        work = partial(_set_of, header, marks.sealable, sealer, key, now)
+        fields = await asyncio.get_running_loop().run_in_executor(self._workers, work)
+        if fields is None:
+            return head
+        events.SEALED(tx.client.span, queue_id=tx.id, domain=rule.domain, id=rule.id)
+        return Head(fields + head.octets, head.replaces, head.message_id, head.signed, head.is_all)
+
     def _rules(self, tx: Transaction, block: HeaderBlock) -> tuple[SignatureRule, ...]:
         """The signatures that the message of a trusted session gets."""
         client = tx.client
@@ -117,6 +140,28 @@ class Signing:
             events.SIGNED(self._span, queue_id=id, domain=rule.domain, id=rule.id)
         return fields
 
+    async def again(self, signatures: bytes, message: BinaryIO) -> bytes:
+        """The same signatures of ours (whole fields), made anew for a message that was converted.
+
+        Read from where the file stands.  KeyUnreadable, also for a signature that is no longer configured.
+        """
+        keyring = self.keyring
+        rules = {(each.domain, each.selector): each for each in map(keyring.rule, keyring.ids)}
+        wanted = []
+        for field in HeaderBlock.parse(signatures).fields:
+            made_by = _made_by(field)
+            rule = None if made_by is None else rules.get(made_by)
+            if rule is None:
+                raise KeyUnreadable("the key that signed the message is no longer configured")
+            wanted.append(rule)
+        keys = await self._keys(wanted, 0)
+        fields = await asyncio.get_running_loop().run_in_executor(
+            self._workers, partial(_signed_file, message, keys, self._span.stream.clock())
+        )
+        for rule in wanted:
+            events.SIGNED_AGAIN(self._span, domain=rule.domain, id=rule.id)
+        return fields
+
     def _own_rules(self, author: str) -> tuple[SignatureRule, ...]:
         rules = self.keyring.rules
         found = signers(author, "", None, rules)
@@ -150,6 +195,24 @@ def _signatures(block: HeaderBlock, body: Body, keys: Keys, now: float) -> bytes
     return sign(block, digests, keys, now)
 
 
+def _set_of(header: bytes, sealable: Sealable, sealer: Sealer, key: SigningKey, now: float) -> bytes | None:
+    return seal(msgspec.structs.replace(sealable, header=HeaderBlock.parse(header)), sealer, key, now)
+
+
+def _signed_file(message: BinaryIO, keys: Keys, now: float) -> bytes:
+    begin = b""
+    while b"\r\n\r\n" not in begin and (octets := message.read(BLOCK)):
+        begin += octets
+    header, rest = split_message(begin)
+
+    def body() -> Iterator[bytes]:
+        yield rest[2:]
+        while octets := message.read(BLOCK):
+            yield octets
+
+    return _signatures(HeaderBlock.parse(header), body, keys, now)
+
+
 def _blocks(content: bytes | Path, start: int) -> Iterator[bytes]:
     """The body: what stands in the content from `start` on."""
     if isinstance(content, bytes):
@@ -163,7 +226,10 @@ def _blocks(content: bytes | Path, start: int) -> Iterator[bytes]:
 
 def _author(block: HeaderBlock) -> str:
     """The domain of the one author's address, "" when there is none or more than one."""
-    authors = authors_of([field.raw.partition(b":")[2] for field in block.fields if field.name.lower() == "from"])
+    fields = [field for field in block.fields if field.name.lower() == "from"]
+    if len(fields) != 1:
+        return ""
+    authors = authors_of([fields[0].raw.partition(b":")[2]])
     return authors.domains[0] if len(authors.domains) == 1 and not authors.problem else ""
 
 

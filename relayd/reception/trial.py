@@ -11,8 +11,11 @@ from dataclasses import replace
 
 import msgspec
 
+from relayd.events import smtp
 from relayd.events.event import Event, EventStream, Span
+from relayd.mail.address import split_address
 from relayd.mail.reply import Reply
+from relayd.mailauth.dkim_sign import signers
 from relayd.reception.client import Client
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
@@ -20,11 +23,21 @@ from relayd.smtp.command import MailCommand, RcptCommand
 from relayd.telemetry.render import own_fields
 
 
+class Signer(msgspec.Struct, frozen=True, kw_only=True):
+    """A signature that the message would get.  id: of its settings.  problem: why its key cannot be read, or ""."""
+
+    id: str
+    domain: str
+    selector: str
+    problem: str
+
+
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """What RCPT would come to for a local user.
 
     reply: to the command that decided.  recipients: whom the message would be queued for.  return_path: as rules made
-    it.  held: why it would wait for an operator.  steps: what happened, in order.
+    it.  held: why it would wait for an operator.  steps: what rules did and why, in order.  signers: of a message whose
+    From is the sender's address.
     """
 
     accepted: bool
@@ -33,6 +46,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     recipients: tuple[str, ...]
     held: str | None
     steps: tuple[str, ...]
+    signers: tuple[Signer, ...] = ()
 
 
 class Trials:
@@ -67,6 +81,15 @@ class Trials:
             recipients=tuple(each.address for each in tx.recipients),
             held=tx.held,
             steps=_steps(told),
+            signers=self._signers(sender, tx.return_path),
+        )
+
+    def _signers(self, author: str, return_path: str) -> tuple[Signer, ...]:
+        keyring = self._parts.signing.keyring
+        rules = signers(split_address(author)[1], return_path, None, keyring.rules)
+        return tuple(
+            Signer(id=rule.id, domain=rule.domain, selector=rule.selector, problem=keyring.problems.get(rule.id, ""))
+            for rule in rules
         )
 
 
@@ -78,5 +101,10 @@ class _Unasked:
         return None
 
 
+_USUAL = (smtp.MAIL_FROM, smtp.RCPT_TO)
+"""What happens to every envelope that is taken."""
+
+
 def _steps(events: list[Event]) -> tuple[str, ...]:
-    return tuple(f"{each.kind.text} ({each.kind.id}) {', '.join(own_fields(each))}".rstrip() for each in events)
+    stated = (each for each in events if each.kind not in _USUAL)
+    return tuple(f"{each.kind.text} ({each.kind.id}) {', '.join(own_fields(each))}".rstrip() for each in stated)

@@ -30,6 +30,7 @@ def found(text: str, path: Path) -> tuple[list[str], list[str]]:
         ('queue.outbound.domain."a.example" = "x"', 'queue.outbound.domain.a.example: there is no route "x"'),
         ('[queue.route.mx]\naddress = "h"', 'queue.route.mx: "mx" means direct delivery'),
         ('[queue.route.a]\naddress = "h"\nprotocol = "lmtp"\nport = 25', "queue.route.a.port: LMTP must not"),
+        ('auth.arc.seal = "x"', 'auth.arc.seal: there is no signature "x"'),
         ('[queue.route.a]\naddress = "h"\nauth.username = "u"', "queue.route.a.auth.secret: is missing"),
         (
             '[queue.route.a]\naddress = "h"\nauth.username = "u"\nauth.secret = "s"\ntls.mode = "opportunistic"',

@@ -333,7 +333,8 @@ async def test_outbound_by_mx(admin: aiohttp.ClientSession, world: World) -> Non
         "return_path": "ann@a.test",
         "recipients": ["Bob@b.test"],
         "held": None,
-        "steps": found["trial"]["steps"],
+        "steps": [],
+        "signers": [],
     }
     (road,) = found["roads"]
     outlook = road["outlook"]

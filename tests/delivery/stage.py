@@ -16,6 +16,7 @@ from relayd.events.event import Event, EventStream, Span
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
 from relayd.mail.snowflake import Snowflakes
+from relayd.mailauth.signature_options import SignatureOptions
 from relayd.queue.filter import Filter
 from relayd.queue.message import (
     Body,
@@ -320,6 +321,7 @@ async def stage(
     run: bool = True,
     clock: Clock | None = None,
     may_attempt: Callable[[], bool] = lambda: True,
+    signatures: dict[str, SignatureOptions] | None = None,
 ) -> AsyncIterator[Stage]:
     """A scheduler at work on the queue in `directory`; drained when the block ends."""
     clock = clock or Clock()
@@ -342,7 +344,7 @@ async def stage(
         schedule=using.schedule,
         span=span,
         seed=lambda: 4711,
-        signing=signing_with(),
+        signing=signing_with(signatures, span),
     )
     attempts = FakeAttempts()
     scheduler = Scheduler(

@@ -82,7 +82,7 @@ OURS = {
     "telemetry": "subscriber-failed dropped",
     "tls": "certificate-loaded certificate-error",
     "dns": "lookup lookup-error",
-    "signing": "signed not-signed key-unreadable signed-again key-published key-awaited",
+    "signing": "signed sealed not-signed key-unreadable signed-again key-published key-awaited",
     "store": "open commit-failed reopened broken swept migrated backup",
 }
 """Ids of our own: facts for which the reference API has no word."""

@@ -119,7 +119,9 @@ def test_49_dns_records(client: Client, port: int) -> None:
     assert {"type": "TXT", "name": "mx.fr.email.", "content": "v=spf1 a ra=postmaster -all"} in here
 
 
-def test_no_answer_and_no_log_holds_a_private_key(client: Client, relay: StartRelay) -> None:
+def test_no_answer_and_no_log_holds_a_private_key(relay: StartRelay) -> None:
+    daemon = relay(settings={"tracer.log.type": "log", "tracer.log.level": "trace"})
+    client = Client(daemon.http_port)
     ask(client, "POST", "/dkim", SEED)
     seen = "".join(
         json.dumps(ask(client, "GET", path))
@@ -132,5 +134,10 @@ def test_no_answer_and_no_log_holds_a_private_key(client: Client, relay: StartRe
             "/reload/",
         )
     ) + json.dumps(ask(client, "POST", "/dkim", SEED))
+    assert daemon.stop() == 0
+    logs = list((daemon.data / "logs").iterdir())
+    assert logs
+    seen += "".join(path.read_text() for path in (*logs, daemon.output))
+    assert "signature.ed25519-example.org" in seen
     assert "PRIVATE" not in seen
     assert not re.search("MC4CAQ", seen)  # how the PKCS#8 form of Ed25519 begins

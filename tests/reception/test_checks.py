@@ -14,12 +14,14 @@ from relayd.mail.reply import Reply
 from relayd.mailauth import dkim_verify, examine
 from relayd.mailauth.canonical import BodyDigests
 from relayd.mailauth.dkim_sign import SignatureRule, sign, want_signed
+from relayd.mailauth.signature_options import PrivateKey, SignatureOptions
 from relayd.mailauth.signing_key import record_name
 from relayd.reception.body import MEMORY_LIMIT
 from relayd.resolver.answer import Answer, Temporary
 from relayd.resolver.zone import TIMEOUT, Records, Zone
-from tests.mailauth.signing import key, parts
+from tests.mailauth.signing import chain, key, parts
 from tests.reception.house import House, octets, outcome
+from tests.rig.signing import signatures
 
 CLIENT = "203.0.113.5"
 STRANGE = "203.0.113.66"
@@ -417,3 +419,41 @@ async def test_a_reload_replaces_the_resolver(tmp_path: Path) -> None:
     assert "spf=temperror" in results(await taken(rig, MESSAGE))
     rig.reception.reconfigure(rig.reception.policy, Zone(NAMES))
     assert "spf=temperror" not in results(await taken(rig, MESSAGE))
+
+
+SEALED = {"signatures": signatures("relay.example")}
+SEAL_KEYS: dict[str, dict[str, Records]] = {record_name("rsa", "relay.example"): {"TXT": [key("rsa").record()]}}
+
+
+async def test_mail_that_is_passed_on_is_sealed(tmp_path: Path) -> None:
+    rig = house(tmp_path, {"arc.seal": "rsa"}, SEAL_KEYS, **SEALED, **RELAY)
+    content = signed(MESSAGE)
+    forged = b"Authentication-Results: mx.relay.example; x=forged\r\n"
+    message = await taken(rig, forged + content)
+    names = [field.name for field in parts(message)[0].fields[:5]]
+    assert names == [
+        "ARC-Seal",
+        "ARC-Message-Signature",
+        "ARC-Authentication-Results",
+        "Authentication-Results",
+        "Received",
+    ]
+    assert message.endswith(b"\r\n" + content)
+    found = chain(message, Zone(SEAL_KEYS))
+    assert (found.result, found.oldest_pass, found.sets[0].domain) == ("pass", 0, "relay.example")
+    assert found.sets[0].dmarc == "pass"
+    again = await taken(rig, message)
+    assert "arc=pass (i=1)" in "".join(field.value.decode() for field in parts(again)[0].fields[3:4])
+    assert len(chain(again, Zone(SEAL_KEYS)).sets) == 2
+
+
+async def test_trusted_mail_is_not_sealed(tmp_path: Path) -> None:
+    rig = house(tmp_path, {"arc.seal": "rsa"}, **SEALED)
+    message = octets(await rig.deliver(await rig.trusted(), MESSAGE))
+    assert b"ARC-Seal" not in message
+
+
+async def test_a_seal_whose_key_cannot_be_read_defers(tmp_path: Path) -> None:
+    records = {"rsa": SignatureOptions(private_key=PrivateKey(path="/nowhere"), domain="relay.example", selector="rsa")}
+    rig = house(tmp_path, {"arc.seal": "rsa"}, signatures=records)
+    assert (await offer(rig, MESSAGE)).code == 451

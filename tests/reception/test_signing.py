@@ -118,6 +118,15 @@ async def test_messages_of_odd_form_are_verified_as_they_are_sent(tmp_path: Path
     assert passed(sent if sent.endswith(b"\r\n") else sent + b"\r\n") == (["rsa", "ed25519"] if signed else [])
 
 
+async def test_text_on_top_is_all_body_whatever_is_added(tmp_path: Path) -> None:
+    rewrite = {"1": {"add": ["From: ann@example.org"]}}
+    it = house(tmp_path, rewrite=rewrite)
+    content = b"This is no field\r\nX: y\r\n\r\nbody\r\n"
+    sent = octets(await it.deliver(await it.trusted(), content))
+    assert sent.endswith(b"From: ann@example.org\r\n\r\n" + content)
+    assert passed(sent) == ["rsa", "ed25519"]
+
+
 async def test_a_large_body_is_hashed_from_its_file(tmp_path: Path) -> None:
     it = house(tmp_path)
     large = MESSAGE + b"0123456789  abcdef \t x\r\n" * (MEMORY_LIMIT // 20)

@@ -5,6 +5,7 @@ Nothing is sent, queued or connected to; only the DNS is asked, and every questi
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypedDict
@@ -64,11 +65,13 @@ class Road(TypedDict):
 
 
 class OutboundValue(TypedDict):
-    """What would become of it.  paused: why nothing is delivered now, "" when the queue runs.
+    """What would become of it.  recipient: as it was asked about.  paused: why nothing is delivered now, "" when the
+    queue runs.
 
     roads: of the first twenty recipients; unshown: how many more there are.
     """
 
+    recipient: str
     trial: Trial
     paused: str
     roads: list[Road]
@@ -127,13 +130,20 @@ class Explanations:
         sender = _address("from", query.sender) if query.sender else ""
         trial = await self._explaining.rcpt(recipient, sender)
         shown = trial.recipients[:_MOST_ROADS]
-        roads = []
-        for each in shown:
-            outlook = await self._explaining.road(each)
-            roads.append(Road(outlook=outlook, standing=await self._standing(outlook.destination)))
+        roads = await asyncio.gather(*(self._road(each) for each in shown))
         pause = self._queue.paused
         paused = "" if pause is None else _since(pause.since, pause.by, pause.reason)
-        return OutboundValue(trial=trial, paused=paused, roads=roads, unshown=len(trial.recipients) - len(shown))
+        return OutboundValue(
+            recipient=recipient,
+            trial=trial,
+            paused=paused,
+            roads=list(roads),
+            unshown=len(trial.recipients) - len(shown),
+        )
+
+    async def _road(self, address: str) -> Road:
+        outlook = await self._explaining.road(address)
+        return Road(outlook=outlook, standing=await self._standing(outlook.destination))
 
     async def _standing(self, destination: str) -> Standing:
         found = [each for each in self._queue.suspensions() if each.destination == destination]
