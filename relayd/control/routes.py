@@ -123,7 +123,7 @@ class Route:
             return octets
         try:
             return msgspec.json.decode(octets.strip() or b"{}", type=self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if self.explains:
                 raise Problem(400, "Invalid parameters", str(error)) from None
             raise Problem(*BAD_JSON) from None

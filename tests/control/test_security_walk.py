@@ -163,6 +163,7 @@ async def test_what_is_too_long_is_431(control: Control, sent: bytes) -> None:
         (post(f"Content-Length: {1 << 60}"), 413),
         (post("Transfer-Encoding: chunked", body=b"100000\r\n" + b" " * MIB + b"\r\n1\r\n \r\n0\r\n\r\n"), 413),
         (post("Content-Length: 500000", body=b"[" * 500_000), 400),
+        (post("Content-Length: 250000", body=b'{"a":' * 50_000), 400),
         (post("Content-Length: 2", "Content-Encoding: gzip", body=b"\x1f\x8b"), 400),
         (post("Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n"), 501),
         (post("Expect: miracles"), 417),
