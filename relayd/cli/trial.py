@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 import click
 
 from relayd import __version__
-from relayd.cli.failure import TRY_AGAIN, Failure
+from relayd.cli.failure import BAD_CONFIG, TRY_AGAIN, Failure
 from relayd.cli.serve import run_loop
 from relayd.cli.show import printable
 from relayd.cli.sink import Arrival, Sink
-from relayd.config.configuration import Config
+from relayd.config.configuration import Config, ConfigError
 from relayd.config.load import load
 from relayd.events.event import Event, Level
 from relayd.telemetry.render import own_fields
@@ -102,7 +102,11 @@ class Trial:
         sink = Sink(self.on_arrival)
         path = self.directory / "relayd.toml"
         path.write_text(self.configuration(await sink.start()), encoding="utf-8")
-        config = load(path)
+        try:
+            config = load(path)
+        except ConfigError as error:  # a directory for temporary files whose name is too long for a socket in it
+            sink.close()
+            raise Failure(BAD_CONFIG, str(error)) from None
         daemon = Daemon(config, console=self.on_event)
         try:
             async with asyncio.TaskGroup() as group:
