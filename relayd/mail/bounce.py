@@ -295,7 +295,7 @@ def _ses_notice(letter: _Letter) -> Bounce | None:
 
 def _automatic_reply(letter: _Letter) -> Bounce | None:
     """RFC 3834: a program of the recipient's answers."""
-    if _from_daemon(letter):
+    if any(is_daemon(address) for address in letter.senders) or "X-Failed-Recipients" in letter.header:
         return None
     subject = letter.subject.lower()
     automatic = (
