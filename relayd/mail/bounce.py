@@ -119,12 +119,9 @@ class _Letter:
         plain = [part for part in own if part.content_type == "text/plain"]
         html = [part for part in own if part.content_type == "text/html"]
         words = [part.text for part in plain] or [_HTML_TAG.sub(" ", part.text) for part in html]
-        self.text, tail = split_returned("\n".join(words)[:MAX_TEXT])
+        self.text, self.tail = split_returned("\n".join(words)[:MAX_TEXT])
         if self.returned is None:
-            head = tail.partition("\n\n")[0] if "\n\n" in tail[:200] else tail
-            lines = tail.split("\n")
-            self.returned = HeaderBlock.parse("\r\n".join(line.strip("\r") for line in lines[:200]).encode())
-            del head
+            self.returned = HeaderBlock.parse("\r\n".join(self.tail.split("\n")[:200]).encode())
         self.subject = decode_words(self.header.first("Subject") or b"").strip()[:500]
         self.senders = addresses_in(decode_words(self.header.first("From") or b""))
         self.strangers = self.senders + [
@@ -133,6 +130,9 @@ class _Letter:
             for value in self.header.get(name)[:2]
             for address in addresses_in(decode_words(value))
         ]
+        self.failed = addresses_in(
+            " ".join(decode_words(value) for value in self.header.get("X-Failed-Recipients")[:100])
+        )
         self.message_id = self._returned("Message-ID")
 
     def _returned(self, name: str) -> str:
@@ -194,16 +194,17 @@ _ACTIONS = {
 
 
 def _status_report(letter: _Letter) -> Bounce | None:
-    """RFC 3464, in its own part or written into the text."""
+    """RFC 3464: in parts of its own, or written into the text, or in a report that another one was wrapped around."""
     reporter, found = "", {}
-    for text in (*(part.text for part in letter.status[:20]), letter.text):
+    texts = [part.text for part in letter.status[:20]] + [letter.text]
+    if not letter.status and not letter.failed and not find_mentions(letter.text, letter.strangers, guess=False):
+        texts.append(letter.tail)
+    for text in texts:
         status = read_delivery_status(text)
         reporter = reporter or status.reporter
         for each in status.recipients:
             if each.action or each.status or each.diagnostic:
                 found.setdefault(each.address.lower(), each)
-        if found and text is not letter.text:
-            continue
     if not found:
         return None
     strangers = [address for address in letter.strangers if address.lower() not in found]
@@ -295,7 +296,7 @@ def _ses_notice(letter: _Letter) -> Bounce | None:
 
 def _automatic_reply(letter: _Letter) -> Bounce | None:
     """RFC 3834: a program of the recipient's answers."""
-    if any(is_daemon(address) for address in letter.senders) or "X-Failed-Recipients" in letter.header:
+    if any(is_daemon(address) for address in letter.senders) or letter.failed:
         return None
     subject = letter.subject.lower()
     automatic = (
@@ -324,7 +325,7 @@ def _from_daemon(letter: _Letter) -> bool:
     return (
         any(is_daemon(address) for address in letter.senders)
         or "mailer-daemon" in letter.field("From")
-        or "X-Failed-Recipients" in header
+        or bool(letter.failed)
         or (header.first("Return-Path") or b"").replace(b" ", b"") == b"<>"
     )
 
@@ -341,12 +342,11 @@ def _free_text(letter: _Letter) -> Bounce | None:
     )
     if not signs:
         return None
-    failed = addresses_in(" ".join(decode_words(value) for value in letter.header.get("X-Failed-Recipients")))
     mentions = find_mentions(text, letter.strangers)
     sections = {each.address.lower(): each.section for each in mentions}
-    if failed:
-        only = mentions[0].section if len(mentions) == len(failed) == 1 else ""
-        mentions = [Mention(address, sections.get(address.lower(), only)) for address in failed]
+    if letter.failed:
+        only = mentions[0].section if len(mentions) == len(letter.failed) == 1 else ""
+        mentions = [Mention(address, sections.get(address.lower(), only)) for address in letter.failed]
     if not mentions:
         mentions = [Mention(address, "") for address in letter.sent_to] or find_mentions(text, letter.senders)
     if not mentions or (signs == 1 and not _from_daemon(letter) and not words.strip()):

@@ -128,14 +128,15 @@ def is_daemon(address: str) -> bool:
     return address.lower().startswith(_DAEMONS)
 
 
-def find_mentions(text: str, strangers: Iterable[str]) -> list[Mention]:
+def find_mentions(text: str, strangers: Iterable[str], *, guess: bool = True) -> list[Mention]:
     """The recipients that the reporter's text names.  strangers: addresses that are none (the report's From and To).
 
-    Those at the head of lines count; without any, those behind a reply code or a phrase; without any, all addresses.
+    Those at the head of lines count; without any, those behind a reply code or a phrase; without any and with `guess`,
+    all addresses.
     """
     lines = text.split("\n")
     never = frozenset(address.lower() for address in strangers)
-    for looks_like in (_at_head, _behind_phrase, _anywhere):
+    for looks_like in (_at_head, _behind_phrase, _anywhere) if guess else (_at_head, _behind_phrase):
         hits = _hits(lines, looks_like, never)
         if hits:
             return _sections(lines, hits)
