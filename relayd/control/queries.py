@@ -184,7 +184,13 @@ class MessageQuery(PageQuery):
     range_end: int | None = parameter(ID, "The highest id.")
     state: State | None = parameter(STATE, "The state of the message.")
     held: bool = parameter(FLAG, "Held messages only; as state=held.")
-    max_total: int | None = parameter(NUMBER, "Stop counting here; 0 or absent: never.")
+    max_total: int | None = parameter(NUMBER, "Stop looking once there are so many; 0 or absent: never.")
+
+    @property
+    def end(self) -> int | None:
+        """Messages up to the end of the page, or to where looking stops; None for all."""
+        ends = [self.offset + self.size] if self.size is not None else []
+        return min([*ends, self.max_total] if self.max_total else ends, default=None)
 
     def filter(self) -> Filter:
         """The conditions, without the page."""
