@@ -195,7 +195,8 @@ _ACTIONS = {
 
 def _status_report(letter: _Letter) -> Bounce | None:
     """RFC 3464: in parts of its own, or written into the text, or in a report that another one was wrapped around."""
-    reporter, found = "", {}
+    reporter = ""
+    found: dict[str, StatusRecipient] = {}
     texts = [part.text for part in letter.status[:20]] + [letter.text]
     if not letter.status and not letter.failed and not find_mentions(letter.text, letter.strangers, guess=False):
         texts.append(letter.tail)
@@ -359,6 +360,4 @@ def _free_text(letter: _Letter) -> Bounce | None:
         )
         for each in mentions
     )
-    return Bounce(
-        kind=kind, recipients=recipients, text=text, subject=letter.subject, message_id=letter.message_id
-    )
+    return Bounce(kind=kind, recipients=recipients, text=text, subject=letter.subject, message_id=letter.message_id)

@@ -193,4 +193,3 @@ def _behind_phrase(lines: list[str], number: int, match: re.Match[str]) -> bool:
 def _anywhere(lines: list[str], number: int, match: re.Match[str]) -> bool:
     words = lines[number][: match.start()].lower()
     return "contact" not in words and not words.lstrip().startswith(("from", "message-id", "sender", "reply-to"))
-

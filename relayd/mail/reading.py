@@ -80,10 +80,7 @@ def decode_words(value: bytes) -> str:
     place = 0
     for word in _ENCODED_WORD.finditer(value):
         pieces.append(decode_text(value[place : word.start()], ""))
-        if word[2] in b"Bb":
-            octets = _unbase64(word[3])
-        else:
-            octets = binascii.a2b_qp(word[3], header=True)
+        octets = _unbase64(word[3]) if word[2] in b"Bb" else binascii.a2b_qp(word[3], header=True)
         pieces.append(decode_text(octets, word[1].partition(b"*")[0].decode("ascii", "replace")))
         place = word.end()
     pieces.append(decode_text(value[place:], ""))

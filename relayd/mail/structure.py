@@ -121,9 +121,7 @@ class _Walk:
     def _add(self, kind: Kind, start: int) -> Entity:
         if len(self.entities) >= 2 * MAX_ENTITIES:
             raise TooComplex
-        entity = Entity(
-            kind=kind, start=start, body=self.place, end=self.place, sealed=self.sealed, depth=self.depth
-        )
+        entity = Entity(kind=kind, start=start, body=self.place, end=self.place, sealed=self.sealed, depth=self.depth)
         self.entities.append(entity)
         return entity
 

@@ -1,7 +1,7 @@
 """What a refusal means: the class, whether the address is dead, and the rule that says so.
 
-Two questions, both pure: `classify_reply` of what a peer said to us, and `classify_bounce` of a whole message that
-reports what was said to somebody else.
+Pure: `classify_reply` is asked of what a peer said to us, `classify_code` of what we concluded ourselves, and
+`classify_bounce` of a whole message that reports what was said to somebody else.
 """
 
 from __future__ import annotations
@@ -61,6 +61,12 @@ def classify_reply(reply: Reply, rules: Rules, *, step: str = "", host: str = ""
     text, host = prepared(reply.text), host.lower()
     rule = rules.by_text(text, step, host) or rules.by_code(reply.code, reply.enhanced, text, step, host)
     return _finding(rule, reply.code, reply.enhanced, step) if rule is not None else UNKNOWN
+
+
+def classify_code(reply: Reply, rules: Rules) -> Finding:
+    """What a reply of our own making means: its text is ours, only its codes count."""
+    rule = rules.by_code(reply.code, reply.enhanced)
+    return _finding(rule, reply.code, reply.enhanced, "") if rule is not None else UNKNOWN
 
 
 def classify_bounce(content: bytes, rules: Rules) -> ClassifiedBounce:

@@ -1,8 +1,8 @@
 """The rules by which a refusal is classified: their form, how they are read, how a text is made ready for them.
 
-Rules are data (`conf/bounces.toml`, and an operator's file on top of it).  A rule says what it is about by phrases of the
-reply's text, by enhanced codes and by codes, and restricts that by the refused command, by phrases that must not be
-there and by names of hosts.  No regular expressions: a phrase is looked for as it stands, so the cost of a rule is
+Rules are data (`conf/bounces.toml`, and an operator's file on top of it).  A rule says what it is about by phrases of
+the reply's text, by enhanced codes and by codes, and restricts that by the refused command, by phrases that must not
+be there and by names of hosts.  No regular expressions: a phrase is looked for as it stands, so the cost of a rule is
 linear in the text, and the text is bounded.
 """
 
@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from operator import itemgetter
 from typing import TypeVar
 
 import msgspec
@@ -88,6 +89,13 @@ SHORT_WORD = 4
 """Letters up to which the last word of a phrase must be a whole word of the text ("dul" is not in "schedule")."""
 
 
+KEY = 3
+"""Letters of a phrase's first word by which phrases are found."""
+
+_ALPHANUMERIC = re.compile(r"[^\W_]++")
+_NUMBER = itemgetter(0)
+
+
 @dataclass(frozen=True, slots=True)
 class Phrase:
     """What to look for: pieces in their order.  head: it begins a word.  tail: it ends one."""
@@ -95,6 +103,12 @@ class Phrase:
     pieces: tuple[str, ...]
     head: bool
     tail: bool
+
+    @property
+    def key(self) -> str:
+        """The first letters of the word that the phrase begins; "" when it may begin anywhere."""
+        word = _ALPHANUMERIC.match(self.pieces[0])
+        return word[0][:KEY] if self.head and word is not None else ""
 
     def is_in(self, text: str) -> bool:
         """Whether `text` has the pieces, in their order."""
@@ -140,16 +154,30 @@ class Rule:
 class Rules:
     """A list of rules; the first that fits decides, and what the text says goes before what the codes say."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self.rules = tuple(rules)
-        self._of_text = tuple(rule for rule in rules if rule.text)
-        self._of_code = tuple(rule for rule in rules if rule.enhanced or rule.codes or not rule.text)
+        self._of_code = tuple(rule for rule in rules if rule.enhanced or rule.codes)
+        self._phrases: dict[str, list[tuple[int, Phrase]]] = {}
+        for number, rule in enumerate(rules):
+            for phrase in rule.text:
+                self._phrases.setdefault(phrase.key, []).append((number, phrase))
 
     def by_text(self, text: str, step: str = "", host: str = "") -> Rule | None:
-        """The first rule with a phrase in `text` (as `prepared` makes it)."""
-        for rule in self._of_text:
-            if any(phrase.is_in(text) for phrase in rule.text) and rule.allows(text, step, host):
-                return rule
+        """The first rule with a phrase in `text` (as `prepared` makes it).
+
+        Only phrases are looked for whose first letters begin a word of the text, and those that may begin anywhere.
+        """
+        keys = {""}
+        for word in _ALPHANUMERIC.findall(text):
+            keys.update((word[:1], word[:2], word[:KEY]))
+        candidates = [each for key in keys if (found := self._phrases.get(key)) for each in found]
+        candidates.sort(key=_NUMBER)
+        passed = -1
+        for number, phrase in candidates:
+            if number != passed and phrase.is_in(text):
+                if self.rules[number].allows(text, step, host):
+                    return self.rules[number]
+                passed = number
         return None
 
     def by_code(self, code: int, enhanced: str, text: str = "", step: str = "", host: str = "") -> Rule | None:
@@ -184,6 +212,10 @@ def _without_address(word: re.Match[str]) -> str:
     if "@" in word[0]:
         return "@"
     return word[0].partition("#")[0] if "://" in word[0] else word[0]
+
+
+NO_RULES = Rules()
+"""Everything is unknown."""
 
 
 def parse_rules(text: str, origin: str) -> list[RuleForm]:
