@@ -1,4 +1,4 @@
-"""The rules by which refusals are classified, as a configuration puts them in force: the shipped ones and the operator's.
+"""The rules by which refusals are classified, as a configuration has them: the shipped and the operator's.
 
 The shipped file lies in the package (`relayd/conf`) where it was installed from a wheel, else beside it (`conf`).
 """

@@ -78,6 +78,8 @@ def read_bounce(content: bytes) -> Bounce:
 
 
 _HTML_TAG = re.compile(r"<(?![^<>\s@]{1,64}@)[^<>]{0,2000}>")
+_MOST_REPORTS = 4
+"""Delivery statuses of one message that are read."""
 _STATUS_TYPES = ("message/delivery-status", "message/global-delivery-status")
 _RETURNED_TYPES = ("message/rfc822", "text/rfc822-headers", "message/global", "message/global-headers")
 _WARNINGS = (
@@ -134,6 +136,7 @@ class _Letter:
             " ".join(decode_words(value) for value in self.header.get("X-Failed-Recipients")[:100])
         )
         self.message_id = self._returned("Message-ID")
+        self.step = step_of(self.text)
 
     def _returned(self, name: str) -> str:
         value = self.returned.first(name) if self.returned is not None else None
@@ -197,7 +200,7 @@ def _status_report(letter: _Letter) -> Bounce | None:
     """RFC 3464: in parts of its own, or written into the text, or in a report that another one was wrapped around."""
     reporter = ""
     found: dict[str, StatusRecipient] = {}
-    texts = [part.text for part in letter.status[:20]] + [letter.text]
+    texts = [part.text for part in letter.status[:_MOST_REPORTS]] + [letter.text]
     if not letter.status and not letter.failed and not find_mentions(letter.text, letter.strangers, guess=False):
         texts.append(letter.tail)
     for text in texts:
@@ -236,7 +239,7 @@ def _reported(status: StatusRecipient, mentions: dict[str, str], letter: _Letter
         diagnostic=status.diagnostic,
         remote=status.remote,
         said=said,
-        step=step_of(status.diagnostic) or step_of(said) or step_of(letter.text),
+        step=step_of(status.diagnostic) or step_of(said) or letter.step,
     )
 
 
@@ -355,9 +358,7 @@ def _free_text(letter: _Letter) -> Bounce | None:
     warned = any(sign in words or sign in subject for sign in _WARNINGS)
     kind = BounceKind.DELAY if warned and "giving up" not in words else BounceKind.FAILURE
     recipients = tuple(
-        BouncedRecipient(
-            address=each.address, kind=kind, said=each.section, step=step_of(each.section) or step_of(text)
-        )
+        BouncedRecipient(address=each.address, kind=kind, said=each.section, step=step_of(each.section) or letter.step)
         for each in mentions
     )
     return Bounce(kind=kind, recipients=recipients, text=text, subject=letter.subject, message_id=letter.message_id)

@@ -19,6 +19,9 @@ MAX_SECTION = 4096
 _ADDRESS = re.compile(
     r"(?<![\w!#$%&'*+/=?^`{|}~.@-])[\w!#$%&'*+/=?^`{|}~.-]{1,64}+@[\w.-]{1,255}+", re.U
 )  # an atom is looked at once: the look-behind lets no search begin within it
+_HEAD_LENGTH = 24
+_NEAR = 200
+"""Characters before an address in which a phrase is looked for."""
 _HEAD = re.compile(r"[\s>*\"'=-]{0,20}<?$")
 _RETURNED = (
     *("below this line is a copy", "this is a copy of", "original message follows", "original message header"),
@@ -174,14 +177,14 @@ def _sections(lines: list[str], hits: _Hits) -> list[Mention]:
 
 def _at_head(lines: list[str], number: int, match: re.Match[str]) -> bool:
     line = lines[number]
-    if _HEAD.match(line[: match.start()]) is None:
+    if match.start() > _HEAD_LENGTH or _HEAD.match(line[: match.start()]) is None:
         return False
     rest = line[match.end() :].lstrip("<>\"'").lstrip()
     return not rest or rest[0] in ":;[(<" or rest.startswith(("on ", "Invalid Address"))
 
 
 def _behind_phrase(lines: list[str], number: int, match: re.Match[str]) -> bool:
-    before = lines[number][: match.start()]
+    before = lines[number][max(0, match.start() - _NEAR) : match.start()]
     if _CODE.match(before) is not None:
         return True
     words = before.lower()
@@ -191,5 +194,5 @@ def _behind_phrase(lines: list[str], number: int, match: re.Match[str]) -> bool:
 
 
 def _anywhere(lines: list[str], number: int, match: re.Match[str]) -> bool:
-    words = lines[number][: match.start()].lower()
+    words = lines[number][max(0, match.start() - _NEAR) : match.start()].lower()
     return "contact" not in words and not words.lstrip().startswith(("from", "message-id", "sender", "reply-to"))
