@@ -1,4 +1,4 @@
-"""Any octets are read as a bounce and classified: nothing raises, and twice the octets cost no more than twice as much."""
+"""Any octets are read as a bounce and classified: nothing raises, twice the octets cost twice as much."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_the_shares_of_what_is_classified_as_labelled(suite: Path, capsys: pytes
         take(tally, name, (suite / "mail" / name).read_bytes(), what["recipients"])
     recipients, hard, class_ = (tally.share(each) for each in (tally.files, tally.hard, tally.class_))
     with capsys.disabled():
-        print(f"\nbounces: recipients {recipients:.1%}, hard or soft {hard:.1%}, class {class_:.1%}")  # noqa: T201
+        print(f"\nbounces: recipients {recipients:.1%}, hard or soft {hard:.1%}, class {class_:.1%}")
     assert recipients >= 0.95, tally.wrong
     assert hard >= 0.90, tally.wrong
     assert class_ >= 0.85, tally.wrong
