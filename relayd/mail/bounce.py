@@ -87,13 +87,22 @@ _WARNINGS = (
     *("temporary failure report", "will be retried", "will continue to retry", "(delay)", "delivery delayed"),
     *("delivery status notification: warning", "could not send message for past", "delayed mail", "not yet been"),
     *("delivery has been delayed", "keep trying", "you do not need to resend"),
+    *("delivery attempts will continue", "delivery will continue to be attempted"),
 )
 _SUBJECTS = (
     *("undeliver", "returned mail", "failure notice", "delivery fail", "delivery status", "delivery notification"),
     *("mail delivery", "failure delivery", "delivery error", "not delivered", "could not be delivered", "mail failure"),
     *("returned to sender", "mail system error", "delivery problem", "nondeliverable", "non-deliverable", "bounce"),
     *("unzustellbar", "non remis", "non recapitabile", "rejected mail", "message not delivered", "loop alert"),
-    *("warning: could not send", "delayed mail", "blocked by our", "error sending", "mail could not"),
+    *(
+        "warning: could not send",
+        "not member article",
+        "trouble delivering",
+        "delayed mail",
+        "blocked by our",
+        "error sending",
+        "mail could not",
+    ),
 )
 _BODIES = (
     *("could not be delivered", "couldn't be delivered", "unable to deliver", "was not delivered", "delivery failed"),
@@ -101,6 +110,7 @@ _BODIES = (
     *("could not be reached", "delivery to the following", "transcript of session follows", "mailbox is full:"),
     *("following recipients was rejected", "failure reasons", "duplicated message-id", "can not be delivered"),
     *("had delivery problems", "cannot be delivered", "failed to deliver", "送信できませんでした", "could not deliver"),
+    *("not a member of this mailing list", "trouble delivering"),
 )
 _AUTO_SUBJECTS = (
     *("automatic reply", "auto reply", "auto-reply", "autoreply", "out of office", "out of the office", "vacation"),

@@ -20,6 +20,8 @@ _ADDRESS = re.compile(
     r"(?<![\w!#$%&'*+/=?^`{|}~.@-])[\w!#$%&'*+/=?^`{|}~.-]{1,64}+@[\w.-]{1,255}+", re.U
 )  # an atom is looked at once: the look-behind lets no search begin within it
 _HEAD_LENGTH = 24
+_AROUND = 6
+"""Characters beside an address on a line that says nothing but the address."""
 _NEAR = 200
 """Characters before an address in which a phrase is looked for."""
 _HEAD = re.compile(r"[\s>*\"'=-]{0,20}<?$")
@@ -39,6 +41,7 @@ _PHRASES = (
     *("your message to", "your mail to", "your mail message to", "message to", "mail to", "attempts:", "is full"),
     *("failed", "not reach", "address", "unknown", "no such user", "delivering to", "delivery to", "error for"),
     *("undeliverable", "rejected", "unable to deliver", "could not be delivered", "relayed to", "sent to"),
+    *("member of", "mailbox exceeds", "user disabled", "userid disabled"),
 )
 _CODE = re.compile(r"\s{0,8}[245][0-9][0-9][ -](?:[245]\.[0-9]{1,3}\.[0-9]{1,3} )?<?$", re.A)
 
@@ -78,7 +81,11 @@ _STEPS = (
     (Step.RCPT, "rcpt_to"),
     (Step.RCPT, "does not like recipient"),
     (Step.RCPT, "rejected recipient"),
-    (Step.MAIL, "mail from:"),
+    (Step.MAIL, ">>> mail from"),
+    (Step.MAIL, "after mail from"),
+    (Step.MAIL, "to mail from"),
+    (Step.MAIL, "like our mail from"),
+    (Step.MAIL, "command\nmail from"),
     (Step.MAIL, "mail from command"),
     (Step.MAIL, "mail_from"),
     (Step.MAIL, "does not like sender"),
@@ -166,9 +173,13 @@ def _hits(lines: list[str], looks_like: _Look, never: frozenset[str]) -> _Hits:
 
 
 def _sections(lines: list[str], hits: _Hits) -> list[Mention]:
-    """Each with the lines from its own to the next one's."""
+    """Each with the lines from its own to the next one's; of those that stand alone in a row, to the last one's end."""
     starts = sorted({number for _, number in hits.values()})
     following = dict(zip(starts, (*starts[1:], len(lines)), strict=True))
+    alone = {number for address, number in hits.values() if len(lines[number].strip()) <= len(address) + _AROUND}
+    for number, after in zip(reversed(starts[:-1]), reversed(starts[1:]), strict=True):
+        if number in alone and not any(line.strip() for line in lines[number + 1 : after]):
+            following[number] = following[after]
     return [
         Mention(address, "\n".join(lines[number : min(following[number], number + 40)])[:MAX_SECTION])
         for address, number in hits.values()
