@@ -101,7 +101,7 @@ def check(domain: str | None, as_json: bool) -> int:
     if not found:
         print("relayd: there are no signatures", file=sys.stderr)
         return NO_INPUT
-    return UNAVAILABLE if any(each["problem"] or each["published"] for each in found) else 0
+    return UNAVAILABLE if any(_is_wrong(each) for each in found) else 0
 
 
 @dkim.command()
@@ -175,7 +175,13 @@ def _signatures(control: Control, domain: str | None, check: bool = False) -> li
     return found
 
 
+def _is_wrong(each: dict[str, Any]) -> bool:
+    return each["state"] != "obsolete" and bool(each["problem"] or each["published"])
+
+
 def _verdict(each: dict[str, Any]) -> str:
+    if each["state"] == "obsolete":
+        return "no longer needed: remove the record, and the settings of the signature"
     parts = [each["problem"] or each["published"] or "as it should be"]
     if each["keepUntil"]:
         parts.append(f"keep the record until {each['keepUntil']}")

@@ -32,6 +32,9 @@ Mail of trusted sessions is signed last, over the header as it will be sent (sig
 when their files change (keyring.py); a message whose key cannot be read is answered 451.  A new key takes the place of
 an old one once the DNS shows it (rotation.py).
 
+Operators ask the same code without sending mail: `examination` makes the checks on a message that is given, `trial`
+walks an envelope up to RCPT.  Nothing is queued, probed or logged for them.
+
 Everything that configuration decides is compiled into a Policy at (re)load (policy.py); a transaction ends by the one
 it began with.
 """

@@ -10,6 +10,7 @@ It is signed as it will be sent, after all edits of the header.  A message that 
 8BITMIME is signed again (`again`).  A signature that came with the message stays, but for one by a key that signs now.
 
 Hashing and RSA run in two threads of their own: about a millisecond for a message, in which the loop serves others.
+Bodies in files, which take up to a second, have a third one, so that small mail does not wait for them.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from relayd.reception.keyring import Keyring
 from relayd.reception.transaction import Transaction
 
 WORKERS = 2
+WORKERS_OF_FILES = 1
 _FIELD = "dkim-signature"
 _TAGS = 4096
 
@@ -53,10 +55,12 @@ class Signing:
         self.keyring = keyring
         self._span = span
         self._workers = ThreadPoolExecutor(WORKERS, "signing")
+        self._file_workers = ThreadPoolExecutor(WORKERS_OF_FILES, "signing-files")
 
     def close(self) -> None:
         """Let the threads end."""
         self._workers.shutdown(wait=False)
+        self._file_workers.shutdown(wait=False)
 
     async def signed(self, tx: Transaction, head: Head, content: bytes | Path, now: float) -> Head:
         """The head with the signatures on top; now: Unix time.
@@ -77,7 +81,9 @@ class Signing:
         if head.signed and _take_out(block, keys):
             octets, replaces = block.encode(), len(tx.body.header)
         start = 0 if head.is_all else len(tx.body.header) + 2
-        fields = await self._made(block, partial(_blocks, content, start), keys, now)
+        workers = self._workers if isinstance(content, bytes) else self._file_workers
+        work = partial(_signatures, block, partial(_blocks, content, start), keys, now)
+        fields = await asyncio.get_running_loop().run_in_executor(workers, work)
         elapsed = time.monotonic() - began
         for rule in rules:
             events.SIGNED(tx.client.span, queue_id=tx.id, domain=rule.domain, id=rule.id, elapsed=elapsed)
@@ -135,7 +141,8 @@ class Signing:
             if key is None:
                 raise self._unreadable(rule, id, self.keyring.problems.get(rule.id, ""))
             keys.append((rule, key))
-        fields = await self._made(block, lambda: iter((rest[2:],)), keys, now)
+        work = partial(_signatures, block, lambda: iter((rest[2:],)), keys, now)
+        fields = await asyncio.get_running_loop().run_in_executor(self._workers, work)
         for rule in rules:
             events.SIGNED(self._span, queue_id=id, domain=rule.domain, id=rule.id)
         return fields
@@ -156,7 +163,7 @@ class Signing:
             wanted.append(rule)
         keys = await self._keys(wanted, 0)
         fields = await asyncio.get_running_loop().run_in_executor(
-            self._workers, partial(_signed_file, message, keys, self._span.stream.clock())
+            self._file_workers, partial(_signed_file, message, keys, self._span.stream.clock())
         )
         for rule in wanted:
             events.SIGNED_AGAIN(self._span, domain=rule.domain, id=rule.id)
@@ -180,10 +187,6 @@ class Signing:
     def _unreadable(self, rule: SignatureRule, id: int, reason: str) -> KeyUnreadable:
         events.KEY_UNREADABLE(self._span, queue_id=id, domain=rule.domain, id=rule.id, reason=reason)
         return KeyUnreadable(reason)
-
-    async def _made(self, block: HeaderBlock, body: Body, keys: Keys, now: float) -> bytes:
-        work = partial(_signatures, block, body, keys, now)
-        return await asyncio.get_running_loop().run_in_executor(self._workers, work)
 
 
 def _signatures(block: HeaderBlock, body: Body, keys: Keys, now: float) -> bytes:

@@ -95,6 +95,7 @@ def test_dns_as_a_zone_file(control: FakeControl, url: list[str], capsys: pytest
             0,
             "keep the record until",
         ),
+        ([signature("rsa-a", state="obsolete", problem="/x: No such file")], 0, "no longer needed"),
         ([], 66, ""),
     ],
 )

@@ -93,6 +93,8 @@ async def test_one_that_replaces_another_signs_as_it_did(house: House) -> None:
     assert await house.states() == {"new": "active", "old": "retired", "old.other": "active"}
     (old,) = [each for each in await house.shown() if each["id"] == "old"]
     assert old["keepUntil"] == rfc3339(NOW + 5 * 86400 + GRACE)
+    house.signing.keyring.publish("new", NOW - 5 * 86400 - GRACE - 1)
+    assert (await house.states())["old"] == "obsolete"
 
 
 @pytest.mark.parametrize("replaces", ["none", "other"])

@@ -93,7 +93,10 @@ class SignaturesQuery:
 
 
 class SignatureShown(TypedDict):
-    """A signature.  state: "active", "waiting" (for the DNS), "retired", "new" (awaits a reload) or "unreadable".
+    """A signature.
+
+    state: "active", "waiting" (for the DNS), "retired", "obsolete" (retired, and its record is wanted no more), "new"
+    (awaits a reload) or "unreadable".
 
     keepUntil: until when the record of a retired one must stay.  problem: why it cannot be used.  published: what was
     found in the DNS, "" when all is well; null when it was not asked.
@@ -220,13 +223,18 @@ class DkimOperations:
     async def _shown(self, keyring: Keyring, in_force: Keyring, id: str, check: bool) -> SignatureShown:
         rule, key = keyring.rule(id), keyring.known(id)
         until = in_force.wanted_until(id) or keyring.wanted_until(id)
-        published = await self._signatures.unpublished(rule, key) if check and key is not None else None
+        state = _state(keyring, in_force, id)
+        if state == "retired" and until is not None and until < self._clock():
+            state = "obsolete"
+        published = None
+        if check and key is not None and state != "obsolete":
+            published = await self._signatures.unpublished(rule, key)
         return SignatureShown(
             id=id,
             domain=rule.domain,
             selector=rule.selector,
             algorithm=key.algorithm if key is not None else "",
-            state=_state(keyring, in_force, id),
+            state=state,
             replaces=keyring.replaced(id),
             keepUntil=None if until is None else rfc3339(until),
             name=record_name(rule.selector, rule.domain),

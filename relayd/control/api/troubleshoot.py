@@ -13,7 +13,7 @@ import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, NotRequired, Protocol, TypedDict
+from typing import Annotated, Literal, NotRequired, Protocol, TypedDict
 
 import msgspec
 
@@ -47,7 +47,7 @@ class Explaining:
 class Suspicion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What to check.  body: the message, its lines ending in LF or CRLF; absent: one that is just from `mailFrom`."""
 
-    remote_ip: str
+    remote_ip: Annotated[str, msgspec.Meta(extra_json_schema={"anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]})]
     ehlo_domain: str
     mail_from: str
     body: str | None = None
