@@ -19,6 +19,10 @@ _MOST = 1 << 20
 """Octets of an operator's file."""
 
 
+class MayNotRead(OptionError):
+    """The operator's file is there, but not for this user."""
+
+
 def shipped_file() -> Path:
     """Where conf/bounces.toml is."""
     installed = _PACKAGE / "conf" / "bounces.toml"
@@ -43,6 +47,8 @@ def bounce_rules(config: Config) -> Rules:
             raise OptionError(f"{KEY}: {path} has more than {_MOST} octets")
         own = parse_rules(octets.decode("utf-8"), path)
         return build_rules(shipped_rules(), own, origin=path)
+    except PermissionError:
+        raise MayNotRead(f"{KEY}: {path} may not be read") from None
     except OSError as error:
         raise OptionError(f"{KEY}: expected a file that can be read: {path}: {error.strerror or error}") from None
     except (UnicodeDecodeError, RulesError) as error:

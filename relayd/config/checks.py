@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from relayd.config.bounces import KEY as BOUNCE_RULES
-from relayd.config.bounces import bounce_rules
+from relayd.config.bounces import MayNotRead, bounce_rules
 from relayd.config.configuration import Config, Problem
 from relayd.config.decisions import check_decisions
 from relayd.config.listeners import check_listeners, is_missing
@@ -174,6 +174,8 @@ def _check_access(config: Config) -> Iterator[Problem]:
 def _check_bounces(config: Config) -> Iterator[Problem]:
     try:
         bounce_rules(config)
+    except MayNotRead:
+        return  # the daemon's user may read what the one who asks may not
     except OptionError as error:
         yield Problem(BOUNCE_RULES, str(error).removeprefix(f"{BOUNCE_RULES}: "))
 

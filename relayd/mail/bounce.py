@@ -187,7 +187,7 @@ def _feedback(letter: _Letter) -> Bounce | None:
 def _about(letter: _Letter, addresses: list[str], kind: BounceKind, feedback_type: str = "") -> Bounce:
     return Bounce(
         kind=kind,
-        recipients=tuple(BouncedRecipient(address=address, kind=kind) for address in addresses),
+        recipients=tuple(BouncedRecipient(address=address, kind=kind) for address in addresses if address),
         text=letter.text,
         subject=letter.subject,
         feedback_type=feedback_type,
@@ -297,6 +297,7 @@ def _ses_notice(letter: _Letter) -> Bounce | None:
                 step=step_of(each.diagnostic_code),
             )
             for each in notice.bounce.bounced_recipients[:1000]
+            if each.email_address
         )
         return Bounce(kind=BounceKind.FAILURE, recipients=bounced, subject=letter.subject)
     if notice.complaint is not None:
