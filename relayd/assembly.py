@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 
+from relayd.config.bounces import bounce_rules
 from relayd.config.configuration import Config, ConfigError
 from relayd.config.places import data_directory, submit_socket
 from relayd.config.settings import Settings as StoredSettings
@@ -92,6 +93,7 @@ class Loaded:
             breaker=config.section(routing.BreakerOptions),
         )
         self.keyring = keyring_of(config)
+        self.bounce_rules = bounce_rules(config)
 
     def _listeners(self) -> ListenerConfiguration:
         config = self.config
@@ -203,7 +205,8 @@ class Engine:
         contexts = TlsContexts(outbound.ca_files, files)
         dialer = Dialer(loaded.hostname, loaded.config.section(TimeoutOptions), contexts)
         reuse = loaded.config.section(ReuseOptions)
-        return Road(hosts=self._hosts(loaded, self.resolver), dialer=dialer, pool=self.pool, reuse=reuse)
+        hosts = self._hosts(loaded, self.resolver)
+        return Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=reuse, rules=loaded.bounce_rules)
 
     @staticmethod
     def _hosts(loaded: Loaded, resolver: Resolver) -> Hosts:

@@ -7,6 +7,8 @@ import ssl
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from relayd.config.bounces import KEY as BOUNCE_RULES
+from relayd.config.bounces import MayNotRead, bounce_rules
 from relayd.config.configuration import Config, Problem
 from relayd.config.decisions import check_decisions
 from relayd.config.listeners import check_listeners, is_missing
@@ -17,6 +19,7 @@ from relayd.listener.options import ListenerOptions
 from relayd.mail.options import ServerOptions
 from relayd.mailauth.options import AuthOptions
 from relayd.mailauth.signature_options import SignatureOptions
+from relayd.options import OptionError
 from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions, RedirectOptions
 from relayd.resolver.options import ResolverOptions
 from relayd.routing.options import DomainOptions, OutboundOptions, RouteOptions, ScheduleOptions
@@ -35,6 +38,7 @@ def check(config: Config) -> list[Problem]:
         *_check_authentication(config),
         *check_decisions(config),
         *_check_routes(config),
+        *_check_bounces(config),
         *_check_resolver(config),
         *_check_schedule(config),
     ]
@@ -165,6 +169,15 @@ def _check_access(config: Config) -> Iterator[Problem]:
         for listener in rule.listener:
             if listener not in listeners and listener != "submit" and "*" not in listener:
                 yield Problem(f"{key}.listener", f'there is no listener "{listener}"', fatal=False)
+
+
+def _check_bounces(config: Config) -> Iterator[Problem]:
+    try:
+        bounce_rules(config)
+    except MayNotRead:
+        return  # the daemon's user may read what the one who asks may not
+    except OptionError as error:
+        yield Problem(BOUNCE_RULES, str(error).removeprefix(f"{BOUNCE_RULES}: "))
 
 
 def _check_routes(config: Config) -> Iterator[Problem]:

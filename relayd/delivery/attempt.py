@@ -26,17 +26,19 @@ from relayd.events import delivery as events
 from relayd.events.event import EventStream, Span
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.message import Job, Outcome, Recipient
+from relayd.routing.bounce_rules import NO_RULES, Rules
 from relayd.routing.next_hop import NextHop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Road:
-    """What attempts and probes need to reach a peer."""
+    """What attempts and probes need to reach a peer.  rules: by which what it refuses is classified."""
 
     hosts: Hosts
     dialer: Dialer
     pool: Pool
     reuse: ReuseOptions
+    rules: Rules = NO_RULES
 
 
 class Attempts:
@@ -78,7 +80,7 @@ class Attempts:
         events.ATTEMPT_START(
             span, queue_id=message.id, from_=message.return_path, to=to, size=message.size, total=len(to)
         )
-        delivering = Delivering(message, next_hop, span, soft_bounce=self._soft_bounce)
+        delivering = Delivering(message, next_hop, span, soft_bounce=self._soft_bounce, rules=self._road.rules)
         try:
             content = await QueuedContent.of(job, self._open_body, self._sign_again)
             try:

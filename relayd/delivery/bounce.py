@@ -253,10 +253,11 @@ class Bounces:
                 "code": each.reply.code if each.reply is not None else 0,
                 "details": str(each.reply) if each.reply is not None else "",
             }
+            why = {"class_": each.class_, "rule": each.rule}
             if each.action is Action.FAILED:
-                events.DSN_PERM_FAIL(self._span, **fields)
+                events.DSN_PERM_FAIL(self._span, **fields, **why)
             elif each.action is Action.DELAYED:
-                events.DSN_TEMP_FAIL(self._span, **fields, expires=each.will_retry_until)
+                events.DSN_TEMP_FAIL(self._span, **fields, **why, expires=each.will_retry_until)
             else:
                 events.DSN_SUCCESS(self._span, **fields)
 
@@ -290,6 +291,8 @@ def reported_recipients(
                 orcpt=recipient.orcpt,
                 last_attempt=now,
                 will_retry_until=recipient.expires if action is Action.DELAYED else None,
+                class_=outcome.class_,
+                rule=outcome.rule,
             )
         )
     return reported

@@ -28,18 +28,26 @@ from relayd.events import delivery as events
 from relayd.events.event import Span
 from relayd.mail.reply import Reply
 from relayd.queue.message import Message, Outcome, Recipient, Result
+from relayd.routing.bounce_class import Finding, classify_code, classify_reply
+from relayd.routing.bounce_rules import NO_RULES, Rules
 from relayd.routing.next_hop import NextHop, Protocol
 
 _DEFERRED = Judgement(Verdict.DEFERRED)
+
+_STEPS = {stage: "connect" if stage is Stage.BANNER else stage.value for stage in Stage}
+"""The names that rules have for the stages."""
 
 
 class Delivering:
     """The state of one attempt.  todo: recipients without an outcome.
 
-    eight_bit, smtputf8: of the message as it goes over the connection that `fit` was asked about last.
+    eight_bit, smtputf8: of the message as it goes over the connection that `fit` was asked about last.  rules: by which
+    failures are classified.
     """
 
-    def __init__(self, message: Message, next_hop: NextHop, span: Span, *, soft_bounce: bool) -> None:
+    def __init__(
+        self, message: Message, next_hop: NextHop, span: Span, *, soft_bounce: bool, rules: Rules = NO_RULES
+    ) -> None:
         self.message = message
         self.next_hop = next_hop
         self.span = span
@@ -49,6 +57,8 @@ class Delivering:
         self.smtputf8 = False
         self._smarthost = next_hop.route is not None
         self._soft_bounce = soft_bounce
+        self._rules = rules
+        self._findings: dict[tuple[Reply, Stage | None], Finding] = {}
         self._last: dict[int, Learnt] = {}
         self._last_of_all: Learnt | None = None
         self._alarmed = False
@@ -113,11 +123,12 @@ class Delivering:
         if failure.reply is not None and failure.stage is not None:
             reply = with_enhanced(failure.reply, failure.stage)
             judgement = judge(failure.stage, failure.reply, smarthost=self._smarthost)
-            self._last_of_all = Learnt(reply, host, status_of_reply(host, reply))
+            finding = self._finding(reply, failure.stage, host)
+            self._last_of_all = Learnt(reply, host, status_of_reply(host, reply), finding=finding)
         else:
             judgement, reply = judge_trouble(failure.trouble, str(failure))
             status = status_of_trouble(failure.trouble, host, str(failure))
-            self._last_of_all = Learnt(reply, host, status, ours=True)
+            self._last_of_all = self._learnt_ourselves(reply, host, status)
         self._last.clear()
         if judgement.alarm:
             self._alarm(reply)
@@ -129,9 +140,9 @@ class Delivering:
         if judgement.alarm:
             self._alarm(reply)
         if judgement.verdict is Verdict.NEXT_HOST:
-            self._last_of_all = Learnt(reply, host, status, ours=True)
+            self._last_of_all = self._learnt_ourselves(reply, host, status)
             return
-        learnt = Learnt(reply, host, status, ours=True)
+        learnt = self._learnt_ourselves(reply, host, status)
         self.outcomes += [outcome_of(each, judgement, learnt) for each in self.todo]
         self.todo = []
 
@@ -141,7 +152,7 @@ class Delivering:
             last = self._last.get(recipient.number) or self._last_of_all
             if last is None:
                 _, reply = judge_trouble(Trouble.INTERNAL, "no host was tried")
-                last = Learnt(reply, "", status_of_trouble(Trouble.INTERNAL, "", reply.text), ours=True)
+                last = self._learnt_ourselves(reply, "", status_of_trouble(Trouble.INTERNAL, "", reply.text))
             self.outcomes.append(outcome_of(recipient, _DEFERRED, last))
         self.todo = []
 
@@ -176,20 +187,32 @@ class Delivering:
     def _failed(self, recipient: Recipient, judged: Judged, host: str, next_host: list[Recipient]) -> None:
         if judged.trouble is None:
             reply = with_enhanced(judged.reply, judged.stage)
-            status = status_of_reply(host, reply)
+            finding = self._finding(judged.reply, judged.stage, host)
+            learnt = Learnt(reply, host, status_of_reply(host, reply), finding=finding)
         else:
             reply = judged.reply
-            status = status_of_trouble(judged.trouble, host, reply.text)
+            learnt = self._learnt_ourselves(reply, host, status_of_trouble(judged.trouble, host, reply.text))
         if judged.judgement.alarm:
             self._alarm(reply)
         if judged.judgement.maybe_delivered:
             events.MAYBE_DELIVERED(self.span, queue_id=self.message.id, hostname=host, to=recipient.address)
-        learnt = Learnt(reply, host, status, ours=judged.trouble is not None)
         if judged.judgement.verdict is Verdict.NEXT_HOST:
             self._last[recipient.number] = learnt
             next_host.append(recipient)
         else:
             self.outcomes.append(outcome_of(recipient, judged.judgement, learnt))
+
+    def _finding(self, reply: Reply, stage: Stage, host: str) -> Finding:
+        """What a peer's refusal means; asked of the rules once for all recipients that got it."""
+        key = (reply, stage)
+        finding = self._findings.get(key)
+        if finding is None:
+            finding = self._findings[key] = classify_reply(reply, self._rules, step=_STEPS[stage], host=host)
+        return finding
+
+    def _learnt_ourselves(self, reply: Reply, host: str, status: str) -> Learnt:
+        """What no peer said: the code that we gave it ourselves says what it means."""
+        return Learnt(reply, host, status, ours=True, finding=classify_code(reply, self._rules))
 
     def _alarm(self, reply: Reply) -> None:
         if not self._alarmed:
@@ -201,25 +224,26 @@ class Delivering:
         mail = answers.mail
         span = self.span
         if mail is not None:
-            kind = events.MAIL_FROM if mail.is_positive else events.MAIL_FROM_REJECTED
-            kind(
-                span,
-                hostname=host,
-                from_=self.message.return_path,
-                code=mail.code,
-                details=mail.text,
-                elapsed=elapsed,
-            )
+            about = {"hostname": host, "from_": self.message.return_path, "code": mail.code, "details": mail.text}
+            if mail.is_positive:
+                events.MAIL_FROM(span, **about, elapsed=elapsed)
+            else:
+                why = self._finding(mail, Stage.MAIL, host)
+                events.MAIL_FROM_REJECTED(span, **about, elapsed=elapsed, class_=why.class_.value, rule=why.rule)
         if mail is not None and mail.is_positive:
             for recipient, reply in zip(batch, answers.rcpts, strict=False):
                 to = recipient.address
                 if reply.is_positive:
                     events.RCPT_TO(span, hostname=host, to=to, code=reply.code, details=reply.text, elapsed=elapsed)
                 else:
-                    events.RCPT_TO_REJECTED(span, hostname=host, to=to, code=reply.code, details=reply.text)
+                    why = self._finding(reply, Stage.RCPT, host)
+                    about = {"hostname": host, "to": to, "code": reply.code, "details": reply.text}
+                    events.RCPT_TO_REJECTED(span, **about, class_=why.class_.value, rule=why.rule)
         refusal = answers.data or (answers.final[0] if answers.final else None)
         if refusal is not None and not refusal.is_positive and any(each.is_positive for each in answers.rcpts):
             everybody = [each.address for each in batch]
-            events.MESSAGE_REJECTED(span, hostname=host, to=everybody, code=refusal.code, details=refusal.text)
+            why = self._finding(refusal, Stage.DATA if answers.data is not None else Stage.DOT, host)
+            about = {"hostname": host, "to": everybody, "code": refusal.code, "details": refusal.text}
+            events.MESSAGE_REJECTED(span, **about, class_=why.class_.value, rule=why.rule)
         if answers.lost:
             events.CONNECTION_LOST(span, hostname=host, reason=answers.lost)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
 from relayd.queue.message import Outcome, Recipient, Result
+from relayd.routing.bounce_class import UNKNOWN, Finding
 
 
 class Stage(Enum):
@@ -259,13 +260,15 @@ _RESULTS = {Verdict.DELIVERED: Result.DELIVERED, Verdict.BOUNCED: Result.BOUNCED
 
 class Learnt(NamedTuple):
     """What one try showed of a recipient.  reply: the peer's, or with `ours` one of our own making (the connection was
-    lost, an extension is missing).  host: the peer's name, "" without one.  status: the control API's text.
+    lost, an extension is missing).  host: the peer's name, "" without one.  status: the control API's text.  finding:
+    what the reply means.
     """
 
     reply: Reply
     host: str
     status: str
     ours: bool = False
+    finding: Finding = UNKNOWN
 
 
 def outcome_of(recipient: Recipient, judgement: Judgement, learnt: Learnt) -> Outcome:
@@ -279,6 +282,9 @@ def outcome_of(recipient: Recipient, judgement: Judgement, learnt: Learnt) -> Ou
         status=learnt.status,
         ours=learnt.ours,
         maybe_delivered=judgement.maybe_delivered,
+        class_=learnt.finding.class_.value,
+        rule=learnt.finding.rule,
+        hard=learnt.finding.hard,
     )
 
 

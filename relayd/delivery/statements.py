@@ -41,6 +41,7 @@ def _state_one(span: Span, queue_id: int, recipient: Recipient, outcome: Outcome
     """State a deferral, bounce or expiry."""
     details = outcome.status or str(outcome.reply)
     about = {"queue_id": queue_id, "hostname": outcome.host, "to": outcome.address, "details": details}
+    about |= {"class_": outcome.class_, "rule": outcome.rule}
     if outcome.result is Result.BOUNCED:
         events.BOUNCED(span, **about, code=outcome.reply.code, reason=str(outcome.reply))
     elif outcome.result is Result.EXPIRED:

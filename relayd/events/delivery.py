@@ -113,7 +113,7 @@ MAIL_FROM_REJECTED = EventKind(
     Level.INFO,
     "MAIL FROM rejected",
     "The remote server refused the return path",
-    "hostname from_ code details elapsed",
+    "hostname from_ code details elapsed class_ rule",
 )
 RCPT_TO = EventKind(
     "delivery.rcpt-to",
@@ -127,7 +127,7 @@ RCPT_TO_REJECTED = EventKind(
     Level.INFO,
     "RCPT TO rejected",
     "The remote server refused a recipient",
-    "hostname to code details",
+    "hostname to code details class_ rule",
 )
 RCPT_TO_FAILED = EventKind(
     "delivery.rcpt-to-failed",
@@ -141,7 +141,7 @@ MESSAGE_REJECTED = EventKind(
     Level.INFO,
     "Message rejected",
     "The remote server refused the message",
-    "hostname to code details",
+    "hostname to code details class_ rule",
 )
 CONNECTION_LOST = EventKind(
     "delivery.connection-lost",
@@ -169,21 +169,21 @@ DEFERRED = EventKind(
     Level.INFO,
     "Delivery deferred",
     "The recipient will be tried again",
-    "queue_id hostname to code details reason next_retry expires total",
+    "queue_id hostname to code details reason next_retry expires total class_ rule",
 )
 BOUNCED = EventKind(
     "delivery.bounced",
     Level.INFO,
     "Delivery failed for good",
     "The recipient cannot be delivered",
-    "queue_id hostname to code details reason",
+    "queue_id hostname to code details reason class_ rule",
 )
 EXPIRED = EventKind(
     "delivery.expired",
     Level.INFO,
     "Delivery expired",
     "The recipient was tried for as long as it may be",
-    "queue_id hostname to details reason",
+    "queue_id hostname to details reason class_ rule",
 )
 START_TLS = EventKind(
     "delivery.start-tls",
@@ -255,12 +255,12 @@ DSN_TEMP_FAIL = EventKind(
     Level.INFO,
     "DSN: delay",
     "A recipient was reported as delayed",
-    "queue_id to hostname code details next_retry expires total",
+    "queue_id to hostname code details next_retry expires total class_ rule",
 )
 DSN_PERM_FAIL = EventKind(
     "delivery.dsn-perm-fail",
     Level.INFO,
     "DSN: failure",
     "A recipient was reported as failed",
-    "queue_id to hostname code details",
+    "queue_id to hostname code details class_ rule",
 )

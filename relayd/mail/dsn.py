@@ -40,7 +40,8 @@ class ReportedRecipient:
 
     status: enhanced code, "" to take that of the reply.  reply: the last one, of the peer or of our own making; None
     when there is none.  remote: name of the peer that gave it, "" when it is ours.  orcpt: as RCPT had it, still
-    xtext.  last_attempt, will_retry_until: Unix times or None.
+    xtext.  last_attempt, will_retry_until: Unix times or None.  class_, rule: what a failure means, for those who watch
+    (`routing.bounce_class`); the report does not show it.
     """
 
     address: str
@@ -51,6 +52,8 @@ class ReportedRecipient:
     orcpt: str | None = None
     last_attempt: float | None = None
     will_retry_until: float | None = None
+    class_: str = ""
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

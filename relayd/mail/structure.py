@@ -41,6 +41,7 @@ class Entity:
 
     encoding: Content-Transfer-Encoding, lower case, "7bit" when absent.  sealed: below multipart/signed or /encrypted.
     top: its header is that of a message.  high: octets over 127 in the body.  longest_line: of the body.
+    depth: how many multiparts and messages it lies in.
     """
 
     kind: Kind
@@ -55,6 +56,7 @@ class Entity:
     top: bool = False
     high: int = 0
     longest_line: int = 0
+    depth: int = 0
 
 
 _TYPE = re.compile(rb"[ \t]*([!#-'*+\-.0-9A-Z^-~]+/[!#-'*+\-.0-9A-Z^-~]+)", re.I)
@@ -119,7 +121,7 @@ class _Walk:
     def _add(self, kind: Kind, start: int) -> Entity:
         if len(self.entities) >= 2 * MAX_ENTITIES:
             raise TooComplex
-        entity = Entity(kind=kind, start=start, body=self.place, end=self.place, sealed=self.sealed)
+        entity = Entity(kind=kind, start=start, body=self.place, end=self.place, sealed=self.sealed, depth=self.depth)
         self.entities.append(entity)
         return entity
 

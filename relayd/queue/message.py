@@ -204,6 +204,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     (the schedule's); None keeps what the row has.  maybe_delivered: the connection was lost after the final dot.
     destination: set when a DEFERRED recipient now belongs to another destination.
     uncounted: the attempt was never made (its host was busy, the route suspended): `attempts` goes back by one.
+    class_, rule, hard: what a failure means and the rule that says so (`routing.bounce_class`); "" when not asked.
     """
 
     number: int
@@ -218,3 +219,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     ours: bool = False
     destination: str | None = None
     uncounted: bool = False
+    class_: str = ""
+    rule: str = ""
+    hard: bool = False

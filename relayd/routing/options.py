@@ -43,6 +43,19 @@ class DomainOptions:
     next_hop: str = option(TEXT, REQUIRED, '"mx" or the id of a route, for this domain.', key="", example="smarthost")
 
 
+@section("queue.bounces", "How refusals and bounces are classified.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BounceRuleOptions:
+    """`queue.bounces.*`"""
+
+    rules: str | None = option(
+        TEXT,
+        None,
+        "TOML file of rules tried before those of conf/bounces.toml, which says how they are written.",
+        example="/etc/relayd/bounces.toml",
+    )
+
+
 @section("queue.route.<id>", "Smarthosts and LMTP servers that mail may be handed to.")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteOptions:

@@ -66,6 +66,7 @@ class Metrics:
         self.attempt_time = Histogram("relayd_delivery_attempt_seconds", "Duration of one delivery attempt", _TIMES)
         self.session_time = Histogram("relayd_smtp_session_seconds", "Duration of one SMTP session", _TIMES)
         self.message_size = Histogram("relayd_message_bytes", "Size of accepted messages", _SIZES)
+        self._refusals: dict[tuple[str, str], int] = {}
         self._recipients = {"accepted": 0, "delivered": 0, "deferred": 0, "bounced": 0, "expired": 0}
         self._values: dict[str, tuple[str, float]] = {}
         self._watched: dict[str, tuple[str, Callable[[], float]]] = {}
@@ -114,6 +115,12 @@ class Metrics:
         yield events
         for name, count in self._recipients.items():
             yield CounterMetricFamily(f"relayd_recipients_{name}", f"Recipients {name} since the start", value=count)
+        refusals = CounterMetricFamily(
+            "relayd_refusals", "Recipients not delivered, by what became of them and why", labels=["outcome", "class"]
+        )
+        for labels, count in sorted(self._refusals.items()):
+            refusals.add_metric(labels, count)
+        yield refusals
         yield CounterMetricFamily(
             "relayd_messages_accepted", "Messages promised since the start", value=self._messages()
         )
@@ -141,6 +148,9 @@ class Metrics:
 
     def _settled(self, name: str, fields: dict[str, Any]) -> None:
         self._recipients[name] += _count(fields.get("to"))
+        if "class_" in fields:
+            key = (name, fields["class_"] or "unknown")
+            self._refusals[key] = self._refusals.get(key, 0) + 1
 
 
 class _EngineCollector(Collector):

@@ -43,6 +43,11 @@ def test_a_5xx_bounces_to_the_sender(relay: StartRelay) -> None:
         assert "Original-Envelope-Id: QQ314159" in status
         daemon.wait_empty()
         assert daemon.audit()["difference"] == 0
+        _, metrics = daemon.request("GET", "/metrics")
+        counted = [line for line in metrics.splitlines() if line.startswith("relayd_refusals_total{")]
+        assert len(counted) == 1
+        assert 'class="bad-mailbox"' in counted[0]
+        assert 'outcome="bounced"' in counted[0]
 
 
 def test_of_mixed_recipients_only_the_refused_are_reported(relay: StartRelay) -> None:

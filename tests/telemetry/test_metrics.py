@@ -81,3 +81,16 @@ def test_labels_are_bounded_by_the_vocabulary(recorder: Recorder) -> None:
     for number in range(100):
         smtp.EHLO(recorder.session, domain=f"host{number}.example")
     assert len(samples(metrics)) == before + 1
+
+
+def test_refusals_by_outcome_and_class(recorder: Recorder) -> None:
+    metrics = Metrics()
+    recorder.stream.subscribe(metrics)
+    for class_ in ("full", "full", "reputation", ""):
+        delivery.DEFERRED(recorder.daemon, queue_id=1, to="b@x", class_=class_, rule="x")
+    delivery.BOUNCED(recorder.daemon, queue_id=1, to="c@x", class_="bad-mailbox", rule="x")
+    found = samples(metrics)
+    assert found["relayd_refusals_total{class=full,outcome=deferred}"] == 2
+    assert found["relayd_refusals_total{class=reputation,outcome=deferred}"] == 1
+    assert found["relayd_refusals_total{class=unknown,outcome=deferred}"] == 1
+    assert found["relayd_refusals_total{class=bad-mailbox,outcome=bounced}"] == 1
