@@ -22,27 +22,9 @@ from enum import Enum
 from relayd.resolver.answer import Tlsa
 from relayd.routing.dane import usable
 from relayd.routing.mta_sts import Mode, Policy
-from relayd.routing.next_hop import TlsMode
+from relayd.routing.next_hop import DaneUse, MessageTls, TlsMode
 from relayd.routing.tls_defect import CERTIFICATE_DEFECTS, Defect
 from relayd.routing.tls_report import PolicyType
-
-
-class MessageTls(Enum):
-    """What a message says of TLS."""
-
-    USUAL = "usual"
-    REQUIRED = "requiretls"
-    """REQUIRETLS was given with MAIL."""
-    OPTIONAL = "tls-required: no"
-    """Its header says `TLS-Required: No`; REQUIRETLS wins over that."""
-
-
-class DaneUse(Enum):
-    """`queue.outbound.tls.dane`"""
-
-    OFF = "off"
-    OPTIONAL = "optional"
-    REQUIRE = "require"
 
 
 class Lookup(Enum):

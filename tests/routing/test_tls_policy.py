@@ -8,16 +8,14 @@ import pytest
 
 from relayd.resolver.answer import Tlsa
 from relayd.routing.mta_sts import Mode, Policy
-from relayd.routing.next_hop import TlsMode
+from relayd.routing.next_hop import DaneUse, MessageTls, TlsMode
 from relayd.routing.tls_defect import Defect, certificate_defect, result_type
 from relayd.routing.tls_policy import (
     CONSEQUENCES,
     Circumstances,
     Consequence,
-    DaneUse,
     Level,
     Lookup,
-    MessageTls,
     Source,
     consequence,
     decide,
