@@ -7,13 +7,15 @@ up in the order in which they need each other, `close` takes them down in revers
 
 from __future__ import annotations
 
+import asyncio
 import random
 import socket
 import time
 from collections.abc import Callable
 
-from relayd.config.configuration import Config
+from relayd.config.configuration import Config, ConfigError
 from relayd.config.places import data_directory, submit_socket
+from relayd.config.settings import Settings as StoredSettings
 from relayd.control.app import Setting
 from relayd.control.options import HttpOptions
 from relayd.database.interface import DatabaseError
@@ -22,8 +24,10 @@ from relayd.delivery.bounce import Bounces
 from relayd.delivery.connection import Dialer
 from relayd.delivery.host_policy import HostPolicies
 from relayd.delivery.hosts import Hosts
+from relayd.delivery.lanes import LaneStats
 from relayd.delivery.options import BounceOptions, ReuseOptions, TimeoutOptions
 from relayd.delivery.ourselves import Ourselves
+from relayd.delivery.outlook import Outlooks, Roads
 from relayd.delivery.pool import Pool
 from relayd.delivery.prober import NextHopProber
 from relayd.delivery.scheduler import Scheduler, Settings
@@ -33,6 +37,7 @@ from relayd.delivery.sts_policies import PolicyStore, StsPolicies, open_policies
 from relayd.delivery.tls import TlsContexts
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions, CodeOptions, ExpiryOptions
+from relayd.events import smtp
 from relayd.events import store as store_events
 from relayd.events.event import EventStream, Span
 from relayd.listener import options as listening
@@ -40,11 +45,22 @@ from relayd.listener.listeners import ListenerConfiguration, Listeners, Machiner
 from relayd.listener.options import Bind, ListenerOptions
 from relayd.mail.options import ServerOptions
 from relayd.mail.snowflake import Snowflakes
+from relayd.mailauth.dkim_sign import SignatureRule
+from relayd.mailauth.options import AuthOptions
+from relayd.mailauth.signature_options import SignatureOptions
+from relayd.mailauth.signing_key import SigningKey
+from relayd.options import OptionError
 from relayd.queue.opening import OpenQueue, QueueOptions, Surroundings, open_queue
 from relayd.queue.options import DeletedOptions, LimitOptions, SpaceOptions
 from relayd.reception import options as receiving
+from relayd.reception.examination import Examinations, InForce
+from relayd.reception.keyring import Keyring
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
+from relayd.reception.rotation import unpublished
+from relayd.reception.signing import Signing
+from relayd.reception.trial import Trials
+from relayd.resolver.answer import Resolver
 from relayd.resolver.exchange import parse_server
 from relayd.resolver.hosts_file import HostsFile, LocalFirst
 from relayd.resolver.live import LiveResolver
@@ -82,6 +98,7 @@ class Loaded:
             concurrency=config.section(routing.ConcurrencyOptions),
             breaker=config.section(routing.BreakerOptions),
         )
+        self.keyring = keyring_of(config)
 
     def _listeners(self) -> ListenerConfiguration:
         config = self.config
@@ -104,6 +121,7 @@ class Loaded:
             hostname=self.hostname,
             server=self.server,
             session=config.section(receiving.TrustedRelayOptions),
+            auth=config.section(AuthOptions),
             rcpt=config.section(receiving.RcptOptions),
             probe=config.section(receiving.ProbeOptions),
             known=config.records(receiving.KnownOptions),
@@ -138,6 +156,7 @@ class Engine:
         self.resolver: LiveResolver
         self.sts: StsPolicies
         self.directory: Directory
+        self.signing: Signing
 
     async def open(self, on_broken: Callable[[str], None]) -> None:
         """Bring everything up but the listeners.  on_broken: the queue's database can be used no more.
@@ -149,8 +168,10 @@ class Engine:
         self.opened = await open_queue(loaded.data, loaded.queue, loaded.server.node, around)
         self.resolver = LiveResolver(loaded.resolving, self.span)
         self.sts = StsPolicies(self.resolver, self._fetcher(loaded), await self._open_policies(), self.stream.clock)
+        self.signing = Signing(loaded.keyring, self.span)
         self._build_delivery()
         self._build_reception()
+        self._build_troubleshooting()
 
     async def _open_policies(self) -> PolicyStore:
         """The MTA-STS policies kept on disk; in memory alone where that cannot be opened: mail goes on without."""
@@ -168,6 +189,7 @@ class Engine:
             self.opened.queue.open_body,
             self.stream,
             self.snowflakes,
+            sign_again=self.signing.again,
             soft_bounce=self._soft_bounce(loaded),
         )
         self.prober = NextHopProber(self._road(loaded), lambda: self.loaded.router, self.stream)
@@ -180,6 +202,7 @@ class Engine:
             schedule=loaded.settings.schedule,
             span=self.span,
             seed=lambda: random.getrandbits(64),
+            signing=self.signing,
         )
         self.scheduler = Scheduler(
             self.opened.queue,
@@ -194,21 +217,24 @@ class Engine:
 
     def _road(self, loaded: Loaded) -> Road:
         outbound = loaded.config.section(routing.OutboundOptions)
-        reuse = loaded.config.section(ReuseOptions)
         files = {id: each.tls_ca_files for id, each in loaded.config.records(routing.RouteOptions).items()}
         contexts = TlsContexts(outbound.ca_files, files, minimum=outbound.tls_minimum)
+        dialer = Dialer(loaded.hostname, loaded.config.section(TimeoutOptions), contexts)
+        reuse = loaded.config.section(ReuseOptions)
+        return Road(hosts=self._hosts(loaded, self.resolver), dialer=dialer, pool=self.pool, reuse=reuse)
+
+    def _hosts(self, loaded: Loaded, resolver: Resolver) -> Hosts:
+        outbound = loaded.config.section(routing.OutboundOptions)
         binds = (bind for each in loaded.listeners.listeners.values() for bind in each.bind if not bind.path)
-        hosts = Hosts(
-            self.resolver,
-            reuse,
-            local=LocalFirst(self.resolver, HostsFile()),
+        return Hosts(
+            resolver,
+            loaded.config.section(ReuseOptions),
+            local=LocalFirst(resolver, HostsFile()),
             allow_private=outbound.allow_private,
             is_self=Ourselves(loaded.hostname, ((bind.host, bind.port) for bind in binds)),
             chance=random.random,
-            policies=HostPolicies(self.resolver, DaneUse(outbound.dane), self.sts if outbound.mta_sts else None),
+            policies=HostPolicies(resolver, DaneUse(outbound.dane), self.sts if outbound.mta_sts else None),
         )
-        dialer = Dialer(loaded.hostname, loaded.config.section(TimeoutOptions), contexts)
-        return Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=reuse)
 
     def _fetcher(self, loaded: Loaded) -> PolicyFetcher:
         outbound = loaded.config.section(routing.OutboundOptions)
@@ -227,33 +253,64 @@ class Engine:
     def _build_reception(self) -> None:
         loaded = self.loaded
         self.directory = Directory(loaded.config.records(AccountOptions), self.stream.clock)
-        self.reception = Reception(
-            loaded.policy,
-            Parts(
-                queue=self.opened.queue,
-                blobs=self.opened.blobs,
-                space=self.opened.space,
-                admission=self.scheduler,
-                prober=self.prober,
-                directory=self.directory,
-                clock=self.stream.clock,
-                snowflakes=self.snowflakes,
-            ),
+        parts = Parts(
+            queue=self.opened.queue,
+            blobs=self.opened.blobs,
+            space=self.opened.space,
+            admission=self.scheduler,
+            prober=self.prober,
+            directory=self.directory,
+            resolver=self.resolver,
+            clock=self.stream.clock,
+            snowflakes=self.snowflakes,
+            signing=self.signing,
         )
+        self.reception = Reception(loaded.policy, parts)
+        self.trials = Trials(parts, lambda: self.reception.policy)
         machinery = Machinery(reception=self.reception, stream=self.stream, snowflakes=self.snowflakes)
         self.listeners = Listeners(loaded.listeners, machinery)
+
+    def _build_troubleshooting(self) -> None:
+        """Whom an operator's questions about the road of mail are put to."""
+
+        def in_force() -> InForce:
+            return InForce(policy=self.reception.policy, resolver=self.resolver, on_bug=self._bug_in_check)
+
+        def roads() -> Roads:
+            loaded = self.loaded
+            return Roads(
+                router=loaded.router,
+                outbound=loaded.config.section(routing.OutboundOptions),
+                schedule=loaded.settings.schedule,
+                resolver=self.resolver,
+                hosts=lambda resolver: self._hosts(loaded, resolver),
+                lane=self._lane,
+                most=loaded.settings.concurrency.per_destination,
+                soft_bounce=self._soft_bounce(loaded),
+            )
+
+        self.examinations = Examinations(in_force, self.stream.clock)
+        self.outlooks = Outlooks(roads, self.stream.clock)
+
+    def _lane(self, destination: str) -> LaneStats | None:
+        found = (each for each in self.scheduler.stats().destinations if each.destination == destination)
+        return next(found, None)
+
+    def _bug_in_check(self, check: str, error: Exception) -> None:
+        smtp.HANDLER_ERROR(self.span, reason=f"check {check}: {type(error).__name__}: {error}")
 
     async def reload(self, loaded: Loaded) -> None:
         """Put another configuration in force; sessions and attempts under way end as they began."""
         await self.listeners.reload(loaded.listeners)
         before, self.loaded = self.loaded, loaded
-        self.reception.reconfigure(loaded.policy)
+        self.signing.keyring = loaded.keyring
         self.directory.reconfigure(loaded.config.records(AccountOptions))
         self.opened.configure(loaded.queue)
         retired = None
         if loaded.resolving != before.resolving:
             retired, self.resolver = self.resolver, LiveResolver(loaded.resolving, self.span)
         self.sts.reconfigure(self.resolver, self._fetcher(loaded))
+        self.reception.reconfigure(loaded.policy, self.resolver)
         road = self._road(loaded)
         self.attempts.reconfigure(road, soft_bounce=self._soft_bounce(loaded))
         self.prober.reconfigure(road)
@@ -283,6 +340,7 @@ class Engine:
         await self.pool.close()
         self.directory.close()
         await self.sts.close()
+        self.signing.close()
         await self.resolver.close()
         await self.opened.close()
 
@@ -296,11 +354,44 @@ class Engine:
         return found
 
 
+def keyring_of(config: Config) -> Keyring:
+    """The keys of a configuration; reads them, which blocks for a while.  Raises OptionError."""
+    expire = config.section(routing.ScheduleOptions).expire
+    return Keyring(config.records(SignatureOptions), expire, time.monotonic)
+
+
+class Signatures:
+    """What the control socket is told of the signatures; see `control.api.dkim.SignaturesSide`."""
+
+    def __init__(self, engine: Engine, settings: StoredSettings) -> None:
+        self._engine = engine
+        self._settings = settings
+
+    @property
+    def in_force(self) -> Keyring:
+        """What signs now."""
+        return self._engine.signing.keyring
+
+    async def configured(self) -> Keyring:
+        """What file and database say now; what is in force when that is wrong."""
+        try:
+            config = await self._settings.load()
+            return await asyncio.to_thread(keyring_of, config)
+        except (ConfigError, OptionError):
+            return self.in_force
+
+    async def unpublished(self, rule: SignatureRule, key: SigningKey) -> str:
+        """Why the DNS does not show the key; "" when it does."""
+        return await unpublished(self._engine.resolver, rule, key)
+
+
 def control_setting(loaded: Loaded) -> Setting:
     """What the configuration says about the control socket."""
     config = loaded.config
     return Setting(
         listeners={id: each for id, each in config.records(ListenerOptions).items() if each.protocol == "http"},
+        all_listeners=config.records(ListenerOptions),
+        certificates=config.records(listening.CertificateOptions),
         hostname=loaded.hostname,
         http=config.section(HttpOptions),
         expiry=config.section(ExpiryOptions),

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from relayd import __version__
-from relayd.assembly import Engine, Loaded, control_setting
+from relayd.assembly import Engine, Loaded, Signatures, control_setting
 from relayd.blobs.spool import BlobError
 from relayd.config.configuration import Config, ConfigError, Problem
 from relayd.config.listeners import check_certificates
@@ -28,6 +28,8 @@ from relayd.config.places import control_socket
 from relayd.config.settings import Settings, findings
 from relayd.config.store import SETTINGS, open_store
 from relayd.control.api.maintenance import ReloadAnswer
+from relayd.control.api.settings import Insert, SettingsRefused, SettingsUnavailable
+from relayd.control.api.troubleshoot import Explaining
 from relayd.control.app import ControlApp, Parts
 from relayd.control.options import FallbackAdminOptions
 from relayd.control.signing_in import SigningIn
@@ -43,6 +45,7 @@ from relayd.options import OptionError
 from relayd.queue.backup import Backup, backup
 from relayd.queue.filter import Filter
 from relayd.queue.lock import DirectoryInUse
+from relayd.reception.rotation import Rotation
 from relayd.reputation.bans import Bans
 from relayd.reputation.options import BanOptions
 from relayd.resolver.exchange import BadServer
@@ -52,6 +55,7 @@ from relayd.telemetry.log import LogFiles
 from relayd.telemetry.metrics import Metrics
 from relayd.telemetry.options import TracerOptions
 from relayd.telemetry.reading import Logs
+from relayd.telemetry.render import rfc3339
 
 EX_OK, EX_SOFTWARE, EX_OSERR, EX_TEMPFAIL, EX_CONFIG = 0, 70, 71, 75, 78
 
@@ -207,6 +211,10 @@ class Daemon:
         self._own("upkeep", engine.opened.upkeep.run())
         self._own("loop watch", self._watch_loop())
         self._own("watchdog", self.supervisor.keep_alive())
+        self._rotation = Rotation(
+            engine.signing, lambda: engine.resolver, self._remember_key, self.stream.clock, self.span
+        )
+        self._own("key rotation", self._rotation.run())
         inherited = inherited_sockets()
         self._bans = Bans(loaded.config.section(BanOptions))
         self._signing_in = SigningIn(
@@ -234,6 +242,10 @@ class Daemon:
             ids=lambda: snowflakes.issue(self.stream.clock()),
             bans=self._bans,
             certificates=engine.listeners.certificates,
+            signatures=Signatures(engine, self.settings),
+            explaining=Explaining(
+                examine=engine.examinations.examine, rcpt=engine.trials.rcpt, road=engine.outlooks.of
+            ),
         )
         setting = control_setting(loaded)
         self.control = ControlApp(parts, self.span, setting)
@@ -322,7 +334,16 @@ class Daemon:
         self._signing_in.reconfigure(config.section(FallbackAdminOptions))
         self._bans.reconfigure(config.section(BanOptions))
         await self.control.reload(control_setting(loaded))
+        self._rotation.wake()
         self.config = self.settings.config = config
+
+    async def _remember_key(self, id: str, at: float) -> None:
+        """See reception.rotation.Remember."""
+        values = [(f"signature.{id}.published", rfc3339(at))]
+        try:
+            await self.settings.change([Insert(values=values, assert_empty=False)])
+        except (SettingsRefused, SettingsUnavailable) as error:
+            raise OSError(str(error)) from error
 
     async def _backup(self, directory: Path) -> Backup:
         beside = {SETTINGS: self.settings.store.copy_to}

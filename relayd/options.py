@@ -41,12 +41,14 @@ class Kind(Generic[T]):
     """A type of value: its name for people, and how a TOML value is read.
 
     `parse` takes the TOML value and returns the typed one, or raises OptionError("expected ...").
-    `is_list` tells that the value is a TOML array (settings keys `name.0000`, `name.0001` ...).
+    `is_list` tells that the value is a TOML array (settings keys `name.0000`, `name.0001` ...).  `is_late` tells that
+    a secret which is nothing but `%{file:PATH}%` is left so, with an absolute PATH: who uses it reads the file.
     """
 
     name: str
     parse: Callable[[Raw], T]
     is_list: bool = False
+    is_late: bool = False
 
 
 _LONGEST_NUMBER = 40

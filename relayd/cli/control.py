@@ -41,6 +41,7 @@ _EXIT_CODES = {
     402: NOT_ALLOWED,
     403: NOT_ALLOWED,
     404: NO_INPUT,
+    413: BAD_DATA,
     429: TRY_AGAIN,
     500: SOFTWARE,
     502: UNAVAILABLE,
@@ -80,7 +81,7 @@ class Control:
         return self.ask("GET", path, query)
 
     def ask(self, method: str, path: str, query: Query = (), body: object = None) -> Any:
-        """Send one request to `/api<path>` and give the `data` of its answer."""
+        """Send one request to `/api<path>` and give the `data` of its answer.  body: bytes are sent as they are."""
         with self._exchange(method, "/api" + path, query, body) as response:
             return _data(response.status, response.read())
 
@@ -103,8 +104,8 @@ class Control:
             headers["Authorization"] = "Basic " + base64.b64encode(self._credentials.encode()).decode()
         content = None
         if body is not None:
-            content = json.dumps(body).encode()
-            headers["Content-Type"] = "application/json"
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
+            headers["Content-Type"] = "message/rfc822" if isinstance(body, bytes) else "application/json"
         address, connection = self._connect()
         try:
             connection.request(method, target + ("?" + encoded if encoded else ""), content, headers)
@@ -133,13 +134,18 @@ class Control:
     def _open(self, address: str) -> http.client.HTTPConnection:
         if address.startswith("unix:"):
             return _UnixConnection(address.removeprefix("unix:"), self._timeout)
-        url = urlsplit(address)
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise Failure(USAGE, f'not a control socket: "{address}"; expected unix:/path or http://host:port')
+        try:
+            url = urlsplit(address)
+            host, port = url.hostname, url.port
+        except ValueError:  # half a bracket, a port that is none
+            host = None
+        if not host or url.scheme not in ("http", "https"):
+            shown = address.rpartition("@")[2]  # what stands before may be credentials
+            raise Failure(USAGE, f'not a control socket: "{shown}"; expected unix:/path or http://host:port')
         if url.username or url.password:
             raise Failure(USAGE, "credentials do not belong in the URL: set RELAYD_CREDENTIALS to user:secret")
         kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-        return kind(url.hostname, url.port, timeout=self._timeout)
+        return kind(host, port, timeout=self._timeout)
 
 
 def _data(status: int, raw: bytes) -> Any:

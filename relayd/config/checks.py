@@ -16,7 +16,7 @@ from relayd.directory.options import AccountOptions
 from relayd.listener.options import ListenerOptions
 from relayd.mail.options import ServerOptions
 from relayd.mailauth.options import AuthOptions
-from relayd.options import section_of
+from relayd.mailauth.signature_options import SignatureOptions
 from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions, RedirectOptions
 from relayd.resolver.options import ResolverOptions
 from relayd.routing.options import DomainOptions, OutboundOptions, RouteOptions, ScheduleOptions
@@ -133,12 +133,20 @@ def _covers(pattern: str, domain: str) -> bool:
 
 
 def _check_authentication(config: Config) -> Iterator[Problem]:
-    written = config.flat()
-    for each in section_of(AuthOptions).options:
-        key = f"auth.{each.key}"
-        if written.get(key) == "strict":
-            yield Problem(key, "this version does not make the check: nothing is refused by it", fatal=False)
     auth = config.section(AuthOptions)
+    unseen = [
+        key
+        for key, mode in (("spf.verify.mail-from", auth.spf_mail_from), ("dkim.verify", auth.dkim))
+        if mode == "disabled"
+    ]
+    if auth.dmarc == "strict" and unseen:
+        text = f"nothing fails DMARC while auth.{unseen[0]} is disabled: what is not looked at may speak for a message"
+        yield Problem("auth.dmarc.verify", text, fatal=False)
+    if auth.arc_seal is not None and auth.arc_seal not in config.records(SignatureOptions):
+        yield Problem("auth.arc.seal", f'there is no signature "{auth.arc_seal}"')
+    elif auth.arc_seal is not None and auth.arc == "disabled":
+        text = "nothing is sealed while auth.arc.verify is disabled: a seal says whether the chain before it holds"
+        yield Problem("auth.arc.seal", text, fatal=False)
     file = auth.suffix_file
     if auth.dmarc_discovery == "public-suffix-list" and file is not None and is_missing(file):
         yield Problem("auth.dmarc.public-suffix-file", f"expected a file: {file} is not there")

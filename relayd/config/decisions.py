@@ -12,9 +12,10 @@ from relayd.config.configuration import Config, Problem
 from relayd.directory.options import AccountOptions
 from relayd.mail.address import AddressError, check_domain, parse_address
 from relayd.mail.options import ServerOptions
+from relayd.mailauth.signature_options import SignatureOptions
 from relayd.options import OptionError
 from relayd.reception.options import AccessOptions, RedirectOptions, RewriteOptions
-from relayd.routing.options import RouteOptions
+from relayd.routing.options import RouteOptions, ScheduleOptions
 
 _STAND_IN = "host.example"
 """For the names that are wrong or not set, so that what hangs on them can be judged for itself."""
@@ -38,6 +39,27 @@ def check_decisions(config: Config) -> Iterator[Problem]:
         yield from _tried(lambda id=id, rewrite=rewrite: RewriteTable({id: rewrite}))  # type: ignore[misc]
     everything = config.section(RedirectOptions).redirect_all
     yield from _tried(lambda: addresses(everything, origin, "queue.redirect-all"))
+    yield from _check_signatures(config)
+
+
+def _check_signatures(config: Config) -> Iterator[Problem]:
+    """A key that is wrong is an error; a file that is not there now is not: the mail that it signs waits for it."""
+    from relayd.reception.keyring import Keyring
+
+    expire = config.section(ScheduleOptions).expire
+    records = config.records(SignatureOptions)
+    for id, options in records.items():
+        try:
+            problems = Keyring({id: options}, expire, lambda: 0.0).problems
+        except OptionError as error:
+            yield Problem(f"signature.{id}.private-key", str(error).partition(": ")[2])
+            continue
+        for problem in problems.values():
+            text = f"mail that it should sign is deferred: {problem}"
+            yield Problem(f"signature.{id}.private-key", text, fatal=False)
+        if options.replaces is not None and options.replaces not in records and options.published is None:
+            text = f'there is no signature "{options.replaces}": this one signs at once'
+            yield Problem(f"signature.{id}.replaces", text, fatal=False)
 
 
 def _tried(build: Callable[[], object]) -> Iterator[Problem]:

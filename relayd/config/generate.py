@@ -62,6 +62,7 @@ _IDS = {
     "queue.outbound.domain.<id>": "example.net",
     "queue.route.<id>": "smarthost",
     "server.listener.<id>": "smtp",
+    "signature.<id>": "rsa-example.org",
     "tracer.<id>": "log",
 }
 

@@ -17,7 +17,7 @@ from relayd.config.keylines import Path as KeyPath
 from relayd.config.keylines import key_lines
 from relayd.config.keys import KeyTable, Leaf, gather, is_file_alone
 from relayd.config.nearest import explain_unknown
-from relayd.config.secrets import expand
+from relayd.config.secrets import expand, late_pointer
 from relayd.config.sections import ALL_SECTIONS, DEFAULT_RECORDS, declared
 from relayd.mail.options import ServerOptions
 from relayd.options import REQUIRED, Option, OptionError, Raw, Section
@@ -188,7 +188,10 @@ class _Loading:
         """A secret with its pointers replaced.  Raises OptionError."""
         if not option.secret or not isinstance(value, str) or self.environ is None:
             return value
-        return expand(value, self.environ, self.path.parent if self.path is not None else Path())
+        directory = self.path.parent if self.path is not None else Path()
+        if option.kind.is_late and (pointer := late_pointer(value, directory)) is not None:
+            return pointer
+        return expand(value, self.environ, directory)
 
     def lay_over(self, stored: Mapping[str, str]) -> None:
         """Lay the settings of the database over what the file says, or note what is wrong with them."""

@@ -31,3 +31,11 @@ def expand(value: str, environ: Mapping[str, str], directory: Path) -> str:
             raise OptionError(f"expected a readable file {path}: {reason}") from None
 
     return _POINTER.sub(replace, value)
+
+
+def late_pointer(value: str, directory: Path) -> str | None:
+    """`value` with an absolute PATH when it is nothing but a pointer to a file; None when it is something else."""
+    match = _POINTER.fullmatch(value.strip())
+    if match is None or match[1] != "file":
+        return None
+    return f"%{{file:{(directory / match[2]).absolute()}}}%"

@@ -12,6 +12,7 @@ from relayd.directory import options as directory
 from relayd.listener import options as listener
 from relayd.mail import options as mail
 from relayd.mailauth import options as mailauth
+from relayd.mailauth import signature_options as signing
 from relayd.options import Raw, Section, section_of
 from relayd.queue import options as queue
 from relayd.reception import options as reception
@@ -28,6 +29,7 @@ MODULES: tuple[ModuleType, ...] = (
     reputation,
     reception,
     mailauth,
+    signing,
     queue,
     routing,
     resolver,

@@ -21,6 +21,9 @@ from relayd.control.api import later
 from relayd.control.api.bans import BanOperations
 from relayd.control.api.blobs import BlobOperations, Bodies
 from relayd.control.api.description import Description
+from relayd.control.api.dkim import DkimOperations, NoSignatures, SignaturesSide
+from relayd.control.api.dns_records import DnsOperations
+from relayd.control.api.explain import Explanations
 from relayd.control.api.health import Health, Ready
 from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
@@ -29,6 +32,7 @@ from relayd.control.api.queue import QueueOperations
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
+from relayd.control.api.troubleshoot import Explaining, Troubleshooting
 from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
 from relayd.control.background import Background
@@ -48,7 +52,7 @@ from relayd.directory.codes import Codes
 from relayd.directory.options import CodeOptions, ExpiryOptions
 from relayd.events import http, server
 from relayd.events.event import Span
-from relayd.listener.options import ListenerOptions
+from relayd.listener.options import CertificateOptions, ListenerOptions
 from relayd.reputation.bans import Bans
 from relayd.smtp.proxy import ProxyHeader
 from relayd.telemetry.metrics import Metrics
@@ -67,7 +71,7 @@ class Parts:
     queue, actions, bounce, destinations: see `Steering`.  bodies: the messages' octets.  logs: the log files.
     metrics: of the daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.
     settings: their owner.  signing_in: checks credentials.  ids: issues request ids (span ids).  bans: who is shut
-    out.  certificates: of listeners with TLS.
+    out.  certificates: of listeners with TLS.  signatures: the keys that sign.  explaining: whom troubleshooting asks.
     """
 
     queue: QueueOfMessages
@@ -83,18 +87,22 @@ class Parts:
     signing_in: SigningIn
     logs: LogFilesReader
     ids: Callable[[], int]
+    explaining: Explaining
     bans: Bans = field(default_factory=Bans)
     certificates: Certificates = field(default_factory=NoCertificates)
+    signatures: SignaturesSide = field(default_factory=NoSignatures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What the configuration says about the control socket.  listeners: those with protocol http.
+    """What the configuration says about the control socket.  listeners: those with protocol http; all_listeners.
 
-    hostname: by which the daemon goes.
+    hostname: by which the daemon goes.  certificates: of the configuration, for the records that publish them.
     """
 
     listeners: Mapping[str, ListenerOptions] = field(default_factory=dict)
+    all_listeners: Mapping[str, ListenerOptions] = field(default_factory=dict)
+    certificates: Mapping[str, CertificateOptions] = field(default_factory=dict)
     hostname: str = "localhost"
     http: HttpOptions = field(default_factory=HttpOptions)
     expiry: ExpiryOptions = field(default_factory=ExpiryOptions)
@@ -155,6 +163,16 @@ class ControlApp:
         yield from OAuth(self._codes).routes()
         yield from StreamTokens(parts.signing_in).routes()
         yield from BanOperations(parts.bans, clock).routes()
+        yield from DkimOperations(parts.signatures, parts.settings, clock).routes()
+        yield from DnsOperations(
+            parts.signatures,
+            lambda: self._setting.hostname,
+            lambda: self._setting.all_listeners.values(),
+            lambda: self._setting.certificates,
+            clock,
+        ).routes()
+        yield from Troubleshooting(parts.explaining).routes()
+        yield from Explanations(parts.explaining, parts.queue).routes()
         yield from later.routes()
         yield from self._description.routes()
 

@@ -6,15 +6,14 @@ RFC 6749 section 5.2 and RFC 8628 section 3.5.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
-from email import message_from_bytes
-from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import web
 
-from relayd.control.answers import TOO_SLOW, Problem
+from relayd.control.answers import TOO_LARGE, Problem
+from relayd.control.forms import BadForm, form_fields
+from relayd.control.requests import read_body
 from relayd.control.routes import SPAN
 from relayd.control.signing_in import SigningIn
 from relayd.directory.account import Account
@@ -32,9 +31,6 @@ MAX_FORM = 2048
 MAX_FIELDS = 32
 
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
-
-FORM = "application/x-www-form-urlencoded"
-MULTIPART = "multipart/form-data"
 
 _UNSTORED = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
@@ -76,11 +72,11 @@ class TokenEndpoint:
         self._expiry = expiry
 
     async def handle(self, request: web.Request) -> web.Response:
-        """The answer to one request; raises Problem 429."""
+        """The answer to one request; raises Problem."""
         self._limit(request)
         try:
             octets = await self._read(request)
-            answer = await self.exchange(parse_form(request.headers.get("Content-Type", ""), octets))
+            answer = await self.exchange(parse_grant(request.headers.get("Content-Type", ""), octets))
         except Refused as refused:
             auth.FAILED(request[SPAN], account_name="", type_=f"oauth {refused.error}")
             body = msgspec.json.encode({"error": refused.error})
@@ -153,45 +149,20 @@ class TokenEndpoint:
         )
 
     async def _read(self, request: web.Request) -> bytes:
-        octets = bytearray()
         try:
-            async with asyncio.timeout(self._timeout):
-                async for chunk in request.content.iter_any():
-                    octets += chunk
-                    if len(octets) > MAX_FORM:
-                        raise Refused("invalid_request")
-        except TimeoutError:
-            raise Problem(*TOO_SLOW) from None
-        return bytes(octets)
+            return await read_body(request, MAX_FORM, self._timeout)
+        except Problem as error:
+            if error.status != TOO_LARGE[0]:
+                raise
+            raise Refused("invalid_request") from None
 
 
-def parse_form(content_type: str, octets: bytes) -> dict[str, str]:
+def parse_grant(content_type: str, octets: bytes) -> dict[str, str]:
     """The fields of a form of either kind; raises Refused when it is none, or names a field twice."""
-    kind = content_type.partition(";")[0].strip().lower()
     try:
-        if kind == FORM:
-            fields = parse_qsl(octets.decode("utf-8"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
-        elif kind == MULTIPART:
-            fields = _multipart(content_type, octets)
-        else:
-            raise Refused("invalid_request")
-    except ValueError:  # too many fields, or no UTF-8
-        raise Refused("invalid_request") from None
-    form = dict(fields)
-    if len(form) != len(fields):
+        fields = form_fields(content_type, octets, MAX_FIELDS)
+    except BadForm:
+        fields = None
+    if fields is None or len(form := dict(fields)) != len(fields):
         raise Refused("invalid_request")
     return form
-
-
-def _multipart(content_type: str, octets: bytes) -> list[tuple[str, str]]:
-    """The named parts; ValueError when they are too many or no UTF-8."""
-    head = f"Content-Type: {content_type}\r\n\r\n".encode("utf-8", "surrogateescape")
-    message = message_from_bytes(head + octets)
-    fields = []
-    for part in message.walk() if message.is_multipart() else ():
-        name, value = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
-        if isinstance(name, str) and isinstance(value, bytes):
-            fields.append((name, value.decode("utf-8")))
-    if len(fields) > MAX_FIELDS:
-        raise ValueError
-    return fields

@@ -20,29 +20,28 @@ class BadForm(ValueError):
     """It cannot be read, or has too many fields."""
 
 
-def parse_form(content_type: str, octets: bytes, most: int) -> dict[str, str]:
-    """The fields by name, of one that is repeated the last; nothing of a body of another type.
+def form_fields(content_type: str, octets: bytes, most: int) -> list[tuple[str, str]] | None:
+    """Names and values in their order; None of a body of another type.
 
     What is no UTF-8 becomes U+FFFD.  Raises BadForm when it has more than `most` fields.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind == FORM:
         try:
-            fields = parse_qsl(octets.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=most)
+            return parse_qsl(octets.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=most)
         except ValueError as error:
             raise BadForm(str(error)) from None
-        return dict(fields)
-    return _multipart(content_type, octets, most) if kind == MULTIPART else {}
+    return _multipart(content_type, octets, most) if kind == MULTIPART else None
 
 
-def _multipart(content_type: str, octets: bytes, most: int) -> dict[str, str]:
+def _multipart(content_type: str, octets: bytes, most: int) -> list[tuple[str, str]]:
     """RFC 7578: parts between lines of a boundary, each with its name in its Content-Disposition."""
     found = _BOUNDARY.search(content_type)
     if found is None:
         raise BadForm("a multipart form without a boundary")
     boundary = (found[1] or found[2]).encode("utf-8", "surrogateescape")
     parts = (b"\r\n" + octets).split(b"\r\n--" + boundary, most + 2)[1:]
-    fields: dict[str, str] = {}
+    fields: list[tuple[str, str]] = []
     for number, part in enumerate(parts):
         if part.startswith(b"--"):
             return fields
@@ -51,5 +50,6 @@ def _multipart(content_type: str, octets: bytes, most: int) -> dict[str, str]:
         head, _, value = part.partition(b"\r\n\r\n")
         name = _NAME.search(head, 0, _HEAD)
         if name is not None:
-            fields[(name[1] or name[2] or b"").decode("utf-8", "replace")] = value.decode("utf-8", "replace")
+            label = name[1] or name[2] or b""
+            fields.append((label.decode("utf-8", "replace"), value.decode("utf-8", "replace")))
     raise BadForm("a multipart form without its end, or with too many parts")

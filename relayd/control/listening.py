@@ -18,7 +18,7 @@ from typing import Protocol
 from relayd.control.connection import Connection, Place
 from relayd.events import network, tls
 from relayd.events.event import Span
-from relayd.listener.acceptor import Acceptor, Preliminaries, bound_as, listening_socket
+from relayd.listener.acceptor import Acceptor, Preliminaries, bound_as, event_fields, listening_socket
 from relayd.listener.options import Bind, ListenerOptions
 from relayd.smtp.proxy import ProxyHeader
 
@@ -150,9 +150,7 @@ class Listening:
         try:
             sock = listening_socket(bind, mode)
         except OSError as error:
-            where = bind.path or bind.host
-            span = self._doorway.span
-            network.BIND_ERROR(span, listener_id=place.id, local_ip=where, local_port=bind.port, reason=str(error))
+            network.BIND_ERROR(self._doorway.span, listener_id=place.id, reason=str(error), **event_fields(bind))
             raise
         await self._serve(place, bind, sock, is_inherited=False)
 
@@ -167,10 +165,7 @@ class Listening:
             server = await create(lambda: connection(place, None), sock=sock)
         inode = os.stat(bind.path).st_ino if bind.path else 0
         self._open.append(_Open(place, bind, sock, server, is_inherited, inode))
-        at = bound_as(sock)
-        network.LISTEN_START(
-            self._doorway.span, listener_id=place.id, local_ip=at.host, local_port=at.port, path=at.path
-        )
+        network.LISTEN_START(self._doorway.span, listener_id=place.id, **event_fields(bound_as(sock)))
 
     def _preliminaries(self, place: Place) -> Preliminaries:
         options, doorway = place.options, self._doorway

@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:([Zz])|([+\- ])(\d\d):(\d\d))", re.ASCII)
 _LARGEST = 2**63 - 1
+_LARGEST_NUMBER = 10**18 - 1
 
 
 def parse_time(text: str) -> float | None:
@@ -51,8 +52,10 @@ def parse_time(text: str) -> float | None:
 
 
 def parse_number(text: str) -> int | None:
-    """A whole number of at most 18 digits, None when it is none."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+    """A whole number that 64 bits hold, None when it is none; past 18 digits each is as large as the largest."""
+    if not text.isascii() or not text.isdigit() or len(text) > 20 or (found := int(text)) >= 1 << 64:
+        return None
+    return min(found, _LARGEST_NUMBER)
 
 
 def _parse_id(text: str) -> int | None:
@@ -184,7 +187,13 @@ class MessageQuery(PageQuery):
     range_end: int | None = parameter(ID, "The highest id.")
     state: State | None = parameter(STATE, "The state of the message.")
     held: bool = parameter(FLAG, "Held messages only; as state=held.")
-    max_total: int | None = parameter(NUMBER, "Stop counting here; 0 or absent: never.")
+    max_total: int | None = parameter(NUMBER, "Stop looking once there are so many; 0 or absent: never.")
+
+    @property
+    def end(self) -> int | None:
+        """Messages up to the end of the page, or to where looking stops; None for all."""
+        ends = [self.offset + self.size] if self.size is not None else []
+        return min([*ends, self.max_total] if self.max_total else ends, default=None)
 
     def filter(self) -> Filter:
         """The conditions, without the page."""

@@ -212,7 +212,7 @@ async def read_body(request: web.BaseRequest, most: int, timeout: float) -> byte
                     raise _too_large(request, most)
     except TimeoutError:
         raise Problem(*TOO_SLOW) from None
-    except web.RequestPayloadError:
+    except (web.RequestPayloadError, ConnectionError):  # a client that left has no use for the answer; it is logged
         raise Problem(*BROKEN_BODY) from None
     return bytes(body)
 

@@ -60,7 +60,7 @@ class Route:
     body (an empty body is its defaults), `bytes` for the octets as they are, None where a body means nothing.  answer:
     the type of what stands under `data`; with `bare`, of the whole answer.  media: of the answer.  strict: a parameter
     that cannot be read is refused.  operation: its number in the API it comes from, 0 for ours.  available: False for
-    what a later version brings.
+    what a later version brings.  explains: a body that cannot be decoded is answered with the decoder's words.
     """
 
     method: str
@@ -78,6 +78,7 @@ class Route:
     available: bool = True
     or_permission: str = ""
     bare: bool = False
+    explains: bool = False
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
         """Check the permission, decode, let the handler answer."""
@@ -122,7 +123,9 @@ class Route:
             return octets
         try:
             return msgspec.json.decode(octets.strip() or b"{}", type=self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            if self.explains:
+                raise Problem(400, "Invalid parameters", str(error)) from None
             raise Problem(*BAD_JSON) from None
 
 

@@ -5,5 +5,5 @@ for the next hop and `hosts` for the addresses behind it, borrows a connection f
 (aiosmtplib greets, does EHLO, STARTTLS and AUTH on a socket of ours), and runs transactions on it (`transaction`, our
 own pipelined, streaming protocol that takes the transport over).  `outcome`, a pure table, says what each reply or
 failure means for each recipient; `bounce` writes the reports.  What was learnt goes back to the scheduler, which
-settles it.
+settles it.  `outlook` tells an operator the road of an address, found as an attempt finds it.
 """

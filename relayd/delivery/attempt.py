@@ -14,7 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from relayd.delivery.connection import Connection, ConnectionFailed, Dialer, Endpoint
-from relayd.delivery.content import OpenBody, QueuedContent
+from relayd.delivery.content import OpenBody, QueuedContent, SignAgain
 from relayd.delivery.delivering import Delivering
 from relayd.delivery.exchange import Transaction
 from relayd.delivery.hosts import Hosts, NoHosts
@@ -40,13 +40,24 @@ class Road:
 
 
 class Attempts:
-    """Makes attempts.  soft_bounce: `queue.soft-bounce`.  snowflakes: ids of spans, one for each attempt."""
+    """Makes attempts.
+
+    soft_bounce: `queue.soft-bounce`.  snowflakes: ids of spans, one for each attempt.  sign_again: see SignAgain.
+    """
 
     def __init__(
-        self, road: Road, open_body: OpenBody, stream: EventStream, snowflakes: Snowflakes, *, soft_bounce: bool = False
+        self,
+        road: Road,
+        open_body: OpenBody,
+        stream: EventStream,
+        snowflakes: Snowflakes,
+        *,
+        sign_again: SignAgain,
+        soft_bounce: bool = False,
     ) -> None:
         self._road = road
         self._open_body = open_body
+        self._sign_again = sign_again
         self._stream = stream
         self._snowflakes = snowflakes
         self._soft_bounce = soft_bounce
@@ -69,7 +80,7 @@ class Attempts:
         )
         delivering = Delivering(message, next_hop, span, soft_bounce=self._soft_bounce)
         try:
-            content = await QueuedContent.of(job, self._open_body)
+            content = await QueuedContent.of(job, self._open_body, self._sign_again)
             try:
                 await self._over_idle(delivering, content)
                 if delivering.todo:

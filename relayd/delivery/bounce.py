@@ -13,6 +13,7 @@ counted as bounced or expired all the same) and DOUBLE_BOUNCE says so.
 
 A failure returns the whole message when RET=FULL asked for it, the sender is trusted, and it is at most 1 MB; else,
 and in all other cases, the header, cut at 64 KB.  A notification is queued in the transaction that records the outcome.
+It is signed like other mail; with a key that could never be read it is queued held, for an operator to decide.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from relayd.blobs.spool import BlobError
 from relayd.delivery.due import notice_due
 from relayd.delivery.parts import BodySide, RouterSide
 from relayd.events import delivery as events
+from relayd.events import queue as queue_events
 from relayd.events.event import Span
 from relayd.mail.dsn import Action, DsnRequest, ReportedRecipient, compose_dsn
 from relayd.mail.envelope import Notify
 from relayd.mail.snowflake import Snowflakes
+from relayd.mailauth.signing_key import KeyUnreadable
 from relayd.queue.failure import BodyMissing, QueueUnavailable
 from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, Origin, Outcome, Recipient, Result
 from relayd.routing.next_hop import NextHop
@@ -56,6 +59,13 @@ class LocalSide(Protocol):
         """Where mail to postmaster goes."""
 
 
+class SigningSide(Protocol):
+    """`relayd.reception.signing`'s Signing as bounces use it."""
+
+    async def own(self, message: bytes, id: int, now: float) -> bytes:
+        """The signatures to be put on top of a message of ours.  KeyUnreadable."""
+
+
 class Bounces:
     """Writes notifications.
 
@@ -74,6 +84,7 @@ class Bounces:
         schedule: Schedule,
         span: Span,
         seed: Callable[[], int],
+        signing: SigningSide,
     ) -> None:
         self.router = router
         self.local = local
@@ -83,6 +94,7 @@ class Bounces:
         self._ids = ids
         self._span = span
         self._seed = seed
+        self._signing = signing
 
     def are_due(self, message: Message, outcomes: Sequence[Outcome], now: float) -> bool:
         """Whether `reports` may have something to write; cheap, it is asked after every attempt."""
@@ -107,7 +119,7 @@ class Bounces:
         if not reported:
             return []
         header, content = await self._original(job.message, job.body, reported)
-        report = self._write(job.message, reported, now, header, content)
+        report = await self._write(job.message, reported, now, header, content)
         return [] if report is None else [report]
 
     async def compose(self, message: Message, outcomes: Sequence[Outcome], *, now: float) -> NewMessage | None:
@@ -122,9 +134,9 @@ class Bounces:
             header, content = await self._original(message, None, reported)
         except (BodyMissing, BlobError, QueueUnavailable):
             header, content = b"", None
-        return self._write(message, reported, now, header, content)
+        return await self._write(message, reported, now, header, content)
 
-    def _write(
+    async def _write(
         self, message: Message, reported: Sequence[ReportedRecipient], now: float, header: bytes, content: bytes | None
     ) -> NewMessage | None:
         targets = self._targets(message)
@@ -148,6 +160,12 @@ class Bounces:
             international=message.smtputf8,
         )
         octets = compose_dsn(request)
+        held = None
+        try:
+            octets = await self._signing.own(octets, id, now) + octets
+        except KeyUnreadable as error:
+            held = f"it must be signed: {error}"
+            queue_events.HELD(self._span, queue_id=id, reason=held, account_name="signing")
         self._state(message, reported)
         counts = {"generated": 1}
         if targets != (message.return_path,) and message.return_path:
@@ -171,6 +189,7 @@ class Bounces:
             trusted=True,
             smtputf8=not head_is_ascii or not all(address.isascii() for address in targets),
             message_id=message_id,
+            held=held,
             counts=counts,
         )
 

@@ -19,7 +19,7 @@ BIND_ERROR = EventKind(
     Level.ERROR,
     "Cannot listen",
     "The address could not be bound",
-    "listener_id local_ip local_port reason",
+    "listener_id local_ip local_port path reason",
 )
 PROXY_ERROR = EventKind(
     "network.proxy-error",

@@ -137,6 +137,65 @@ TOO_MANY_INVALID_RCPT = EventKind(
 ACCESS_RULE = EventKind(
     "smtp.access-rule", Level.INFO, "Access rule applied", "A rule of the access table matched", "id policy reason"
 )
+SPF_EHLO_PASS = EventKind(
+    "smtp.spf-ehlo-pass", Level.INFO, "SPF EHLO check passed", "EHLO identity passed SPF check", "domain result elapsed"
+)
+SPF_EHLO_FAIL = EventKind(
+    "smtp.spf-ehlo-fail", Level.INFO, "SPF EHLO check failed", "EHLO identity failed SPF check", "domain result elapsed"
+)
+IPREV_PASS = EventKind(
+    "smtp.iprev-pass", Level.INFO, "IPREV check passed", "Reverse IP check passed", "domain result elapsed"
+)
+IPREV_FAIL = EventKind(
+    "smtp.iprev-fail", Level.INFO, "IPREV check failed", "Reverse IP check failed", "domain result elapsed"
+)
+SPF_FROM_PASS = EventKind(
+    "smtp.spf-from-pass",
+    Level.INFO,
+    "SPF From check passed",
+    "MAIL FROM identity passed SPF check",
+    "domain result elapsed",
+)
+SPF_FROM_FAIL = EventKind(
+    "smtp.spf-from-fail",
+    Level.INFO,
+    "SPF From check failed",
+    "MAIL FROM identity failed SPF check",
+    "domain result elapsed",
+)
+DKIM_PASS = EventKind(
+    "smtp.dkim-pass", Level.INFO, "DKIM verification passed", "Successful DKIM verification", "strict result elapsed"
+)
+DKIM_FAIL = EventKind(
+    "smtp.dkim-fail", Level.INFO, "DKIM verification failed", "Failed to verify DKIM signature", "strict result elapsed"
+)
+ARC_PASS = EventKind(
+    "smtp.arc-pass", Level.INFO, "ARC verification passed", "Successful ARC verification", "strict result elapsed"
+)
+ARC_FAIL = EventKind(
+    "smtp.arc-fail", Level.INFO, "ARC verification failed", "Failed to verify ARC chain", "strict result elapsed"
+)
+DMARC_PASS = EventKind(
+    "smtp.dmarc-pass",
+    Level.INFO,
+    "DMARC check passed",
+    "Successful DMARC policy verification",
+    "strict domain policy result elapsed",
+)
+DMARC_FAIL = EventKind(
+    "smtp.dmarc-fail",
+    Level.INFO,
+    "DMARC check failed",
+    "Failed to verify DMARC policy",
+    "strict domain policy result elapsed",
+)
+AUTH_VERDICT = EventKind(
+    "smtp.auth-verdict",
+    Level.INFO,
+    "Verdict on who sent the message",
+    "What the checks found decides what becomes of the message",
+    "policy reason code queue_id",
+)
 RAW_INPUT = EventKind("smtp.raw-input", Level.TRACE, "SMTP raw input", "Octets received", "size contents")
 RAW_OUTPUT = EventKind("smtp.raw-output", Level.TRACE, "SMTP raw output", "Octets sent", "size contents")
 VRFY = EventKind("smtp.vrfy", Level.INFO, "SMTP VRFY command", "The remote server sent a VRFY command", "to")

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from relayd.events.event import Field
 from relayd.listener.options import Bind
 from relayd.listener.session import to_address
 from relayd.options import Network
@@ -71,6 +72,11 @@ def bound_as(sock: socket.socket) -> Bind:
     if sock.family == socket.AF_UNIX:
         return Bind(path=name if isinstance(name, str) else os.fsdecode(name))
     return Bind(host=name[0], port=name[1])
+
+
+def event_fields(bind: Bind) -> dict[str, Field]:
+    """A bind as the fields of an event: the address and port, or the path of a Unix socket."""
+    return {"path": bind.path} if bind.path else {"local_ip": bind.host, "local_port": bind.port}
 
 
 def remove_socket_file(bind: Bind) -> None:

@@ -92,7 +92,7 @@ class Certificates:
                 continue
             self._failed.pop(id, None)
             context.sni_callback = self._choose
-            self._loaded[id] = _Loaded(options, stamp, context, _names(leaf))
+            self._loaded[id] = _Loaded(options, stamp, context, names_of(leaf))
             expires = leaf.not_valid_after_utc.timestamp()
             tls.CERTIFICATE_LOADED(self._span, id=id, path=options.cert, expires=expires)
         self._by_name = {name: each.context for each in self._loaded.values() for name in each.names}
@@ -132,7 +132,8 @@ def _load(options: CertificateOptions) -> tuple[ssl.SSLContext, x509.Certificate
     return context, x509.load_pem_x509_certificates(Path(options.cert).read_bytes())[0]
 
 
-def _names(leaf: x509.Certificate) -> tuple[str, ...]:
+def names_of(leaf: x509.Certificate) -> tuple[str, ...]:
+    """The host names that a certificate is for, in lower case."""
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

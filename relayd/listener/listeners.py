@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 
 from relayd.events import network, tls
 from relayd.events.event import EventStream, Span
-from relayd.listener.acceptor import Acceptor, Preliminaries, bound_as, listening_socket, remove_socket_file
+from relayd.listener.acceptor import (
+    Acceptor,
+    Preliminaries,
+    bound_as,
+    event_fields,
+    listening_socket,
+    remove_socket_file,
+)
 from relayd.listener.certificates import Certificates
 from relayd.listener.limits import ConnectionCounts
 from relayd.listener.options import (
@@ -201,8 +208,7 @@ class Listeners:
         try:
             sock = listening_socket(bind, listener.setting.options.socket_mode)
         except OSError as error:
-            where = bind.path or bind.host
-            network.BIND_ERROR(self._span, listener_id=id, local_ip=where, local_port=bind.port, reason=str(error))
+            network.BIND_ERROR(self._span, listener_id=id, reason=str(error), **event_fields(bind))
             raise
         await self._listen(listener, bind, sock, inherited=False)
 
@@ -215,10 +221,7 @@ class Listeners:
             create = self._loop.create_unix_server if bind.path else self._loop.create_server
             server = await create(lambda: self._session(listener), sock=sock)
         listener.open.append(_Open(bind, sock, server, inherited))
-        at = bound_as(sock)
-        network.LISTEN_START(
-            self._span, listener_id=listener.setting.id, local_ip=at.host, local_port=at.port, path=at.path
-        )
+        network.LISTEN_START(self._span, listener_id=listener.setting.id, **event_fields(bound_as(sock)))
 
     def _session(self, listener: _Listener, proxied: ProxyHeader | None = None) -> RelaySMTP:
         return RelaySMTP(listener.setting, self._loop, proxied)

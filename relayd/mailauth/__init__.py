@@ -14,6 +14,8 @@ disk or the network; time, keys and answers come in by argument.
 - `results` writes Authentication-Results, `results_read` reads them, `forged` finds those that claim to be ours.
 - `hops` finds the client before our own relays (`session.trusted-relays`), for whom these checks are then made.
 
+- `examine` makes all checks of a message, side by side where they wait for the DNS; `apart`, in a thread what is long.
+
 The order for one message: SPF, iprev and EHLO need the session alone; DKIM and ARC the content; DMARC needs SPF and
 DKIM; the verdict needs all.  All of them share one `resolver.budget.BudgetResolver`: when its time is up every further
 question fails as temporary, so a dead DNS server makes "temperror" and never holds a session.

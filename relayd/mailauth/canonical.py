@@ -171,6 +171,11 @@ class BodyDigests:
         self.received = 0
         self.finished = False
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anything was asked for; else there is no need to feed."""
+        return bool(self._bodies)
+
     def want(self, form: Canonical, limit: int | None = None) -> None:
         """Ask for the hash of the body in this form, or of its first `limit` octets; before the first octet is fed."""
         if self.received or self.finished:

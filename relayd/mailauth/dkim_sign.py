@@ -69,7 +69,7 @@ class SignatureRule(msgspec.Struct, frozen=True, kw_only=True):
     headers: fields to sign beside `SIGNED`.  identity: i=, "" for none.  expire: seconds until x=, None for no x=.
     authors: domains of From that it signs for ("*.example.org": those below, "*": all), () for `domain` alone.
     return_paths: domains of which the return path's must be one ("": the null path), () for any.  accounts: of which
-    the sender must be one, () for any.
+    the sender must be one, () for any.  report: r=y (RFC 6651 §3.2).
     """
 
     id: str
@@ -81,6 +81,7 @@ class SignatureRule(msgspec.Struct, frozen=True, kw_only=True):
     authors: tuple[str, ...] = ()
     return_paths: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
+    report: bool = False
 
 
 def signers(
@@ -152,6 +153,8 @@ def sign(header: HeaderBlock, body: BodyDigests, keys: Sequence[tuple[SignatureR
             tags.append(f"x={int(now + rule.expire)}")
         if rule.identity:
             tags.append(f"i={quoted_identity(rule.identity)}")
+        if rule.report:
+            tags.append("r=y")
         unsigned = unsigned_field("DKIM-Signature", tags, names, body_hash)
         signed.append(complete(unsigned, key, covered[names].copy()))
     return b"".join(signed)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from relayd.options import (
+    BOOLEAN,
     DURATION,
     TEXT,
     Kind,
@@ -74,6 +75,13 @@ class AuthOptions:
         key="arc.trusted-sealers",
         example=["lists.example.org"],
     )
+    arc_seal: str | None = option(
+        TEXT,
+        None,
+        "Id of the signature (`signature.<id>`) whose key seals strangers' mail that is passed on.",
+        key="arc.seal",
+        example="rsa-example.org",
+    )
     dmarc: str = option(
         _CHECKED,
         "relaxed",
@@ -116,4 +124,15 @@ class AuthOptions:
         "Reverse DNS of the client; strict: one without a name that leads back to it is refused.",
         key="iprev.verify",
     )
-    timeout: float = option(DURATION, "10s", "For all checks of a message together.")
+    timeout: float = option(
+        DURATION, "10s", "For all checks of a message together; what is not known by then is a temporary error."
+    )
+    id: str | None = option(
+        TEXT,
+        None,
+        "Name in the Authentication-Results that are added, and which nobody else may use. Default: server.hostname.",
+        example="example.org",
+    )
+    received_spf: bool = option(
+        BOOLEAN, False, "Add Received-SPF too, which says the same of the return path alone.", key="spf.received-field"
+    )

@@ -7,6 +7,7 @@ result or the field.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 
@@ -80,7 +81,8 @@ def results_field(
     return "\r\n\t".join(lines).encode() + b"\r\n"
 
 
-def _pieces(result: MethodResult, utf8: bool) -> list[str]:
+@functools.lru_cache(1024)
+def _pieces(result: MethodResult, utf8: bool) -> tuple[str, ...]:
     head = AuthenticationResult(result.method, result=result.result)  # type: ignore[no-untyped-call]
     if result.comment:
         comment = _safe(result.comment, utf8)[:_MAX_COMMENT]
@@ -92,7 +94,7 @@ def _pieces(result: MethodResult, utf8: bool) -> list[str]:
         property = AuthenticationResultProperty(ptype, name)  # type: ignore[no-untyped-call]
         property.value = _value(value, utf8)
         pieces.append(str(property))
-    return pieces
+    return tuple(pieces)
 
 
 def _folded(pieces: Sequence[str]) -> list[str]:

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
@@ -69,6 +69,11 @@ class SigningKey:
         else:
             octets = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         return base64.b64encode(octets).decode("ascii")
+
+    def matches(self, public: RSAPublicKey | Ed25519PublicKey) -> bool:
+        """Whether this is its public key."""
+        form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return self._key.public_key().public_bytes(*form) == public.public_bytes(*form)
 
     def record(self) -> str:
         """The TXT record to publish at `record_name`."""

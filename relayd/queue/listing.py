@@ -21,18 +21,17 @@ def page(
 ) -> tuple[list[int], int]:
     """Ids in ascending order and how many there are in all; see Queue.list."""
     clause, parameters = where(filter)
+    ends = [each for each in (None if limit is None else offset + limit, max_total or None) if each is not None]
     if is_everything(filter):
         (total,) = connection.execute(
             "SELECT (SELECT count(*) FROM messages) - (SELECT count(*) FROM messages WHERE removal IS NOT NULL)"
         ).fetchone()
-        ids = _ids(connection, f"{clause} ORDER BY id LIMIT ? OFFSET ?", (-1 if limit is None else limit, offset))
+        length = max(0, min(ends) - offset) if ends else -1
+        ids = _ids(connection, f"{clause} ORDER BY id LIMIT ? OFFSET ?", (length, offset))
         return ids, min(total, max_total) if max_total else total
     # Conditions on recipients cost one pass over them: ask once for both the page and the number.
-    end = -1 if limit is None else offset + limit
-    most = max(end, max_total) if max_total and end >= 0 else -1
-    found = _ids(connection, f"{clause} ORDER BY id LIMIT ?", (*parameters, most))
-    total = min(len(found), max_total) if max_total else len(found)
-    return (found[offset:] if end < 0 else found[offset:end]), total
+    found = _ids(connection, f"{clause} ORDER BY id LIMIT ?", (*parameters, max_total or -1))
+    return found[offset : min(ends) if ends else None], len(found)
 
 
 def _ids(connection: Connection, clause: str, parameters: Iterable[object]) -> list[int]:

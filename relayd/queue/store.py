@@ -341,7 +341,7 @@ class Queue:
     async def list(
         self, filter: Filter, offset: int = 0, limit: int | None = None, max_total: int = 0
     ) -> tuple[list[int], int]:
-        """Ids that match, ascending, and how many match in all.  max_total: stop counting there; 0: never."""
+        """Ids that match, ascending, and how many match in all.  max_total: stop looking there; 0: never."""
         return await self.database.read(lambda connection: listing.page(connection, filter, offset, limit, max_total))
 
     async def get(self, id: int) -> Message | None:

@@ -6,9 +6,21 @@ import functools
 import ipaddress
 from dataclasses import dataclass, field
 
+import msgspec
+
 from relayd.events.event import Span
+from relayd.mailauth.examine import SenderFindings
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """Findings about a session's client and EHLO name.  until: of the monotonic clock."""
+
+    address: Address | None
+    helo: str
+    until: float
+    findings: SenderFindings
 
 
 @dataclass(slots=True, kw_only=True)
@@ -19,7 +31,7 @@ class Client:
     address: None on a Unix socket (IPv4-mapped IPv6 is already IPv4).  name: what the reverse DNS says, or "unknown".
     helo: the argument of EHLO/HELO/LHLO.  esmtp: it was EHLO or LHLO.  tls: protocol version, or None.  tls_cipher.
     account: who signed in.  uid: peer of a Unix socket.  trusted: decided by Reception.connect and .authenticated.
-    from_proxy: PROXY or XCLIENT gave the address.
+    from_proxy: PROXY or XCLIENT gave the address.  remembered: what the checks of an earlier message found.
     """
 
     span: Span
@@ -43,6 +55,7 @@ class Client:
     from_proxy: bool = False
     messages: int = 0
     skip_checks: bool = False
+    remembered: Remembered | None = None
     notes: dict[str, str] = field(default_factory=dict)
 
     @property

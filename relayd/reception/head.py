@@ -1,7 +1,8 @@
 """What is put on top of a message, and what is changed in its header.
 
-From strangers nothing but our Received (and, when mail is redirected, X-Original-To) goes on top, and every octet
-below travels unchanged.  From trusted sessions Bcc and Resent-Bcc are taken out, a missing Date and Message-ID put in.
+From strangers nothing but what the checks found (checks.py), our Received and, when mail is redirected, X-Original-To
+goes on top, and every octet below travels unchanged, but for Authentication-Results that claim to be ours.  From
+trusted sessions Bcc and Resent-Bcc are taken out, a missing Date and Message-ID put in.
 The rewriting table applies to both.
 """
 
@@ -15,6 +16,7 @@ import msgspec
 
 from relayd.mail.header import HeaderBlock, fold
 from relayd.mail.trace import ReceivedInfo, message_id, received_field, rfc5322_date
+from relayd.mailauth.arc_seal import Sealable
 from relayd.reception.client import address_text
 from relayd.reception.pattern import Addresses
 from relayd.reception.rewriting import HeaderRule, Template
@@ -30,25 +32,45 @@ _ATOMS = r"[^\s\"(),:;<>@\\\[\]]++"
 _ADDRESSES = re.compile(rf"(?:{_QUOTED}|{_ATOMS})@(?:\[[^\]\s]*+\]|{_ATOMS})|{_QUOTED}|{_ATOMS}|\\.|.", re.S)
 
 
+class Marks(msgspec.Struct, frozen=True):
+    """What the checks change of a message.
+
+    fields: to be put on top, above Received.  header: the header block without fields that claim to be ours; None:
+    there are none.  sealable: what an ARC seal is made of, but for the header; None: there is to be none.
+    """
+
+    fields: bytes = b""
+    header: bytes | None = None
+    sealable: Sealable | None = None
+
+
+NO_MARKS = Marks()
+
+
 class Head(msgspec.Struct, frozen=True):
     """octets: what the message begins with.  replaces: so many octets of the content it stands for.
-    message_id: the Message-ID with its angle brackets, "" when there is none.  signed: a DKIM-Signature is there.
+    message_id: the Message-ID with its angle brackets, "" when there is none.  signed: a DKIM-Signature came with it.
+    is_all: it is the whole header with the blank line, and the content is all body.
     """
 
     octets: bytes
     replaces: int
     message_id: str
     signed: bool
+    is_all: bool = False
 
 
-def compose_head(tx: Transaction, header: bytes, now: float) -> Head:
+def compose_head(tx: Transaction, header: bytes, now: float, marks: Marks = NO_MARKS) -> Head:
     """The head of a message whose content begins with the header block `header`; now: Unix time."""
-    added = [received_field(_received(tx, now))]
+    added = [marks.fields, received_field(_received(tx, now))]
+    replaced = len(header)
+    if marks.header is not None:
+        header = marks.header
     if tx.redirected:
         added.append(fold("X-Original-To", ", ".join(tx.redirected)))
     has_text_on_top = tx.trusted and bool(header) and not _FIRST_FIELD.match(header)
     if has_text_on_top:
-        header = b""  # the content is all body: what we put on top must not run into it
+        header, replaced = b"", 0  # the content is all body: what we put on top must not run into it
     lowered = b"\n" + header.lower()
     place = _value_of(lowered, b"\nmessage-id")
     identity = _identity(header, place) if place >= 0 else ""
@@ -59,12 +81,14 @@ def compose_head(tx: Transaction, header: bytes, now: float) -> Head:
             identity = message_id(tx.id, tx.policy.hostname)
             added.append(b"Message-ID: " + identity.encode() + b"\r\n")
     edited = _edited(tx, header, lowered)
+    if edited is None and not has_text_on_top:
+        edited = marks.header
     if edited is not None:
         added.append(edited)
     if has_text_on_top:
         added.append(b"\r\n")
     signed = _value_of(lowered, b"\ndkim-signature") >= 0
-    return Head(b"".join(added), len(header) if edited is not None else 0, identity, signed)
+    return Head(b"".join(added), replaced if edited is not None else 0, identity, signed, has_text_on_top)
 
 
 def _value_of(lowered: bytes, name: bytes) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from relayd.mail.options import ServerOptions
+from relayd.mailauth.options import AuthOptions
 from relayd.options import (
     BOOLEAN,
     DURATION,
@@ -242,6 +243,7 @@ class ReceptionOptions:
     hostname: str
     server: ServerOptions = field(default_factory=ServerOptions)
     session: TrustedRelayOptions = field(default_factory=TrustedRelayOptions)
+    auth: AuthOptions = field(default_factory=AuthOptions)
     rcpt: RcptOptions = field(default_factory=RcptOptions)
     probe: ProbeOptions = field(default_factory=ProbeOptions)
     known: Mapping[str, KnownOptions] = field(default_factory=dict)

@@ -9,9 +9,12 @@ import ipaddress
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from relayd.mail.address import AddressError, a_label
-from relayd.options import Network
+from relayd.mailauth.examine import Examiner
+from relayd.mailauth.options import AuthOptions
+from relayd.options import Network, OptionError
 from relayd.reception.access import AccessTable
 from relayd.reception.client import Address, Client
 from relayd.reception.known import KnownTable
@@ -55,6 +58,9 @@ class Policy:
         self.known = KnownTable(options.known)
         self.access = AccessTable(options.access, self.origin)
         self.rewrite = RewriteTable(options.rewrite)
+        self.examiner = Examiner(options.auth, _suffix_text(options.auth))
+        self.authserv_id = options.auth.id or options.hostname
+        self.authserv_ids = frozenset({self.authserv_id, options.hostname})
         self.redirect_all = addresses(options.redirect.redirect_all, self.origin, "queue.redirect-all")
         self._relay = Names(options.rcpt.relay_domains)
         self._places: dict[str, Place] = {}
@@ -98,6 +104,16 @@ class Policy:
         return data.bare_newlines == "normalise" or (
             client.address is not None and contains(data.bare_newlines_networks, client.address)
         )
+
+
+def _suffix_text(auth: AuthOptions) -> str | None:
+    """The public suffix list of a file, where one is used.  OptionError."""
+    if auth.dmarc_discovery != "public-suffix-list" or auth.suffix_file is None:
+        return None
+    try:
+        return Path(auth.suffix_file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"auth.dmarc.public-suffix-file: {auth.suffix_file} cannot be read: {error}") from None
 
 
 def contains(networks: Iterable[Network], address: Address) -> bool:

@@ -13,12 +13,15 @@ from relayd.events import smtp
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
 from relayd.mail.trace import count_received
+from relayd.mailauth.signing_key import KeyUnreadable
 from relayd.queue.failure import QueueFull
 from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, Origin, Recipient, State
 from relayd.reception.admission import Admission, Plan
 from relayd.reception.body import HeaderTooLarge
+from relayd.reception.checks import Checks
 from relayd.reception.head import compose_head
-from relayd.reception.transaction import Accepted, Transaction
+from relayd.reception.signing import Signing
+from relayd.reception.transaction import Accepted, Refused, Transaction
 
 MAX_RECEIVED = 100
 """Received fields of any host; RFC 5321 §6.3 asks for a limit of at least 100."""
@@ -28,6 +31,7 @@ MAX_RECEIVED_OURS = 10
 
 NO_SPACE = Reply(452, "4.3.1", "Insufficient system storage")
 TROUBLE = Reply(451, "4.3.0", "Local error in processing, try again later")
+NO_KEY = Reply(451, "4.3.0", "The key that signs this mail cannot be read now, try again later")
 HEADER_TOO_LARGE = Reply(554, "5.6.0", "The header of the message is too large")
 NO_RECIPIENTS = Reply(554, "5.5.1", "No valid recipients")
 LOOP = Reply(554, "5.4.6", "Mail loop: the message has passed too many hosts")
@@ -43,21 +47,15 @@ class Intake(Protocol):
     async def enqueue(self, message: NewMessage) -> None: ...
 
 
-class Refused(Exception):
-    """The content is not taken; `reply` says why."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__(str(reply))
-        self.reply = reply
-
-
 @dataclass(slots=True)
 class Promises:
     """Makes messages of transactions and queues them.  clock: Unix seconds."""
 
     queue: Intake
     admission: Admission
+    checks: Checks
     clock: Callable[[], float]
+    signing: Signing
 
     async def promise(self, tx: Transaction) -> Reply:
         """Queue the message: 250 only when it is durable; every failure of ours is a 4xx and promises nothing."""
@@ -80,11 +78,14 @@ class Promises:
             raise Refused(NO_RECIPIENTS)
         content = await tx.body.complete()
         self._check(tx)
+        marks = await self.checks.of_content(tx, content)
         if tx.trusted and tx.body.scanner.longest_line > MAX_TEXT_LINE:
             content = await tx.body.shorten(content)
         now = self.clock()
         scanner = tx.body.scanner
-        head = compose_head(tx, tx.body.header, now)
+        head = compose_head(tx, tx.body.header, now, marks)
+        head = await self.signing.signed(tx, head, content, now)
+        head = await self.signing.sealed(tx, head, marks, now)
         size = len(head.octets) + scanner.size - head.replaces
         head_eight_bit = not head.octets.isascii()
         body = Body(
@@ -177,7 +178,7 @@ class Promises:
         else:
             queue_events.QUEUE_MESSAGE(span, **fields)
         if message.held is not None:
-            queue_events.HELD(span, queue_id=message.id, reason=message.held, account_name="access")
+            queue_events.HELD(span, queue_id=message.id, reason=message.held, account_name=tx.held_by)
 
     def _hand_over(self, message: NewMessage, until: float) -> None:
         """One job for each destination."""
@@ -198,6 +199,8 @@ def failure(tx: Transaction, error: Exception) -> Reply:
     if isinstance(error, HeaderTooLarge):
         smtp.MESSAGE_PARSE_FAILED(span, reason=HEADER_TOO_LARGE.text, queue_id=tx.id)
         return HEADER_TOO_LARGE
+    if isinstance(error, KeyUnreadable):  # stated where it was found out
+        return NO_KEY
     smtp.HANDLER_ERROR(span, reason=f"not queued: {type(error).__name__}: {error}")
     return NO_SPACE if isinstance(error, QueueFull | BlobFull) else TROUBLE
 

@@ -16,12 +16,15 @@ from relayd.mail.snowflake import Snowflakes
 from relayd.reception.access import Rule, first_match
 from relayd.reception.admission import Admission, Prober
 from relayd.reception.body import BodyBuffer
+from relayd.reception.checks import Checks
 from relayd.reception.client import Client
 from relayd.reception.known import Probes
 from relayd.reception.policy import Policy, unmapped
 from relayd.reception.promise import NO_RECIPIENTS, Intake, Promises, failure
 from relayd.reception.recipients import Recipients
+from relayd.reception.signing import Signing
 from relayd.reception.transaction import Transaction
+from relayd.resolver.answer import Resolver
 from relayd.smtp.command import MailCommand, RcptCommand
 from relayd.smtp.extension import Extensions
 
@@ -44,8 +47,10 @@ class Parts:
     admission: Admission
     prober: Prober
     directory: Directory
+    resolver: Resolver
     clock: Callable[[], float]
     snowflakes: Snowflakes
+    signing: Signing
 
 
 class Reception:
@@ -61,16 +66,20 @@ class Reception:
         self._parts = parts
         self.probes = Probes(policy.options.probe, parts.prober, parts.clock)
         self._recipients = Recipients(self.probes, parts.clock)
-        self._promises = Promises(parts.queue, parts.admission, parts.clock)
+        self._checks = Checks(parts.resolver, parts.clock)
+        self._promises = Promises(parts.queue, parts.admission, self._checks, parts.clock, parts.signing)
 
-    def reconfigure(self, policy: Policy) -> None:
-        """From the next command on decide by `policy`; transactions under way end as they began."""
+    def reconfigure(self, policy: Policy, resolver: Resolver | None = None) -> None:
+        """From the next command on decide by `policy` and ask `resolver`; transactions under way end as they began."""
         self.policy = policy
+        if resolver is not None:
+            self._checks.resolver.inner = resolver
         self.probes.reconfigure(policy.options.probe)
 
     async def close(self) -> None:
         """End what runs beside the sessions."""
         await self.probes.close()
+        self._checks.close()
 
     async def connect(self, client: Client) -> Reply | None:
         """Decide the session's class; a Reply refuses the session (it carries no enhanced code, RFC 2034 §4)."""
@@ -186,6 +195,7 @@ class Reception:
         if refused is not None:
             return refused
         client.messages += 1
+        await self._checks.of_sender(tx)
         smtp.MAIL_FROM(client.span, from_=sender, size=command.size)
         return tx
 

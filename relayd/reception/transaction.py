@@ -7,12 +7,21 @@ from typing import TYPE_CHECKING
 
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
+from relayd.mailauth.examine import SenderFindings
 from relayd.reception.access import Rule
 from relayd.reception.client import Client
 
 if TYPE_CHECKING:
     from relayd.reception.body import BodyBuffer
     from relayd.reception.policy import Policy
+
+
+class Refused(Exception):
+    """The content is not taken; `reply` says why."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(str(reply))
+        self.reply = reply
 
 
 @dataclass(slots=True)
@@ -36,7 +45,9 @@ class Transaction:
     commands answered 250 gave, repeated ones included (LMTP answers each of them).  accepted: recipients given by the
     client, once each; replaced: those of them that stood for others; expanded: the others.  seen: the keys of all.
     redirect: where a rule sends the whole message.  redirected: recipients whose mail redirect-all sends elsewhere.
-    held: why the message must wait for an operator, or None.
+    held: why the message must wait for an operator, or None; held_by: who says so.
+    sender_findings: what the checks found at MAIL.  checked_for: seconds that they have taken.  check_failed: a check
+    that may refuse had a bug.
     """
 
     client: Client
@@ -63,6 +74,10 @@ class Transaction:
     redirect: tuple[str, ...] = ()
     redirected: list[str] = field(default_factory=list)
     held: str | None = None
+    held_by: str = "access"
+    sender_findings: SenderFindings | None = None
+    checked_for: float = 0.0
+    check_failed: bool = False
     refusal: Reply | None = None
     skip_checks: bool = False
     closed: bool = False

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -84,7 +84,7 @@ class BudgetResolver:
         return await self._ask("TLSA", name, self._resolver.tlsa, str)
 
     async def _ask(
-        self, type: str, name: str, work: Callable[[str], Awaitable[Answer[T]]], text: Callable[[T], str]
+        self, type: str, name: str, work: Callable[[str], Coroutine[Any, Any, Answer[T]]], text: Callable[[T], str]
     ) -> Answer[T]:
         started = self._clock()
         try:
@@ -110,18 +110,49 @@ class BudgetResolver:
         return answer
 
     async def _answered(
-        self, type: str, name: str, work: Callable[[str], Awaitable[Answer[T]]], seconds: float
+        self, type: str, name: str, work: Callable[[str], Coroutine[Any, Any, Answer[T]]], seconds: float
     ) -> Answer[T]:
         self._left -= 1
         if self._left < 0:
             raise Temporary(f"{type} of {name}: not asked, the message has caused too many questions")
         if seconds <= 0:
             raise Temporary(f"{type} of {name}: not asked, the time for the checks of this message is over")
+        asking = work(name)
+        try:
+            waits_for = asking.send(None)  # what the cache holds is here without a timer
+        except StopIteration as end:
+            answer: Answer[T] = end.value
+            return answer
         try:
             async with asyncio.timeout(seconds):
-                return await work(name)
+                return await _Begun(asking, waits_for)
         except TimeoutError:
             raise Temporary(f"{type} of {name}: no answer in the time for the checks of this message") from None
+
+
+class _Begun(Generic[T]):
+    """The rest of a coroutine that was begun in the same task.  waits_for: what it waits for."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], waits_for: Any) -> None:
+        self._coroutine = coroutine
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        coroutine, waits_for = self._coroutine, self._waits_for
+        try:
+            while True:
+                try:
+                    sent = yield waits_for
+                except GeneratorExit:
+                    coroutine.close()
+                    raise
+                except BaseException as error:
+                    waits_for = coroutine.throw(error)
+                else:
+                    waits_for = coroutine.send(sent)
+        except StopIteration as end:
+            value: T = end.value
+            return value
 
 
 def _mx_text(record: Mx) -> str:

@@ -11,6 +11,10 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
+class Landed(Exception):
+    """The cache was closed before there was a value."""
+
+
 class Cache(Generic[K, V]):
     """Keeps values of at most `entries` units of weight; the one unused for longest goes first.  clock: seconds."""
 
@@ -47,7 +51,10 @@ class Cache(Generic[K, V]):
         self._weight -= self._kept.pop(key)[2]
 
     async def fetch(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
-        """What `work` gives; callers with the same key share one run of it, and one that gives up does not stop it."""
+        """What `work` gives; callers with the same key share one run of it, and one that gives up does not stop it.
+
+        Landed, when the cache is closed meanwhile.
+        """
         flight = self._flights.get(key)
         if flight is None:
 
@@ -57,7 +64,13 @@ class Cache(Generic[K, V]):
             flight = asyncio.create_task(fly())
             self._flights[key] = flight
             flight.add_done_callback(lambda done: self._landed(key, done))
-        return await asyncio.shield(flight)
+        try:
+            return await asyncio.shield(flight)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if flight.cancelled() and task is not None and not task.cancelling():
+                raise Landed from None
+            raise
 
     def _landed(self, key: K, flight: asyncio.Task[V]) -> None:
         del self._flights[key]

@@ -49,8 +49,8 @@ class ExchangeError(Exception):
 
 def parse_server(text: str, trust_ad: tuple[str, ...] = ()) -> Server:
     """ "udp://127.0.0.1:5353", "tcp://[::1]", or a bare address."""
-    parts = urlsplit(text if "://" in text else f"udp://[{text}]" if text.count(":") > 1 else f"udp://{text}")
     try:
+        parts = urlsplit(text if "://" in text else f"udp://[{text}]" if text.count(":") > 1 else f"udp://{text}")
         address = str(ipaddress.ip_address(parts.hostname or ""))
         port = parts.port or _PORT
     except ValueError:

@@ -24,7 +24,7 @@ import dns.rrset
 from relayd.events import dns as events
 from relayd.events.event import Span
 from relayd.resolver.answer import Answer, Bogus, Mx, NoData, NoName, ResolveError, Temporary, Tlsa
-from relayd.resolver.cache import Cache
+from relayd.resolver.cache import Cache, Landed
 from relayd.resolver.exchange import ExchangeError, Exchanges, Server, parse_server, servers_of
 from relayd.resolver.options import ResolverOptions
 
@@ -78,6 +78,12 @@ class LiveResolver:
             name, "TLSA", lambda record: Tlsa(record.usage, record.selector, record.mtype, record.cert)
         )
 
+    def knows(self, type: str, name: str) -> bool:
+        """Whether the answer, or that there is none, is in the cache.  name: of PTR the address."""
+        if type == "PTR":
+            name = ipaddress.ip_address(name).reverse_pointer
+        return self._cache.get((name.lower().removesuffix("."), type)) is not None
+
     def forget(self) -> None:
         """Empty the cache (at a reload)."""
         self._cache.clear()
@@ -91,7 +97,10 @@ class LiveResolver:
         key = (name.lower().removesuffix("."), type)
         found = self._cache.get(key)
         if found is None:
-            found = await self._cache.fetch(key, lambda: self._fetch(key, value))
+            try:
+                found = await self._cache.fetch(key, lambda: self._fetch(key, value))
+            except Landed:
+                raise Temporary(f"{type} of {name}: the resolver was closed") from None
         if isinstance(found, Answer):
             return found
         raise _again(found)

@@ -22,6 +22,7 @@ from relayd.queue.message import Body, Job, NewMessage, NewRecipient, Origin, Ou
 from relayd.routing.next_hop import NextHop
 from relayd.routing.options import BreakerOptions
 from tests.delivery.stage import Local, delivered, jobs_of, router, settings
+from tests.rig.signing import signing_with
 
 
 class NoQueue:
@@ -79,6 +80,7 @@ async def measure(messages: int, sessions: int) -> tuple[float, float]:
         schedule=using.schedule,
         span=span,
         seed=lambda: 1,
+        signing=signing_with(),
     )
     scheduler = Scheduler(queue, Quick(), routing, bounces, using, stream=stream, chance=lambda: 0.5)
     jobs = [_job(number) for number in range(messages)]

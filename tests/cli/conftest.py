@@ -17,7 +17,7 @@ import pytest
 
 @dataclass
 class Asked:
-    """A request that the control socket got."""
+    """A request that the control socket got.  body: decoded JSON, or octets of another type."""
 
     method: str
     path: str
@@ -50,7 +50,9 @@ def _handler(fake: FakeControl) -> type[http.server.BaseHTTPRequestHandler]:
         def _answer(self) -> None:
             parts = urlsplit(self.path)
             length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
+            octets = self.rfile.read(length)
+            is_json = self.headers.get("Content-Type") == "application/json"
+            body = (json.loads(octets) if is_json else octets) if octets else None
             query = parse_qsl(parts.query)
             fake.asked.append(Asked(self.command, parts.path, query, body, self.headers.get("Authorization")))
             answer = fake.answers.get(f"{self.command} {parts.path}", 404)

@@ -60,11 +60,12 @@ def test_credentials_are_sent_and_never_taken_from_the_url(control: FakeControl)
     assert caught.value.code == 64
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:8080", ""])
+@pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:8080", "", "http://a:secret@[", "http://x:99999"])
 def test_what_is_no_control_socket_is_64(url: str) -> None:
     with pytest.raises(Failure) as caught:
         Control([url]).get("/x")
     assert caught.value.code == 64
+    assert "secret" not in str(caught.value)
 
 
 def test_the_socket_of_the_configuration_is_found(config: Path, tmp_path: Path) -> None:

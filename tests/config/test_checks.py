@@ -30,6 +30,7 @@ def found(text: str, path: Path) -> tuple[list[str], list[str]]:
         ('queue.outbound.domain."a.example" = "x"', 'queue.outbound.domain.a.example: there is no route "x"'),
         ('[queue.route.mx]\naddress = "h"', 'queue.route.mx: "mx" means direct delivery'),
         ('[queue.route.a]\naddress = "h"\nprotocol = "lmtp"\nport = 25', "queue.route.a.port: LMTP must not"),
+        ('auth.arc.seal = "x"', 'auth.arc.seal: there is no signature "x"'),
         ('[queue.route.a]\naddress = "h"\nauth.username = "u"', "queue.route.a.auth.secret: is missing"),
         (
             '[queue.route.a]\naddress = "h"\nauth.username = "u"\nauth.secret = "s"\ntls.mode = "opportunistic"',
@@ -183,7 +184,10 @@ def test_files_that_are_no_certificates(text: str, key: str, tmp_path: Path) -> 
             '[account.a]\nsecret = "s"',
             "account.a: has the name of the fallback administrator",
         ),
-        ('auth.dmarc.verify = "strict"', "auth.dmarc.verify: this version does not make the check"),
+        (
+            'auth.dmarc.verify = "strict"\nauth.dkim.verify = "disabled"',
+            "auth.dmarc.verify: nothing fails DMARC while auth.dkim.verify is disabled",
+        ),
     ],
 )
 def test_warnings(text: str, expected: str, tmp_path: Path) -> None:

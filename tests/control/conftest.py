@@ -32,6 +32,7 @@ from relayd.routing.route import Router
 from relayd.telemetry.metrics import Metrics
 from relayd.telemetry.reading import Logs, Place
 from tests.queue.conftest import Rig
+from tests.rig.explaining import World
 
 ACCOUNTS = {
     "user": AccountOptions(secret="plain"),
@@ -102,6 +103,12 @@ def setting(options: HttpOptions) -> Setting:
 
 
 @pytest.fixture
+def world(tmp_path: Path) -> World:
+    """What troubleshooting finds; no name is known to its DNS."""
+    return World(tmp_path)
+
+
+@pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     """An open queue."""
     rig = Rig(tmp_path / "data")
@@ -111,7 +118,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 
 @pytest.fixture
-async def control(tmp_path: Path, setting: Setting, rig: Rig) -> AsyncIterator[Control]:
+async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> AsyncIterator[Control]:
     events: list[Event] = []
     metrics = Metrics()
     stream = EventStream(rig.clock, [events.append, metrics])
@@ -154,6 +161,7 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig) -> AsyncIterator[C
         signing_in=signing_in,
         logs=Logs(lambda: control_logs.place, lambda timeout: True),
         ids=lambda: flakes.issue(stream.clock()),
+        explaining=world.explaining(),
     )
     app = ControlApp(parts, span, setting)
     path = tmp_path / "control.sock"

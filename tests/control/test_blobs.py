@@ -74,6 +74,7 @@ async def test_head_says_how_many_and_reads_nothing(
         ({"offset": "5"}, 5, None),
         ({"offset": "5", "limit": "10"}, 5, 15),
         ({"offset": "999999999999999999", "limit": "999999999999999999"}, 1 << 30, None),
+        ({"offset": str(2**64 - 1), "limit": str(2**64 - 1)}, 1 << 30, None),
         ({"offset": "99999999999999999999", "limit": "-1"}, 0, None),
         ({"limit": "0", "offset": ""}, 0, None),
     ],

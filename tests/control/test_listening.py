@@ -254,3 +254,14 @@ async def test_the_unsafe_parser_is_not_served_with(control: Control, monkeypatc
     monkeypatch.setitem(os.environ, "AIOHTTP_NO_EXTENSIONS", "1")
     with pytest.raises(OSError, match="AIOHTTP_NO_EXTENSIONS"):
         await ControlApp(control.parts, Span(control.app._span.stream)).start()
+
+
+async def test_the_event_says_address_and_port_or_the_path_of_a_unix_socket(
+    control: Control, apps: list[ControlApp], tmp_path: Path
+) -> None:
+    path = str(tmp_path / "http.sock")
+    app = await listen(control, apps, l=replace(HTTP, bind=(LOOPBACK, Bind(path=path))))
+    (_, port), *_ = app.addresses
+    tcp, unix = control.named("network.listen-start")[-2:]
+    assert tcp.fields == {"listener_id": "l", "local_ip": "127.0.0.1", "local_port": port}
+    assert unix.fields == {"listener_id": "l", "path": path}

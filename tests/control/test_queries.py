@@ -33,7 +33,19 @@ def test_times(text: str, expected: float | None) -> None:
     assert parse_time(text) == expected
 
 
-@pytest.mark.parametrize(("text", "expected"), [("7", 7), ("-7", None), ("7.5", None), ("٣", None), ("9" * 19, None)])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("7", 7),
+        ("-7", None),
+        ("7.5", None),
+        ("٣", None),
+        ("9" * 18, 10**18 - 1),
+        (str(2**64 - 1), 10**18 - 1),
+        (str(2**64), None),
+        ("9" * 5000, None),
+    ],
+)
 def test_numbers(text: str, expected: int | None) -> None:
     assert parse_number(text) == expected
 
@@ -41,7 +53,7 @@ def test_numbers(text: str, expected: int | None) -> None:
 @given(st.text())
 def test_any_text_is_a_value_or_none(text: str) -> None:
     assert parse_time(text) is None or isinstance(parse_time(text), float)
-    assert parse_number(text) is None or parse_number(text) == int(text)
+    assert parse_number(text) is None or parse_number(text) == min(int(text), 10**18 - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

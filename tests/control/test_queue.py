@@ -178,15 +178,17 @@ async def test_removing(api: Api, rig: Rig, control: Control) -> None:
     others = [await put(rig, "c@x.example"), await put(rig, "d@x.example"), await put(rig, "e@y.example")]
     path = f"/queue/messages/{message.id}"
     assert await api.ask("DELETE", path, filter="b@two") is True
-    assert (await api.ask("GET", path))["domains"][1]["status"] == {
-        "perm_fail": "Code: 0, Enhanced code: 0.0.0, Message: Delivery canceled."
-    }
+    (cancelled,) = (domain := (await api.ask("GET", path))["domains"][1])["recipients"]
+    assert domain["status"] == {"completed": ""}
+    assert cancelled["status"] == {"perm_fail": "Code: 0, Enhanced code: 0.0.0, Message: Delivery canceled."}
     assert await api.ask("DELETE", path, filter="nobody") is False
     assert await api.ask("DELETE", path) is True
     assert await api.status("GET", path) == 404
     assert await api.ask("DELETE", "/queue/messages", filter="x.example", limit=1) is True
     assert await api.ids() == [each.id for each in others[1:]]
     assert await api.ask("DELETE", "/queue/messages", text="nobody") is False
+    assert await api.ask("DELETE", "/queue/messages", max_total=1) is True
+    assert await api.ids() == [others[2].id]
     assert await api.ask("DELETE", "/queue/messages") is True
     assert await api.ids() == []
     assert await rig.holds() == 0
@@ -195,7 +197,7 @@ async def test_removing(api: Api, rig: Rig, control: Control) -> None:
         "account_name": action.fields["account_name"],
         "type_": "queue.remove",
         "details": "remove all",
-        "total": 2,
+        "total": 1,
         "reason": "",
     }
     assert action.fields["account_name"] in ("root", "local")

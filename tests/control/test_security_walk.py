@@ -18,6 +18,7 @@ from tests.control.conftest import Control
 
 ADMIN = "Authorization: " + aiohttp.encode_basic_auth("admin", "s3:cret")
 HOST = "Host: localhost"
+FORM = "Content-Type: application/x-www-form-urlencoded"
 MIB = 1 << 20
 
 
@@ -217,3 +218,23 @@ async def drip(crowd: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -
             if not writer.is_closing():
                 writer.write(bytes([octet]))
         await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        post("Content-Length: 10", body=b"ab"),
+        request("POST /auth/token HTTP/1.1", HOST, FORM, "Content-Length: 10", body=b"ab"),
+        request("POST /api/api.php HTTP/1.1", HOST, FORM, "Content-Length: 10", body=b"ab"),
+    ],
+    ids=["operation", "token", "brainycp"],
+)
+async def test_a_client_that_leaves_in_the_middle_of_its_body(control: Control, sent: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", control.port)
+    writer.write(sent)
+    writer.write_eof()
+    async with asyncio.timeout(20):
+        await reader.read()
+        writer.close()
+        while not control.named("http.request-url"):
+            await asyncio.sleep(0.01)

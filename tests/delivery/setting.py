@@ -17,12 +17,14 @@ from relayd.delivery.hosts import Hosts
 from relayd.delivery.options import ReuseOptions, TimeoutOptions
 from relayd.delivery.pool import Pool
 from relayd.delivery.tls import TlsContexts
-from relayd.events.event import Event, EventStream
+from relayd.events.event import Event, EventStream, Span
 from relayd.mail.envelope import Notify
 from relayd.mail.snowflake import Snowflakes
+from relayd.mailauth.signature_options import SignatureOptions
 from relayd.queue.message import Body, Job, Message, Origin, Outcome, Recipient, State
 from relayd.resolver.zone import Zone
 from relayd.routing.next_hop import NextHop, TlsMode
+from tests.rig.signing import signing_with
 
 CONTENT = b"From: <a@sender.example>\r\nSubject: hello\r\n\r\nHello.\r\n.a line with a dot\r\n"
 
@@ -62,6 +64,7 @@ class Setting:
     tls: TlsContexts = field(default_factory=TlsContexts)
     allow_private: bool = True
     soft_bounce: bool = False
+    signatures: dict[str, SignatureOptions] = field(default_factory=dict)
     chance: Callable[[], float] = lambda: 0.0
     bodies: dict[int, Source] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -78,7 +81,14 @@ class Setting:
         )
         dialer = Dialer("relay.example", self.timeouts, self.tls)
         self.road = Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=self.reuse)
-        self.attempts = Attempts(self.road, self._open, self.stream, Snowflakes(), soft_bounce=self.soft_bounce)
+        self.attempts = Attempts(
+            self.road,
+            self._open,
+            self.stream,
+            Snowflakes(),
+            sign_again=signing_with(self.signatures, Span(self.stream)).again,
+            soft_bounce=self.soft_bounce,
+        )
 
     async def _open(self, message_id: int) -> BodySource:
         kept = self.bodies[message_id]

@@ -16,6 +16,7 @@ from relayd.events.event import Event, EventStream, Span
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
 from relayd.mail.snowflake import Snowflakes
+from relayd.mailauth.signature_options import SignatureOptions
 from relayd.queue.filter import Filter
 from relayd.queue.message import (
     Body,
@@ -35,6 +36,7 @@ from relayd.routing.next_hop import NextHop
 from relayd.routing.options import BreakerOptions, ConcurrencyOptions, OutboundOptions, RouteOptions, ScheduleOptions
 from relayd.routing.route import Router
 from relayd.routing.schedule import Schedule
+from tests.rig.signing import signing_with
 
 START = 1_800_000_000.0
 HEADER = b"From: a@origin.example\r\nSubject: hello\r\nMessage-ID: <m1@origin.example>\r\n"
@@ -319,6 +321,7 @@ async def stage(
     run: bool = True,
     clock: Clock | None = None,
     may_attempt: Callable[[], bool] = lambda: True,
+    signatures: dict[str, SignatureOptions] | None = None,
 ) -> AsyncIterator[Stage]:
     """A scheduler at work on the queue in `directory`; drained when the block ends."""
     clock = clock or Clock()
@@ -341,6 +344,7 @@ async def stage(
         schedule=using.schedule,
         span=span,
         seed=lambda: 4711,
+        signing=signing_with(signatures, span),
     )
     attempts = FakeAttempts()
     scheduler = Scheduler(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 from relayd.delivery.options import ReuseOptions, TimeoutOptions
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
+from relayd.mailauth.findings import Result as Auth
 from relayd.queue.message import Outcome, Result
 from relayd.routing.next_hop import Protocol
 from tests.delivery.setting import CONTENT, Setting, Source, job, recipient, smarthost
+from tests.mailauth.signing import rule, signed, verified
 from tests.rig.peer import ALL, DROP, PLAIN, SILENT, Script, running
+from tests.rig.signing import signatures
 
 ONE_BY_ONE = ("8BITMIME", "SIZE 52428800")
 OFFERS = pytest.mark.parametrize("offers", [ALL, PLAIN, ONE_BY_ONE], ids=["bdat", "pipelining", "one-by-one"])
@@ -401,6 +405,27 @@ async def test_8_bit_mail_is_converted_where_it_is_not_taken(setting: Setting, i
         assert "BODY" not in peer.taken[0].mail
         assert len(setting.stated("delivery.converted")) == 1
         await setting.pool.close()
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+async def test_8_bit_mail_that_we_signed_is_signed_again_where_it_is_converted(in_memory: bool) -> None:
+    content = b"From: a@example.org\r\nDate: x\r\n" + EIGHT_BIT + b"more\r\n" * (1 if in_memory else 300000)
+    content = signed(content, rule("rsa"), rule("ed25519"))
+    setting = Setting(signatures=signatures())
+    setting.bodies[4711] = Source(content)
+    async with running(Script(offers=("PIPELINING",))) as peer:
+        outcomes = await setting.run(job(content=content, in_memory=in_memory), smarthost(peer.port))
+        assert results(outcomes) == ["delivered"]
+        assert peer.taken[0].content.isascii()
+        found = verified(peer.taken[0].content, now=time.time())
+        assert [each.result for each in found] == [Auth.PASS, Auth.PASS]
+        await setting.pool.close()
+
+
+async def test_without_the_key_what_must_be_signed_again_waits() -> None:
+    content = signed(b"From: a@example.org\r\n" + EIGHT_BIT, rule("rsa"))
+    [outcome] = await attempt(Script(offers=("PIPELINING",)), content=content)
+    assert outcome.result is Result.DEFERRED
 
 
 async def test_signed_8_bit_mail_bounces_where_it_is_not_taken() -> None:

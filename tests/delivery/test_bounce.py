@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
+from relayd.mailauth.signature_options import PrivateKey, SignatureOptions
 from relayd.queue.message import Body, Job, Origin, Outcome, Result, State
 from relayd.routing.next_hop import NextHop
 from relayd.routing.options import RouteOptions
@@ -28,6 +29,7 @@ from tests.delivery.stage import (
     router,
     stage,
 )
+from tests.rig.signing import signatures
 
 DAY = 86400.0
 N = Notify
@@ -340,3 +342,27 @@ async def test_an_operators_bounce_returns_the_header(tmp_path: Path) -> None:
         assert b"Removed by the operator" in made.body.content
         assert b"Subject: hello" in made.body.content
         assert b"Subject: hello" not in without.body.content
+
+
+async def test_a_notification_is_signed(tmp_path: Path) -> None:
+    async with stage(tmp_path, signatures=signatures("relay.example")) as it:
+        it.attempts.answer = only("dest.example", bounced)
+        await it.send("b@dest.example")
+        await it.attempts_made(2)
+        text = await report(it)
+        assert text.startswith("DKIM-Signature: ")
+        (sent,) = await it.generated()
+        assert (sent.hold, sent.size) == (None, len(text.encode()))
+
+
+async def test_one_whose_key_was_never_readable_is_held(tmp_path: Path) -> None:
+    gone = SignatureOptions(private_key=PrivateKey(path="/nowhere"), domain="relay.example", selector="s")
+    async with stage(tmp_path, signatures={"s": gone}) as it:
+        it.attempts.answer = only("dest.example", bounced)
+        await it.send("b@dest.example")
+        await it.until(lambda: bool(it.of_kind("queue.held")))
+        await it.idle()
+        (sent,) = await it.generated()
+        assert sent.hold is not None
+        assert "must be signed" in sent.hold.reason
+        assert len(it.of_kind("signing.key-unreadable")) == len(it.of_kind("queue.held")) == 1

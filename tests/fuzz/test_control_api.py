@@ -20,6 +20,7 @@ import pytest
 
 from tests.journeys.conftest import send
 from tests.rig.daemon import Daemon
+from tests.rig.dns import serving_in_thread
 from tests.rig.peers import require_program
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
@@ -53,8 +54,14 @@ def schemathesis() -> str:
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon whose queue holds messages that go nowhere."""
-    running = Daemon(tmp_path_factory.mktemp("relay"), {"queue.schedule.retry": ["10m"]}).start()
+    """A daemon whose queue holds messages that go nowhere, and whose DNS knows no name."""
+    with serving_in_thread({}) as dns:
+        yield from _running(tmp_path_factory.mktemp("relay"), dns.port)
+
+
+def _running(directory: Path, dns: int) -> Iterator[Daemon]:
+    settings = {"queue.schedule.retry": ["10m"], "resolver.custom": [f"udp://127.0.0.1:{dns}"]}
+    running = Daemon(directory, settings).start()
     running.data_of("PATCH", "/api/queue/status/stop")
     for number in range(QUEUED):
         send(running, to=[f"b{number}@receiver.test", f"c{number}@other.test"])

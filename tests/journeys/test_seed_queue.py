@@ -20,9 +20,7 @@ from tests.rig.sink import Delivery, Sink
 
 ACCEPT = {"Accept": "application/json"}
 
-TEXT_OF_REPLY = re.compile(
-    r"(?:Unexpected response from '127\.0\.0\.1': )?Code: \d{3}, Enhanced code: \d\.\d+\.\d+, Message: .*", re.DOTALL
-)
+TEXT_OF_REPLY = re.compile(r"Code: \d{3}, Enhanced code: \d\.\d+\.\d+, Message: .*", re.DOTALL)
 
 STATUS = Either(
     "scheduled",
@@ -204,7 +202,8 @@ def test_42_what_was_tried(relay_of_module: Relay) -> None:
         {"temp_fail": "Unexpected response from '127.0.0.1': Code: 451, Enhanced code: 4.7.1, Message: busy"},
     )
     busy, delivered = receiver["recipients"]
-    check(busy, {"address": "busy@receiver.test", "status": {"temp_fail": TEXT_OF_REPLY}})
+    text = "Code: 451, Enhanced code: 4.7.1, Message: busy"
+    assert busy == {"address": "busy@receiver.test", "status": {"temp_fail": text}}
     check(delivered, {"address": "ok@receiver.test", "status": {"completed": TEXT_OF_REPLY}})
     assert receiver["retry_num"] == 1
     check((receiver["next_retry"]), TIME)
@@ -240,10 +239,9 @@ def test_44_cancel_one(stopped: Relay) -> None:
     id = send(stopped.daemon, to=["b@receiver.test", "c@other.test"])
     assert stopped.ask("DELETE", f"/queue/messages/{id}", filter="c@other").json == {"data": True}
     _, other = stopped.shown(id)["domains"]
-    check(other["status"], {"perm_fail": str})
-    check(
-        other["recipients"], [{"address": "c@other.test", "status": {"perm_fail": re.compile(".*Delivery canceled.*")}}]
-    )
+    assert other["status"] == {"completed": ""}
+    cancelled = {"perm_fail": "Code: 0, Enhanced code: 0.0.0, Message: Delivery canceled."}
+    assert other["recipients"] == [{"address": "c@other.test", "status": cancelled}]
     assert other["next_retry"] is None
     assert stopped.ask("DELETE", f"/queue/messages/{id}", filter="nobody").json == {"data": False}
     assert stopped.ask("DELETE", f"/queue/messages/{id}").json == {"data": True}

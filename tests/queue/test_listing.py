@@ -65,15 +65,19 @@ async def test_filters_find_what_they_say(rig: Rig) -> None:
         (0, 3, 50, 0, 3, 10),
         (0, 0, 0, 0, 0, 10),
         (4, None, 0, 4, 6, 10),
+        (0, None, 4, 0, 4, 4),
+        (3, 3, 5, 3, 2, 5),
+        (6, 3, 5, 0, 0, 5),
     ],
 )
+@pytest.mark.parametrize("filter", [Filter(), Filter(sender="@")], ids=["everything", "filtered"])
 async def test_pages(
-    rig: Rig, offset: int, limit: int | None, max_total: int, first: int, length: int, total: int
+    rig: Rig, filter: Filter, offset: int, limit: int | None, max_total: int, first: int, length: int, total: int
 ) -> None:
     news = [rig.new() for _ in range(10)]
     for new in news:
         await rig.o.queue.enqueue(new)
-    ids, found = await rig.o.queue.list(Filter(), offset, limit, max_total)
+    ids, found = await rig.o.queue.list(filter, offset, limit, max_total)
     assert ids == [new.id for new in news][first : first + length]
     assert found == total
 

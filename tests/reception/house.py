@@ -14,6 +14,7 @@ from relayd.events.event import Event, EventStream, Span
 from relayd.mail.options import ServerOptions
 from relayd.mail.reply import Reply
 from relayd.mail.snowflake import Snowflakes
+from relayd.mailauth.options import AuthOptions
 from relayd.options import Raw, section_of
 from relayd.queue.message import Job, NewMessage
 from relayd.reception.admission import Plan
@@ -30,17 +31,24 @@ from relayd.reception.options import (
     ReceptionOptions,
     RedirectOptions,
     RewriteOptions,
+    TrustedRelayOptions,
 )
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
 from relayd.reception.transaction import Transaction
+from relayd.resolver.answer import Resolver
+from relayd.resolver.zone import Zone
 from relayd.smtp.command import MailCommand, RcptCommand
+from tests.rig.reception import NO_CHECKS
+from tests.rig.signing import signing_with
 
 NOW = 1_700_000_000.0
 HOSTNAME = "mx.relay.example"
 
 _SECTIONS: dict[str, type[Any]] = {
     "server": ServerOptions,
+    "session": TrustedRelayOptions,
+    "auth": AuthOptions,
     "rcpt": RcptOptions,
     "probe": ProbeOptions,
     "ehlo": EhloOptions,
@@ -62,6 +70,7 @@ def options(**given: dict[str, Any]) -> ReceptionOptions:
             values[name] = section_of(_SECTIONS[name]).build(raw)
         else:
             values[name] = raw
+    values.setdefault("auth", NO_CHECKS)
     return ReceptionOptions(hostname=HOSTNAME, **values)
 
 
@@ -134,7 +143,19 @@ class FakeSpace:
 class House:
     """Everything, by name."""
 
-    def __init__(self, tmp_path: Path, accounts: dict[str, dict[str, Raw]] | None = None, **given: Any) -> None:
+    def __init__(
+        self,
+        tmp_path: Path,
+        accounts: dict[str, dict[str, Raw]] | None = None,
+        *,
+        resolver: Resolver | None = None,
+        **given: Any,
+    ) -> None:
+        """No checks of strangers' mail, unless `auth` or a resolver is given."""
+        if resolver is not None:
+            given.setdefault("auth", {})
+        self.resolver = resolver or Zone({})
+        signatures = given.pop("signatures", {})
         self.now = NOW
         self.events: list[Event] = []
         self.stream = EventStream(lambda: self.now, [self.events.append])
@@ -155,8 +176,10 @@ class House:
                 admission=self.delivery,
                 prober=self.prober,
                 directory=self.directory,
+                resolver=self.resolver,
                 clock=lambda: self.now,
                 snowflakes=Snowflakes(1),
+                signing=signing_with(signatures, Span(self.stream)),
             ),
         )
 

@@ -37,8 +37,10 @@ async def opened(tmp_path: Path) -> AsyncIterator[tuple[House, OpenQueue]]:
             admission=rig.delivery,
             prober=rig.prober,
             directory=old.directory,
+            resolver=old.resolver,
             clock=old.clock,
             snowflakes=old.snowflakes,
+            signing=old.signing,
         ),
     )
     yield rig, queue

@@ -233,7 +233,9 @@ def test_how_a_resolver_is_written(text: str, server: Server) -> None:
     assert parse_server(text, ("2001:db8::53",)) == server
 
 
-@pytest.mark.parametrize("text", ["dns.example", "https://192.0.2.1", "udp://192.0.2.1:99999", "udp://192.0.2.1/x", ""])
+@pytest.mark.parametrize(
+    "text", ["[]", "udp://[", "dns.example", "https://192.0.2.1", "udp://192.0.2.1:99999", "udp://192.0.2.1/x", ""]
+)
 def test_how_a_resolver_is_not_written(text: str) -> None:
     with pytest.raises(BadServer):
         parse_server(text)
@@ -245,3 +247,31 @@ def test_the_systems_resolvers(tmp_path: Path) -> None:
     assert system_servers(ResolverOptions(), file) == [Server("192.0.2.1"), Server("fe80::1")]
     assert system_servers(ResolverOptions(), tmp_path / "absent") == [Server("127.0.0.1", trusted=True)]
     assert servers_of("") == [Server("127.0.0.1", trusted=True)]
+
+
+async def test_whoever_waits_when_it_is_closed_is_told() -> None:
+    async with serving({"slow.example": {"TXT": TIMEOUT}}) as server:
+        resolver = live(server)
+        asked = asyncio.ensure_future(resolver.txt("slow.example"))
+        given_up = asyncio.ensure_future(resolver.txt("slow.example"))
+        while not server.questions:
+            await asyncio.sleep(0)
+        given_up.cancel()
+        await resolver.close()
+        with pytest.raises(Temporary, match="closed"):
+            await asked
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+
+
+async def test_what_it_knows() -> None:
+    async with serving({"a.example": {"A": ["192.0.2.1"]}}) as server:
+        resolver = live(server)
+        assert not resolver.knows("A", "a.example")
+        await resolver.addresses("a.example", 4)
+        with pytest.raises(NoName):
+            await resolver.ptr("192.0.2.1")
+        assert resolver.knows("A", "A.Example.")
+        assert resolver.knows("PTR", "192.0.2.1")
+        assert not resolver.knows("TXT", "a.example")
+        await resolver.close()

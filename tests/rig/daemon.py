@@ -33,6 +33,20 @@ def toml_value(value: Any) -> str:
     return json.dumps(value)
 
 
+NO_CHECKS = dict.fromkeys(
+    (
+        "auth.spf.verify.ehlo",
+        "auth.spf.verify.mail-from",
+        "auth.dkim.verify",
+        "auth.arc.verify",
+        "auth.dmarc.verify",
+        "auth.iprev.verify",
+    ),
+    "disabled",
+)
+"""No daemon of a test asks the machine's DNS; those of the checks name a server of their own."""
+
+
 class Daemon:
     """One daemon below `directory`.  `settings` are dotted keys over a small default; the ports are the bound ones.
 
@@ -67,6 +81,7 @@ class Daemon:
             "authentication.fallback-admin.secret": _HASHED,
             "queue.outbound.allow-private": True,
             "queue.min-free": "1MB",
+            **NO_CHECKS,
             **(settings or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -90,10 +90,16 @@ class Usage:
 
 
 class Postfix:
-    """One Postfix instance below `directory`; `settings` are main.cf parameters over the defaults above."""
+    """One Postfix instance below `directory`; `settings` are main.cf parameters over the defaults above.
 
-    def __init__(self, directory: Path, settings: dict[str, str] | None = None, port: int = 0) -> None:
-        self.port = port or free_port()
+    address: where it listens.
+    """
+
+    def __init__(
+        self, directory: Path, settings: dict[str, str] | None = None, port: int = 0, address: str = "127.0.0.1"
+    ) -> None:
+        self.port = port or free_port(address)
+        self.address = address
         self.directory = directory
         self.config = directory / "etc"
         self.queue = directory / "spool"
@@ -125,9 +131,9 @@ class Postfix:
         for name in ("postfix-files.d", "dynamicmaps.cf.d"):
             (self.config / name).mkdir(exist_ok=True)
         (self.config / "main.cf").write_text("".join(f"{k} = {v}\n" for k, v in self.settings.items()))
-        (self.config / "master.cf").write_text(_MASTER.format(port=f"127.0.0.1:{self.port}"))
+        (self.config / "master.cf").write_text(_MASTER.format(port=f"{self.address}:{self.port}"))
         self._postfix("start")
-        wait_for_port(self.port)
+        wait_for_port(self.port, address=self.address)
 
     def _postfix(self, verb: str) -> None:
         done = subprocess.run(

@@ -13,12 +13,24 @@ from relayd.mail.envelope import domain_of
 from relayd.mail.options import ServerOptions
 from relayd.mail.reply import Reply
 from relayd.mail.snowflake import Snowflakes
+from relayd.mailauth.options import AuthOptions
 from relayd.options import parse_network
 from relayd.queue.message import Job, NewMessage
 from relayd.reception.admission import Plan
 from relayd.reception.options import DataLimits, DataOptions, KnownOptions, RcptOptions, ReceptionOptions
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
+from relayd.resolver.zone import Zone
+from tests.rig.signing import signing_with
+
+NO_CHECKS = AuthOptions(
+    spf_ehlo="disabled",
+    spf_mail_from="disabled",
+    dkim="disabled",
+    arc="disabled",
+    dmarc="disabled",
+    iprev="disabled",
+)
 
 
 @dataclass
@@ -63,6 +75,7 @@ def real_reception(
     """trusted: loopback may relay."""
     options = ReceptionOptions(
         hostname="mx.example.org",
+        auth=NO_CHECKS,
         server=ServerOptions(postmaster="ops@example.org"),
         rcpt=RcptOptions(
             relay_networks=(parse_network("127.0.0.0/8"),) if trusted else (), relay_domains=("example.org",)
@@ -81,7 +94,9 @@ def real_reception(
         admission=delivery,
         prober=delivery,
         directory=Directory({"ann": account}, time.time),
+        resolver=Zone({}),
         clock=time.time,
         snowflakes=Snowflakes(1),
+        signing=signing_with(),
     )
     return Reception(Policy(options), parts), queue

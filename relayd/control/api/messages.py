@@ -1,18 +1,24 @@
 """The shape of a queued message (operations 11 and 42).
 
 The rows are of recipients; the API groups them by domain.  What a domain shows follows from its recipients: it waits
-while one of them does, has failed when none was delivered, and its next retry is the earliest of those that wait.
+while one of them does, has failed when none was delivered, and its next retry is the earliest of those that wait.  One
+whose last recipients were cancelled is completed.  A domain's text names the host whose reply it is, a recipient's is
+the reply alone.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
 from relayd.mail.envelope import domain_of
 from relayd.mail.xtext import XtextError, decode_xtext
 from relayd.queue.message import Deletion, Hold, Message, Recipient, State
+from relayd.queue.rows import CANCELED
 from relayd.telemetry.render import rfc3339
+
+_HOST = re.compile(r"^Unexpected response from '[^']*': (?=Code: )")
 
 
 class Outcome(TypedDict, total=False):
@@ -141,7 +147,7 @@ def _domain_status(recipients: list[Recipient], waiting: list[Recipient]) -> str
     if waiting:
         failed = [each for each in waiting if each.state is State.TEMP_FAIL]
         return status_value(State.TEMP_FAIL, failed[0].status) if failed else status_value(State.SCHEDULED, "")
-    if any(each.state is State.COMPLETED for each in recipients):
+    if any(each.state is State.COMPLETED or each.status == CANCELED for each in recipients):
         return status_value(State.COMPLETED, "")
     return status_value(State.PERM_FAIL, recipients[0].status)
 
@@ -149,7 +155,7 @@ def _domain_status(recipients: list[Recipient], waiting: list[Recipient]) -> str
 def _recipient(recipient: Recipient) -> RecipientValue:
     value: RecipientValue = {
         "address": recipient.address,
-        "status": status_value(recipient.state, recipient.status),
+        "status": status_value(recipient.state, _HOST.sub("", recipient.status, count=1)),
     }
     if recipient.orcpt:
         value["orcpt"] = _decoded(recipient.orcpt)

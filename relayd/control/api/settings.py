@@ -27,7 +27,7 @@ from relayd.events import manage
 _SHOWN_KEYS = 50
 """Keys that the event of a change names; of more, how many."""
 
-_UNAVAILABLE = (503, "Service Unavailable", "The settings cannot be written now; the log has the reason.")
+UNAVAILABLE = (503, "Service Unavailable", "The settings cannot be written now; the log has the reason.")
 
 
 class Insert(msgspec.Struct, tag_field="type", tag="insert", frozen=True):
@@ -269,7 +269,7 @@ class SettingsOperations:
             raise other("The settings were refused; nothing was stored", str(error)) from None
         except SettingsUnavailable as error:
             manage.ERROR(call.span, details="the settings cannot be written", reason=str(error))
-            raise Problem(*_UNAVAILABLE) from None
+            raise Problem(*UNAVAILABLE) from None
         if not changed:
             return
         shown = ", ".join(changed[:_SHOWN_KEYS])

@@ -229,8 +229,8 @@ class Changes:
         """What was deleted or cancelled is queued again, and due."""
         query, reason = call.query, call.body.reason
         filter = query.filter()
-        if query.size is not None:  # a page of what can be undone, which is not what the list shows
-            found = await self._actions.preview(Verb.UNDO, filter, query.offset + query.size)
+        if query.end is not None:  # a page of what can be undone, which is not what the list shows
+            found = await self._actions.preview(Verb.UNDO, filter, query.end)
             filter = replace(filter, ids=found.sample[query.offset :])
         work = partial(self._actions.undo, filter, call.caller.name, reason)
         return await self.run(call, Verb.UNDO, filter, work, reason)
@@ -252,11 +252,11 @@ class Changes:
         return max(asked or now, now)
 
     async def _selected(self, query: MessageQuery) -> Filter:
-        """The filter; a page of it when there is a `limit`."""
-        filter = query.filter()
-        if query.size is None:
+        """The filter; a page of it when there is a `limit`, the first when there is a `max-total`."""
+        filter, end = query.filter(), query.end
+        if end is None:
             return filter
-        ids, _ = await self._steering.queue.list(filter, query.offset, query.size, 1)
+        ids, _ = await self._steering.queue.list(filter, query.offset, query.size, end)
         return replace(filter, ids=ids)
 
 

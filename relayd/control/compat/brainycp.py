@@ -25,7 +25,7 @@ from aiohttp import web
 from relayd.control.access import Caller
 from relayd.control.answers import Problem
 from relayd.control.background import Background
-from relayd.control.forms import BadForm, parse_form
+from relayd.control.forms import BadForm, form_fields
 from relayd.control.options import BRAINYCP, HttpOptions
 from relayd.control.requests import read_body
 from relayd.control.routes import SPAN, Door
@@ -166,7 +166,7 @@ class BrainyCp:
             options = self._options()
             try:
                 octets = await read_body(request, options.max_body, options.body_timeout)
-                given |= parse_form(request.headers.get("Content-Type", ""), octets, _FIELDS)
+                given |= form_fields(request.headers.get("Content-Type", ""), octets, _FIELDS) or ()
             except (Problem, BadForm):
                 raise denied() from None
         return given

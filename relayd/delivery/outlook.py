@@ -1,0 +1,213 @@
+"""The road that mail for an address would take now, found as an attempt finds it, without connecting to anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import msgspec
+
+from relayd.delivery.connection import Endpoint
+from relayd.delivery.hosts import Hosts, NoHosts
+from relayd.delivery.lanes import LaneStats
+from relayd.delivery.outcome import Verdict, judge_trouble
+from relayd.delivery.tls import demanded_mode
+from relayd.events import delivery as events
+from relayd.events.event import Event, EventStream, Span
+from relayd.mail.address import mailbox_key
+from relayd.options import format_duration
+from relayd.resolver.answer import Resolver
+from relayd.resolver.budget import BudgetResolver, Question
+from relayd.routing.next_hop import NextHop, TlsMode
+from relayd.routing.options import OutboundOptions
+from relayd.routing.route import Router
+from relayd.routing.schedule import Schedule
+from relayd.telemetry.render import own_fields
+
+SECONDS = 20.0
+"""For all questions about one road."""
+
+_FOUND = (events.MX_LOOKUP, events.IP_LOOKUP)
+"""What the outlook itself shows."""
+
+_TLS = {
+    TlsMode.NONE: "none: everything is sent in the clear",
+    TlsMode.OPPORTUNISTIC: "STARTTLS where the host offers it, whatever its certificate; else in the clear",
+    TlsMode.REQUIRED: "TLS or no delivery, whatever the certificate",
+    TlsMode.VERIFIED: "TLS with a certificate that is valid for the host's name, or no delivery",
+}
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """A host in the order in which it would be tried; those of one preference by chance.
+
+    preference: of its MX record, null where none was asked for.
+    """
+
+    host: str
+    addresses: tuple[str, ...]
+    port: int
+    preference: int | None = None
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt of mail that always fails.  delay: seconds since the one before, age: of the message."""
+
+    attempt: int
+    delay: float
+    age: float
+    note: str
+
+
+class Retries(msgspec.Struct, frozen=True, kw_only=True):
+    """`queue.schedule.*`, and the attempts that it comes to."""
+
+    retry: tuple[str, ...]
+    notify: tuple[str, ...]
+    expire: str
+    attempts: tuple[Attempt, ...]
+
+
+class Outlook(msgspec.Struct, frozen=True, kw_only=True):
+    """The road to one address.
+
+    destination: the name of the next hop in the queue, in suspensions and limits.  setting: the key that decided, and
+    its value; why: the same in words.  route: its id, null for the domain's own hosts.  host: whose hosts these are.
+    tls: the mode; tls_policy: the same in words.  sign_in_as: the name that we sign in with there, "" for none.
+    problem: why there is no host to try, "" when there is; outcome: what then becomes of the mail.  notes: what was
+    seen on the way.  running, waiting, limit: deliveries there now, in memory, and how many there may be at once.
+    """
+
+    address: str
+    destination: str
+    setting: str
+    why: str
+    route: str | None
+    host: str
+    port: int
+    protocol: str
+    use_mx: bool
+    tls: str
+    tls_implicit: bool
+    tls_policy: str
+    sign_in_as: str
+    hosts: tuple[Host, ...]
+    problem: str
+    outcome: str
+    notes: tuple[str, ...]
+    running: int
+    waiting: int
+    limit: int
+    retries: Retries
+    questions: tuple[Question, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roads:
+    """What outlooks go by now.  hosts: finds them through a resolver.  lane: of a destination, None: it has no work.
+
+    most: deliveries at once to one destination.
+    """
+
+    router: Router
+    outbound: OutboundOptions
+    schedule: Schedule
+    resolver: Resolver
+    hosts: Callable[[Resolver], Hosts]
+    lane: Callable[[str], LaneStats | None]
+    most: int
+    soft_bounce: bool
+
+
+class Outlooks:
+    """Finds roads.  roads: asked for each."""
+
+    def __init__(self, roads: Callable[[], Roads], clock: Callable[[], float]) -> None:
+        self._roads = roads
+        self._clock = clock
+
+    async def of(self, address: str) -> Outlook:
+        """The road to an address with its domain; DNS is asked for no longer than SECONDS."""
+        now = self._roads()
+        destination = now.router.destination(address)
+        next_hop = now.router.next_hop(destination)
+        resolver = BudgetResolver(now.resolver, SECONDS, keep=True)
+        told: list[Event] = []
+        span = Span(EventStream(self._clock, [told.append]))
+        endpoints: list[Endpoint] = []
+        problem = outcome = ""
+        try:
+            async with aclosing(now.hosts(resolver).find(next_hop, span)) as found:
+                endpoints = [each async for each in found]
+        except NoHosts as none:
+            judgement, reply = judge_trouble(none.trouble, str(none), soft_bounce=now.soft_bounce)
+            problem = f"{reply} ({none.trouble.value})"
+            outcome = "bounced" if judgement.verdict is Verdict.BOUNCED else "deferred"
+        setting, why = _decided(now, address, next_hop)
+        lane = now.lane(destination)
+        mode = TlsMode.NONE if next_hop.host.startswith("unix:") else demanded_mode(next_hop)
+        return Outlook(
+            address=address,
+            destination=destination,
+            setting=setting,
+            why=why,
+            route=next_hop.route,
+            host=next_hop.host,
+            port=next_hop.port,
+            protocol=next_hop.protocol.value,
+            use_mx=next_hop.use_mx and not next_hop.host.startswith("unix:"),
+            tls=mode.value,
+            tls_implicit=next_hop.implicit_tls,
+            tls_policy=_TLS[mode],
+            sign_in_as=next_hop.username or "",
+            hosts=tuple(_hosts(endpoints, _preferences(resolver.asked))),
+            problem=problem,
+            outcome=outcome,
+            notes=tuple(f"{each.kind.text}: {', '.join(own_fields(each))}" for each in told if each.kind not in _FOUND),
+            running=lane.running if lane else 0,
+            waiting=lane.waiting if lane else 0,
+            limit=lane.limit if lane else now.most,
+            retries=_retries(now.schedule),
+            questions=tuple(resolver.asked),
+        )
+
+
+def _decided(now: Roads, address: str, next_hop: NextHop) -> tuple[str, str]:
+    """The setting that names the next hop, and why it counts."""
+    domain = mailbox_key(address)[1]
+    if domain in now.router.domains:
+        word = "mx" if next_hop.route is None else next_hop.route
+        return f'queue.outbound.domain.{domain} = "{word}"', f"{domain} has a next hop of its own"
+    return f'queue.outbound.next-hop = "{now.outbound.next_hop}"', "no setting names the domain, so the default counts"
+
+
+def _preferences(questions: list[Question]) -> dict[str, int]:
+    """Of each exchange, its best: the records are kept as "10 mx.example"."""
+    found: dict[str, int] = {}
+    for question in questions:
+        if question.type == "MX":
+            for record in question.records:
+                preference, _, exchange = record.partition(" ")
+                found[exchange] = min(int(preference), found.get(exchange, 65535))
+    return found
+
+
+def _hosts(endpoints: list[Endpoint], preferences: dict[str, int]) -> Iterator[Host]:
+    by_host: dict[str, list[Endpoint]] = {}
+    for each in endpoints:
+        by_host.setdefault(each.host, []).append(each)
+    for host, group in by_host.items():
+        addresses = tuple(each.address for each in group)
+        yield Host(host=host, addresses=addresses, port=group[0].port, preference=preferences.get(host))
+
+
+def _retries(schedule: Schedule) -> Retries:
+    return Retries(
+        retry=tuple(format_duration(each) for each in schedule.retry),
+        notify=tuple(format_duration(each) for each in schedule.notify),
+        expire=format_duration(schedule.expire),
+        attempts=tuple(
+            Attempt(attempt=row.attempt, delay=row.delay, age=row.age, note=row.note) for row in schedule.table()
+        ),
+    )
