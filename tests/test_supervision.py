@@ -130,6 +130,6 @@ def test_inherited_sockets() -> None:
     ]
 
 
-@pytest.mark.parametrize("pid", ["1", "", str(os.getpid()) + "0"])
+@pytest.mark.parametrize("pid", ["1", "", str(os.getpid()) + "0"], ids=["init", "none", "another"])
 def test_sockets_for_another_process_are_left_alone(pid: str) -> None:
     assert inherited_sockets({"LISTEN_FDS": "1", "LISTEN_PID": pid}) == {}

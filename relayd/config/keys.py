@@ -19,9 +19,6 @@ from relayd.options import Option, Raw, Section, text_of
 FILE_ALONE = ("server.data-dir", "database.", "authentication.fallback-admin.")
 """Keys, and prefixes of keys, that are taken from the file alone: where the database is, and who always gets in."""
 
-MAX_ELEMENTS = 10_000
-"""Elements of a list: their numbers have four digits."""
-
 _ELEMENT = re.compile(r"(.+)\.(\d{4})", re.ASCII | re.DOTALL)
 
 

@@ -54,6 +54,9 @@ class TokenAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
     token_type: str
     refresh_token: str | None = None
 
+    def __repr__(self) -> str:
+        return f"<TokenAnswer {self.token_type}>"
+
 
 class TokenEndpoint:
     """Answers `/auth/token`.  limit: see `Limit`.  timeout: seconds for the form to arrive."""

@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from relayd.control.answers import TOO_MANY, Problem, problem
-from relayd.control.auth import DEVICE_CODE, MAX_FORM, PATH, Refused, TokenEndpoint, parse_grant
+from relayd.control.auth import DEVICE_CODE, MAX_FORM, PATH, Refused, TokenAnswer, TokenEndpoint, parse_grant
 from relayd.control.forms import FORM, MULTIPART
 from relayd.control.options import FallbackAdminOptions
 from relayd.control.routes import SPAN
@@ -216,6 +216,11 @@ async def client(house: House) -> AsyncIterator[tuple[TestClient[web.Request, we
     app.router.add_post(PATH, house.endpoint.handle)
     async with TestClient(TestServer(app)) as client:
         yield client, events
+
+
+def test_tokens_are_not_shown_by_repr() -> None:
+    answer = TokenAnswer(access_token="hunter2", expires_in=1, token_type="bearer", refresh_token="hunter2")
+    assert "hunter2" not in repr(answer)
 
 
 async def test_over_http(house: House, client: tuple[TestClient[web.Request, web.Application], list[Event]]) -> None:

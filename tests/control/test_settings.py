@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from relayd.control.api.settings import Insert
 from relayd.database.interface import DatabaseError
 from relayd.directory.password import matches
 from tests.control.conftest import Control
@@ -372,3 +373,8 @@ async def test_nobody_changes_settings_without_permission(tcp: aiohttp.ClientSes
         assert answer.status == 401
     async with tcp.get("/api/settings/list") as answer:
         assert answer.status == 401
+
+
+def test_what_is_written_is_not_shown_by_repr() -> None:
+    written = Insert(values=[("account.a.secret", "hunter2")], assert_empty=False)
+    assert repr(written) == "<Insert ['account.a.secret']>"

@@ -143,6 +143,7 @@ def test_an_api_key_may_what_it_was_given(daemon: Daemon) -> None:
 
 def test_every_answer_has_an_id_of_its_own(daemon: Daemon) -> None:
     stranger, admin = Client(daemon.http_port, ""), Client(daemon.http_port)
+    admin.ask("PATCH", "/api/queue/status/stop")
     send(daemon)
     blob = daemon.queued()[0]["blob_hash"]
     asked: list[tuple[Client, str, str, dict[str, Any]]] = [

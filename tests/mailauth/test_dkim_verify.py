@@ -206,7 +206,7 @@ KEYS = {
 }
 
 
-@pytest.mark.parametrize("records", KEYS, ids=lambda records: str(records)[-40:])
+@pytest.mark.parametrize("records", KEYS, ids=range(len(KEYS)))
 def test_keys(records: str | tuple[str, ...]) -> None:
     message = signed(MESSAGE, rule(identity="@sub.example.org"))
     finding = only(verified(message, signing.zone({KEY_NAME: records})))

@@ -19,10 +19,25 @@ _INSIDE = "RELAYD_TEST_ISOLATED"
 
 
 def isolate(module: str) -> None:
-    """Go on inside the namespaces: the first call does not return but runs `module` again with the same arguments."""
+    """Go on inside the namespaces: the first call does not return but runs `module` again with the same arguments.
+
+    Whatever it starts dies with it.
+    """
     if os.environ.get(_INSIDE) != "1":
         program = require_program("unshare")
-        command = [program, "-m", "-n", sys.executable, "-m", module, *sys.argv[1:]]
+        command = [
+            program,
+            "-m",
+            "-n",
+            "-p",
+            "-f",
+            "--kill-child",
+            "--mount-proc",
+            sys.executable,
+            "-m",
+            module,
+            *sys.argv[1:],
+        ]
         os.execve(program, command, {**os.environ, _INSIDE: "1"})
 
 

@@ -24,6 +24,9 @@ from relayd.queue.filter import Filter, Kind
 from relayd.queue.message import Message
 from relayd.telemetry.render import rfc3339
 
+LIST, SHOW, CHANGE, REMOVE = (f"message-queue-{each}" for each in ("list", "get", "update", "delete"))
+"""The permissions."""
+
 _AT_ONCE = 250
 """Messages whose values are answered in one piece, and read at once beyond that."""
 
@@ -94,6 +97,10 @@ class StatusQuery:
     detail: bool = parameter(FLAG, "Who stopped it, when and why.")
 
 
+def _route(method: str, path: str, permission: str, handler: Handler, summary: str, **rest: Any) -> Route:
+    return Route(method=method, path=path, permission=permission, handler=handler, summary=summary, area=AREA, **rest)
+
+
 class QueueOperations:
     """The handlers.  clock: Unix time in seconds."""
 
@@ -106,85 +113,64 @@ class QueueOperations:
     def routes(self) -> Iterator[Route]:
         """Every operation of the area."""
         yield from self._changes.routes()
-        listing, show, change, remove = (f"message-queue-{each}" for each in ("list", "get", "update", "delete"))
-        rows: tuple[tuple[str, str, str, Handler, str, dict[str, Any]], ...] = (
-            (
-                "GET",
-                "/messages",
-                listing,
-                self.index,
-                "List the queued messages",
-                {"query": ListQuery, "answer": MessageList, "operation": 11},
-            ),
-            (
-                "GET",
-                "/messages/{id}",
-                show,
-                self.show,
-                "One message",
-                {"query": ShowQuery, "answer": MessageValue, "operation": 42},
-            ),
-            (
-                "PATCH",
-                "/messages/{id}",
-                change,
-                self.reschedule,
-                "Set the next attempt of a message",
-                {"query": RescheduleOneQuery, "strict": True, "answer": bool | Matched, "operation": 43},
-            ),
-            (
-                "DELETE",
-                "/messages/{id}",
-                remove,
-                self.cancel,
-                "Remove a message, or give up some of its recipients",
-                {"query": CancelQuery, "answer": bool | Matched, "operation": 44},
-            ),
-            (
-                "GET",
-                "/status",
-                show,
-                self.status,
-                "Whether the queue runs",
-                {"query": StatusQuery, "answer": bool | StatusDetail, "operation": 53},
-            ),
-            ("PATCH", "/status/stop", change, self.pause, "Pause", {"body": Reason, "answer": bool, "operation": 40}),
-            ("PATCH", "/status/start", change, self.resume, "Resume", {"answer": bool, "operation": 41}),
-            (
-                "GET",
-                "/suspensions",
-                show,
-                self.suspensions,
-                "Destinations to which nothing is attempted now",
-                {"answer": list[SuspensionValue]},
-            ),
-            (
-                "DELETE",
-                "/suspensions/{destination}",
-                change,
-                self.unsuspend,
-                "Attempt deliveries to a destination again",
-                {"answer": bool},
-            ),
-            (
-                "GET",
-                "/audit",
-                show,
-                self.audit,
-                "Compare what was promised with what is there",
-                {"answer": dict[str, int]},
-            ),
+        yield from self._of_one_message()
+        yield from self._of_the_queue()
+
+    def _of_one_message(self) -> Iterator[Route]:
+        one = "/queue/messages/{id}"
+        yield _route("GET", one, SHOW, self.show, "One message", query=ShowQuery, answer=MessageValue, operation=42)
+        yield _route(
+            "PATCH",
+            one,
+            CHANGE,
+            self.reschedule,
+            "Set the next attempt of a message",
+            query=RescheduleOneQuery,
+            strict=True,
+            answer=bool | Matched,
+            operation=43,
         )
-        for method, path, permission, handler, summary, rest in rows:
-            yield Route(
-                method=method,
-                path="/queue" + path,
-                permission=permission,
-                handler=handler,
-                summary=summary,
-                area=AREA,
-                **rest,
-            )
+        yield _route(
+            "DELETE",
+            one,
+            REMOVE,
+            self.cancel,
+            "Remove a message, or give up some of its recipients",
+            query=CancelQuery,
+            answer=bool | Matched,
+            operation=44,
+        )
+
+    def _of_the_queue(self) -> Iterator[Route]:
+        yield _route(
+            "GET",
+            "/queue/messages",
+            LIST,
+            self.index,
+            "List the queued messages",
+            query=ListQuery,
+            answer=MessageList,
+            operation=11,
+        )
+        yield _route(
+            "GET",
+            "/queue/status",
+            SHOW,
+            self.status,
+            "Whether the queue runs",
+            query=StatusQuery,
+            answer=bool | StatusDetail,
+            operation=53,
+        )
+        state = "/queue/status/"
+        yield _route("PATCH", state + "stop", CHANGE, self.pause, "Pause", body=Reason, answer=bool, operation=40)
+        yield _route("PATCH", state + "start", CHANGE, self.resume, "Resume", answer=bool, operation=41)
+        suspended, again = "Destinations to which nothing is attempted now", "Attempt deliveries to a destination again"
+        path = "/queue/suspensions"
+        yield _route("GET", path, SHOW, self.suspensions, suspended, answer=list[SuspensionValue])
+        yield _route("DELETE", path + "/{destination}", CHANGE, self.unsuspend, again, answer=bool)
+        audited = "Compare what was promised with what is there"
+        yield _route("GET", "/queue/audit", SHOW, self.audit, audited, answer=dict[str, int])
 
     # Looking
 

@@ -40,6 +40,9 @@ class Insert(msgspec.Struct, tag_field="type", tag="insert", frozen=True):
     assert_empty: bool
     prefix: str | None = None
 
+    def __repr__(self) -> str:
+        return f"<Insert {[key for key, _ in self.values]}>"  # a value may be a secret
+
 
 class Delete(msgspec.Struct, tag_field="type", tag="delete", frozen=True):
     """Remove keys from the database; what the file says shows again."""

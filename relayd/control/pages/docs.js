@@ -11,6 +11,14 @@ function make(tag, text, className) {
   return made;
 }
 
+// Text as it is written in the document: lines are joined, blank ones part it, and what stands in backticks is code.
+function prose(tag, text = "") {
+  const made = make(tag);
+  const joined = text.replace(/\n[ \t]+/g, "\n").replace(/([^\n])\n(?!\n)/g, "$1 ");
+  joined.split("`").forEach((part, number) => made.append(number % 2 ? make("code", part) : part));
+  return made;
+}
+
 function resolve(thing) {
   return thing && thing.$ref ? thing.$ref.slice(2).split("/").reduce((at, key) => at[key], described) : thing;
 }
@@ -48,7 +56,7 @@ function parameters(list) {
   for (const each of list) {
     const term = make("dt");
     term.append(make("code", each.name), ` ${each.in}, ${sketch(each.schema)}${each.required ? ", required" : ""}`);
-    found.append(term, make("dd", each.description || ""));
+    found.append(term, prose("dd", each.description));
   }
   return found;
 }
@@ -72,7 +80,7 @@ function curl(method, path, operation) {
 
 function inside(method, path, operation) {
   const box = make("div", undefined, "inside");
-  box.append(make("p", operation.description || ""), make("pre", curl(method, path, operation)));
+  box.append(prose("p", operation.description), make("pre", curl(method, path, operation)));
   if (operation.parameters) box.append(make("h3", "Parameters"), parameters(operation.parameters));
   if (operation.requestBody) {
     box.append(make("h3", operation.requestBody.required ? "Body" : "Body (may be left out)"));
@@ -82,8 +90,8 @@ function inside(method, path, operation) {
   const others = make("dl");
   for (const [status, given] of Object.entries(operation.responses)) {
     const answer = resolve(given);
-    if (given.$ref) others.append(make("dt", status), make("dd", answer.description));
-    else box.append(make("p", `${status} ${answer.description}`), ...contents(answer.content));
+    if (given.$ref) others.append(make("dt", status), prose("dd", answer.description));
+    else box.append(prose("p", `${status} ${answer.description}`), ...contents(answer.content));
   }
   box.append(others);
   return box;
@@ -106,7 +114,7 @@ function operationBox(method, path, operation) {
 }
 
 function show() {
-  by("about").textContent = described.info.description;
+  by("about").replaceChildren(...prose("p", described.info.description).childNodes);
   by("document").href = URL.createObjectURL(new Blob([JSON.stringify(described, null, 1)], {type: "application/json"}));
   by("document").hidden = false;
   const areas = new Map(described.tags.map((each) => [each.name, make("section")]));
