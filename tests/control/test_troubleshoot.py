@@ -344,9 +344,10 @@ async def test_outbound_by_mx(admin: aiohttp.ClientSession, world: World) -> Non
     outlook = road["outlook"]
     assert (outlook["destination"], outlook["route"], outlook["use_mx"]) == ("b.test", None, True)
     assert outlook["setting"] == 'queue.outbound.next-hop = "mx"'
+    tls = {"tls": "TLS where offered", "tls_why": ["tls.mode is opportunistic"]}
     assert outlook["hosts"] == [
-        {"host": "near.b.test", "addresses": ["2001:db8::1", "203.0.113.1"], "port": 25, "preference": 10},
-        {"host": "far.b.test", "addresses": ["203.0.113.2"], "port": 25, "preference": 20},
+        {"host": "near.b.test", "addresses": ["2001:db8::1", "203.0.113.1"], "port": 25, "preference": 10} | tls,
+        {"host": "far.b.test", "addresses": ["203.0.113.2"], "port": 25, "preference": 20} | tls,
     ]
     assert (outlook["tls"], outlook["sign_in_as"], outlook["problem"]) == ("opportunistic", "", "")
     assert any("gone.b.test" in note for note in outlook["notes"])
@@ -368,7 +369,9 @@ async def test_outbound_by_a_route_never_tells_its_secret(admin: aiohttp.ClientS
     assert outlook["setting"] == 'queue.outbound.domain.b.test = "hub"'
     assert (outlook["tls"], outlook["sign_in_as"]) == ("verified", "relay")
     assert (outlook["running"], outlook["waiting"], outlook["limit"]) == (3, 7, 5)
-    assert outlook["hosts"] == [{"host": "hub.test", "addresses": ["203.0.113.9"], "port": 587, "preference": None}]
+    tls = {"tls": "TLS with a valid certificate", "tls_why": ["tls.mode is verified"]}
+    hub = {"host": "hub.test", "addresses": ["203.0.113.9"], "port": 587, "preference": None}
+    assert outlook["hosts"] == [hub | tls]
     assert "hunter2" not in str(found)
 
 
