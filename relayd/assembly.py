@@ -19,9 +19,11 @@ from relayd.config.places import data_directory, submit_socket
 from relayd.config.settings import Settings as StoredSettings
 from relayd.control.app import Setting
 from relayd.control.options import HttpOptions
+from relayd.database.interface import DatabaseError
 from relayd.delivery.attempt import Attempts, Road
 from relayd.delivery.bounce import Bounces
 from relayd.delivery.connection import Dialer
+from relayd.delivery.host_policy import HostPolicies
 from relayd.delivery.hosts import Hosts
 from relayd.delivery.lanes import LaneStats
 from relayd.delivery.options import BounceOptions, ReuseOptions, TimeoutOptions
@@ -30,10 +32,14 @@ from relayd.delivery.outlook import Outlooks, Roads
 from relayd.delivery.pool import Pool
 from relayd.delivery.prober import NextHopProber
 from relayd.delivery.scheduler import Scheduler, Settings
+from relayd.delivery.sts_fetch import PolicyFetcher
+from relayd.delivery.sts_policies import FILE as STS_FILE
+from relayd.delivery.sts_policies import PolicyStore, StsPolicies, open_policies
 from relayd.delivery.tls import TlsContexts
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions, CodeOptions, ExpiryOptions
 from relayd.events import smtp
+from relayd.events import store as store_events
 from relayd.events.event import EventStream, Span
 from relayd.listener import options as listening
 from relayd.listener.listeners import ListenerConfiguration, Listeners, Machinery
@@ -61,6 +67,7 @@ from relayd.resolver.hosts_file import HostsFile, LocalFirst
 from relayd.resolver.live import LiveResolver
 from relayd.resolver.options import ResolverOptions
 from relayd.routing import options as routing
+from relayd.routing.next_hop import DaneUse
 from relayd.routing.route import Router
 from relayd.routing.schedule import Schedule
 
@@ -148,6 +155,8 @@ class Engine:
         self.scheduler: Scheduler
         self.reception: Reception
         self.listeners: Listeners
+        self.resolver: LiveResolver
+        self.sts: StsPolicies
         self.directory: Directory
         self.signing: Signing
 
@@ -159,14 +168,23 @@ class Engine:
         loaded = self.loaded
         around = Surroundings(clock=self.stream.clock, span=self.span, on_broken=on_broken)
         self.opened = await open_queue(loaded.data, loaded.queue, loaded.server.node, around)
+        self.resolver = LiveResolver(loaded.resolving, self.span)
+        self.sts = StsPolicies(self.resolver, self._fetcher(loaded), await self._open_policies(), self.stream.clock)
         self.signing = Signing(loaded.keyring, self.span)
         self._build_delivery()
         self._build_reception()
         self._build_troubleshooting()
 
+    async def _open_policies(self) -> PolicyStore:
+        """The MTA-STS policies kept on disk; in memory alone where that cannot be opened: mail goes on without."""
+        try:
+            return await open_policies(self.loaded.data, self.span, self.stream.clock())
+        except DatabaseError as error:
+            store_events.BROKEN(self.span, path=str(self.loaded.data / STS_FILE), reason=str(error))
+            return PolicyStore()
+
     def _build_delivery(self) -> None:
         loaded = self.loaded
-        self.resolver = LiveResolver(loaded.resolving, self.span)
         self.pool = Pool(loaded.config.section(ReuseOptions), time.monotonic)
         self.attempts = Attempts(
             self._road(loaded),
@@ -202,22 +220,33 @@ class Engine:
     def _road(self, loaded: Loaded) -> Road:
         outbound = loaded.config.section(routing.OutboundOptions)
         files = {id: each.tls_ca_files for id, each in loaded.config.records(routing.RouteOptions).items()}
-        contexts = TlsContexts(outbound.ca_files, files)
+        contexts = TlsContexts(outbound.ca_files, files, minimum=outbound.tls_minimum)
         dialer = Dialer(loaded.hostname, loaded.config.section(TimeoutOptions), contexts)
         reuse = loaded.config.section(ReuseOptions)
         hosts = self._hosts(loaded, self.resolver)
         return Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=reuse, rules=loaded.bounce_rules)
 
-    @staticmethod
-    def _hosts(loaded: Loaded, resolver: Resolver) -> Hosts:
+    def _hosts(self, loaded: Loaded, resolver: Resolver) -> Hosts:
+        outbound = loaded.config.section(routing.OutboundOptions)
         binds = (bind for each in loaded.listeners.listeners.values() for bind in each.bind if not bind.path)
         return Hosts(
             resolver,
             loaded.config.section(ReuseOptions),
             local=LocalFirst(resolver, HostsFile()),
-            allow_private=loaded.config.section(routing.OutboundOptions).allow_private,
+            allow_private=outbound.allow_private,
             is_self=Ourselves(loaded.hostname, ((bind.host, bind.port) for bind in binds)),
             chance=random.random,
+            policies=HostPolicies(resolver, DaneUse(outbound.dane), self.sts if outbound.mta_sts else None),
+        )
+
+    def _fetcher(self, loaded: Loaded) -> PolicyFetcher:
+        outbound = loaded.config.section(routing.OutboundOptions)
+        contexts = TlsContexts(outbound.ca_files)
+        return PolicyFetcher(
+            self.resolver,
+            lambda: contexts.context(verified=True),
+            allow_private=outbound.allow_private,
+            port=outbound.mta_sts_port,
         )
 
     @staticmethod
@@ -283,6 +312,7 @@ class Engine:
         retired = None
         if loaded.resolving != before.resolving:
             retired, self.resolver = self.resolver, LiveResolver(loaded.resolving, self.span)
+        self.sts.reconfigure(self.resolver, self._fetcher(loaded))
         self.reception.reconfigure(loaded.policy, self.resolver)
         road = self._road(loaded)
         self.attempts.reconfigure(road, soft_bounce=self._soft_bounce(loaded))
@@ -312,6 +342,7 @@ class Engine:
         await self.reception.close()
         await self.pool.close()
         self.directory.close()
+        await self.sts.close()
         self.signing.close()
         await self.resolver.close()
         await self.opened.close()

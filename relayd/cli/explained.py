@@ -162,6 +162,8 @@ def _road(outlook: Value, standing: Value) -> None:
         _say(f"  {name:<12} {text}")
     for note in outlook["notes"]:
         _say(f"  {'note':<12} {note}")
+    for host in outlook["hosts"]:
+        _say(f"  {'tls':<12} {host['host']}: {'; '.join((host['tls'], *host['tls_why']))}")
     if outlook["hosts"]:
         print_table(["preference", "host", "addresses", "port"], [_host(each) for each in outlook["hosts"]])
 

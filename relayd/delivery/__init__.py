@@ -6,4 +6,8 @@ for the next hop and `hosts` for the addresses behind it, borrows a connection f
 own pipelined, streaming protocol that takes the transport over).  `outcome`, a pure table, says what each reply or
 failure means for each recipient; `bounce` writes the reports.  What was learnt goes back to the scheduler, which
 settles it.  `outlook` tells an operator the road of an address, found as an attempt finds it.
+
+Which TLS each host must give comes with its address: `host_policy` asks DNSSEC for TLSA records and `sts_policies` for
+the domain's MTA-STS policy (`sts_fetch` gets it from the web), `routing/tls_policy` decides, and `connection` gives up
+only what is not demanded.
 """

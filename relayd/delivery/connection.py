@@ -13,43 +13,62 @@ import os
 import socket
 import ssl
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import aiosmtplib
 from aiosmtplib import errors
 
+from relayd.delivery.host_policy import HostPolicy, configured
 from relayd.delivery.options import TimeoutOptions
 from relayd.delivery.outcome import Stage, Trouble
-from relayd.delivery.tls import TlsContexts, demanded_mode
+from relayd.delivery.tls import Demand, TlsContexts, defect_of, lesser, presented_chain
 from relayd.delivery.transaction import TransactionProtocol
+from relayd.events import dane as dane_events
 from relayd.events import delivery as events
 from relayd.events.event import Span
 from relayd.mail.reply import Reply
-from relayd.routing.next_hop import NextHop, Protocol, TlsMode
+from relayd.routing.dane import verify
+from relayd.routing.next_hop import NextHop, Protocol
+from relayd.routing.tls_defect import Defect
+from relayd.routing.tls_policy import Consequence, Source, TlsPolicy, consequence
 from relayd.smtp.extension import PeerExtensions
 from relayd.smtp.replies import ProtocolError, ReplyParser
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One address of one host.  host: the name for TLS and reports.  address: IP address, or the path of a socket."""
+    """One address of one host.  host: the name for TLS and reports.  address: IP address, or the path of a socket.
+
+    policy: what TLS the host must give; None: what the next hop says.
+    """
 
     host: str
     address: str
     port: int
     is_unix: bool = False
+    policy: HostPolicy | None = None
 
 
 class ConnectionFailed(Exception):
-    """No connection: `reply` at `stage`, or `trouble` without one; the text says what happened."""
+    """No connection: `reply` at `stage`, or `trouble` without one; the text says what happened.
+
+    defect: what is wrong with the host's TLS, when that is it.
+    """
 
     def __init__(
-        self, text: str, *, trouble: Trouble = Trouble.CONNECT, stage: Stage | None = None, reply: Reply | None = None
+        self,
+        text: str,
+        *,
+        trouble: Trouble = Trouble.CONNECT,
+        stage: Stage | None = None,
+        reply: Reply | None = None,
+        defect: Defect | None = None,
     ) -> None:
         super().__init__(text)
         self.trouble = trouble
         self.stage = stage
         self.reply = reply
+        self.defect = defect
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,22 +98,31 @@ class Dialer:
         self._tls = tls
 
     async def connect(self, endpoint: Endpoint, next_hop: NextHop, span: Span) -> Connection:
-        """A connection to `endpoint` as `next_hop` demands it; raises ConnectionFailed."""
-        try:
-            return await self._connect(endpoint, next_hop, span)
-        except ConnectionFailed as failure:
-            plain_allowed = demanded_mode(next_hop) is TlsMode.OPPORTUNISTIC and not next_hop.implicit_tls
-            if failure.trouble is not Trouble.TLS or not plain_allowed:
-                raise
-            events.DOWNGRADED(span, hostname=endpoint.host, reason=str(failure))
-        return await self._connect(endpoint, replace(next_hop, tls=TlsMode.NONE), span)
+        """A connection to `endpoint` with the TLS that it must give; raises ConnectionFailed.
 
-    async def _connect(self, endpoint: Endpoint, next_hop: NextHop, span: Span) -> Connection:
+        What its policy does not demand is tried first and left out, on a new connection, where it fails.
+        """
+        policy = endpoint.policy or configured(next_hop, endpoint.host)
+        demand = Demand.of(policy.tls, policy.names)
+        while True:
+            try:
+                return await self._connect(endpoint, next_hop, demand, span)
+            except ConnectionFailed as failure:
+                less = None
+                if failure.defect is not None and not next_hop.implicit_tls:
+                    less = lesser(demand, consequence(policy.tls, failure.defect))
+                if less is None:
+                    raise _blamed(policy.tls, failure) from failure
+                if not less.encrypt:
+                    events.DOWNGRADED(span, hostname=endpoint.host, reason=str(failure))
+                demand = less
+
+    async def _connect(self, endpoint: Endpoint, next_hop: NextHop, demand: Demand, span: Span) -> Connection:
         started = time.monotonic()
         sock = await self._open_socket(endpoint, span)
-        setup = _Setup(self._hostname, self._timeouts, endpoint, next_hop, span)
+        setup = _Setup(self._hostname, self._timeouts, endpoint, next_hop, demand, span)
         try:
-            context = await self._context(next_hop)
+            context = await self._context(next_hop, demand)
             tls, extensions = await setup.run(sock, context)
             transport = setup.take_transport()
         except BaseException:
@@ -119,11 +147,11 @@ class Dialer:
             opened=started,
         )
 
-    async def _context(self, next_hop: NextHop) -> ssl.SSLContext | None:
-        if demanded_mode(next_hop) is TlsMode.NONE and not next_hop.implicit_tls:
+    async def _context(self, next_hop: NextHop, demand: Demand) -> ssl.SSLContext | None:
+        if not demand.encrypt and not next_hop.implicit_tls:
             return None
         try:
-            return await self._tls.context(next_hop)
+            return await self._tls.context(next_hop.route, verified=demand.pkix)
         except OSError as error:
             raise ConnectionFailed(f"authorities cannot be loaded: {error}", trouble=Trouble.TLS) from error
 
@@ -169,14 +197,22 @@ class _Setup:
     """One run of aiosmtplib over one socket."""
 
     def __init__(
-        self, hostname: str, timeouts: TimeoutOptions, endpoint: Endpoint, next_hop: NextHop, span: Span
+        self,
+        hostname: str,
+        timeouts: TimeoutOptions,
+        endpoint: Endpoint,
+        next_hop: NextHop,
+        demand: Demand,
+        span: Span,
     ) -> None:
         self._timeouts = timeouts
         self._endpoint = endpoint
         self._next_hop = next_hop
-        self._mode = demanded_mode(next_hop)
+        self._demand = demand
         self._span = span
         self._name = "localhost" if endpoint.is_unix else endpoint.host
+        if demand.tlsa and not demand.pkix:
+            self._name = demand.names[0]  # the TLSA records' name is the one to ask for (RFC 7672 §8.1)
         self._client = aiosmtplib.SMTP(local_hostname=hostname, hostname=self._name, timeout=timeouts.greeting)
         self._connected = False
 
@@ -191,8 +227,13 @@ class _Setup:
                 extensions = await self._ehlo(Stage.STARTTLS)
             else:
                 events.START_TLS_UNAVAILABLE(self._span, hostname=self._endpoint.host)
-                if self._mode is not TlsMode.OPPORTUNISTIC:
-                    raise ConnectionFailed("STARTTLS is demanded and not offered", trouble=Trouble.TLS)
+                if not self._demand.may_be_plain:
+                    raise ConnectionFailed(
+                        "STARTTLS is demanded and not offered", trouble=Trouble.TLS, defect=Defect.NO_STARTTLS
+                    )
+        if self._demand.requiretls and "REQUIRETLS" not in extensions.keywords:
+            text = "REQUIRETLS is demanded and not offered"
+            raise ConnectionFailed(text, trouble=Trouble.REQUIRETLS, defect=Defect.NO_REQUIRETLS)
         if self._next_hop.username is not None:
             await self._authenticate(extensions)
         return version, extensions
@@ -233,7 +274,7 @@ class _Setup:
             if implicit and (cause is None or isinstance(cause, OSError)):
                 reason = _reason(cause or error)
                 events.IMPLICIT_TLS_ERROR(self._span, hostname=self._endpoint.host, reason=reason)
-                raise ConnectionFailed(reason, trouble=Trouble.TLS) from error
+                raise ConnectionFailed(reason, trouble=Trouble.TLS, defect=defect_of(cause or error)) from error
             raise ConnectionFailed(_reason(cause or error), trouble=Trouble.CONNECT) from error
         if implicit:
             self._started_tls(started)
@@ -276,14 +317,26 @@ class _Setup:
         try:
             await self._client.starttls(tls_context=context, server_hostname=self._name, timeout=self._timeouts.tls)
         except errors.SMTPResponseException as error:
-            raise self._tls_failure(str(_reply(error.code, error.message))) from error
+            raise self._tls_failure(str(_reply(error.code, error.message)), Defect.HANDSHAKE) from error
         except (errors.SMTPException, OSError, ValueError) as error:
-            raise self._tls_failure(_reason(error)) from error
+            raise self._tls_failure(_reason(error), defect_of(error)) from error
         return self._started_tls(started)
 
-    def _tls_failure(self, reason: str) -> ConnectionFailed:
+    def _tls_failure(self, reason: str, defect: Defect) -> ConnectionFailed:
         events.START_TLS_ERROR(self._span, hostname=self._endpoint.host, reason=reason)
-        return ConnectionFailed(reason, trouble=Trouble.TLS)
+        return ConnectionFailed(reason, trouble=Trouble.TLS, defect=defect)
+
+    def _check_dane(self) -> None:
+        """Hold the chain that the peer presented against its TLSA records."""
+        ssl_object = self._ssl_object()
+        chain = presented_chain(ssl_object) if ssl_object is not None else []
+        found = verify(self._demand.tlsa, chain, self._demand.names, time.time())
+        host = self._endpoint.host
+        if found.record is not None:
+            dane_events.AUTHENTICATION_SUCCESS(self._span, hostname=host, details=str(found.record))
+            return
+        dane_events.AUTHENTICATION_FAILURE(self._span, hostname=host, reason=found.reason)
+        raise ConnectionFailed(found.reason, trouble=Trouble.DANE, defect=found.defect)
 
     def _started_tls(self, started: float) -> str:
         version = self._version() or "TLS"
@@ -294,6 +347,8 @@ class _Setup:
             details=self._cipher(),
             elapsed=time.monotonic() - started,
         )
+        if self._demand.tlsa:
+            self._check_dane()
         return version
 
     def _ssl_object(self) -> ssl.SSLObject | None:
@@ -333,6 +388,20 @@ class _Setup:
         except (errors.SMTPException, OSError) as error:
             raise ConnectionFailed(_reason(error), trouble=Trouble.LOST) from error
         events.AUTH(self._span, hostname=host, elapsed=time.monotonic() - started)
+
+
+def _blamed(policy: TlsPolicy, failure: ConnectionFailed) -> ConnectionFailed:
+    """The failure under the name of who demanded what the host did not give."""
+    if failure.defect is None:
+        return failure
+    trouble = failure.trouble
+    if consequence(policy, failure.defect) is Consequence.BOUNCE:
+        trouble = Trouble.REQUIRETLS
+    elif policy.source is Source.DANE:
+        trouble = Trouble.DANE
+    elif policy.source is Source.MTA_STS:
+        trouble = Trouble.MTA_STS
+    return ConnectionFailed(str(failure), trouble=trouble, defect=failure.defect)
 
 
 def _reply(code: int, message: str) -> Reply:

@@ -61,6 +61,7 @@ class Delivering:
         self._findings: dict[tuple[Reply, Stage | None], Finding] = {}
         self._last: dict[int, Learnt] = {}
         self._last_of_all: Learnt | None = None
+        self._refused_for_good: set[bool] = set()
         self._alarmed = False
 
     # Before the transaction
@@ -130,6 +131,7 @@ class Delivering:
             status = status_of_trouble(failure.trouble, host, str(failure))
             self._last_of_all = self._learnt_ourselves(reply, host, status)
         self._last.clear()
+        self._refused_for_good.add(failure.trouble is Trouble.REQUIRETLS)
         if judgement.alarm:
             self._alarm(reply)
 
@@ -141,19 +143,25 @@ class Delivering:
             self._alarm(reply)
         if judgement.verdict is Verdict.NEXT_HOST:
             self._last_of_all = self._learnt_ourselves(reply, host, status)
+            self._refused_for_good.add(trouble is Trouble.REQUIRETLS)
             return
         learnt = self._learnt_ourselves(reply, host, status)
         self.outcomes += [outcome_of(each, judgement, learnt) for each in self.todo]
         self.todo = []
 
     def give_up(self) -> None:
-        """No host is left: whoever has no outcome is deferred with the last thing learnt."""
+        """No host is left: whoever has no outcome is deferred with the last thing learnt.
+
+        Bounced where every host refused for good what the message demands (REQUIRETLS).
+        """
+        bounce = self._refused_for_good == {True} and not self._soft_bounce
+        judgement = Judgement(Verdict.BOUNCED) if bounce else _DEFERRED
         for recipient in self.todo:
             last = self._last.get(recipient.number) or self._last_of_all
             if last is None:
                 _, reply = judge_trouble(Trouble.INTERNAL, "no host was tried")
                 last = self._learnt_ourselves(reply, "", status_of_trouble(Trouble.INTERNAL, "", reply.text))
-            self.outcomes.append(outcome_of(recipient, _DEFERRED, last))
+            self.outcomes.append(outcome_of(recipient, judgement if last.ours else _DEFERRED, last))
         self.todo = []
 
     # One recipient

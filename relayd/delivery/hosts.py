@@ -12,14 +12,18 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from relayd.delivery.connection import Endpoint
+from relayd.delivery.host_policy import Found, HostPolicies
 from relayd.delivery.options import ReuseOptions
 from relayd.delivery.outcome import Trouble
 from relayd.events import delivery as events
 from relayd.events.event import Span
 from relayd.mail.address import literal_address
 from relayd.resolver.answer import Answer, Mx, NoData, NoName, ResolveError, Resolver, Temporary
+from relayd.routing.mta_sts import Policy
 from relayd.routing.mx import LoopsToSelf, NullMx, interleaved, is_public, preference_groups
 from relayd.routing.next_hop import NextHop
+from relayd.routing.tls_defect import Defect
+from relayd.routing.tls_policy import Consequence, TlsPolicy, consequence
 
 IsSelf = Callable[[str, int], bool]
 """Whether a host name or IP address with a port is one that this server listens on."""
@@ -40,12 +44,25 @@ class _Tally:
     temporary: str = ""
     private: str = ""
     missing: str = ""
+    insecure: tuple[Trouble, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Domain:
+    """What the DNS says of a next hop.  groups: host names by preference.  signed: DNSSEC, or the configuration, says
+    that they are the next hop's.  sts: its MTA-STS policy.
+    """
+
+    groups: list[list[str]]
+    signed: bool
+    sts: Policy | None = None
 
 
 class Hosts:
     """Finds endpoints.  allow_private: `queue.outbound.allow-private`.  chance: 0 <= x < 1.
 
-    local: who is asked for the addresses of a route's host, `resolver` by default.
+    local: who is asked for the addresses of a route's host, `resolver` by default.  policies: which TLS each host must
+    give, DANE alone by default.
     """
 
     def __init__(
@@ -57,7 +74,9 @@ class Hosts:
         is_self: IsSelf,
         chance: Callable[[], float],
         local: Resolver | None = None,
+        policies: HostPolicies | None = None,
     ) -> None:
+        self._policies = HostPolicies(resolver) if policies is None else policies
         self._resolver = resolver
         self._local = resolver if local is None else local
         self._options = options
@@ -75,10 +94,11 @@ class Hosts:
             return
         tally = _Tally()
         found = hosts = 0
-        for group in await self._groups(next_hop, span):
+        domain = await self._domain(next_hop, span)
+        for group in domain.groups:
             group = group[: self._options.hosts - hosts]
             hosts += len(group)
-            lists = await asyncio.gather(*(self._endpoints(host, next_hop, span, tally) for host in group))
+            lists = await asyncio.gather(*(self._endpoints(host, next_hop, domain, span, tally) for host in group))
             if next_hop.route is None and any(self._is_self(e.address, e.port) for each in lists for e in each):
                 if not found:
                     events.LOOP_TO_SELF(span, domain=next_hop.host)
@@ -94,16 +114,28 @@ class Hosts:
         if not found:
             raise self._none(next_hop, tally)
 
-    async def _groups(self, next_hop: NextHop, span: Span) -> list[list[str]]:
-        """Host names by preference; the domain itself where it has no MX (implicit MX) or none is asked for."""
-        domain = next_hop.host
+    async def _domain(self, next_hop: NextHop, span: Span) -> _Domain:
+        """The hosts of the next hop and its MTA-STS policy, which is asked for meanwhile."""
         if not next_hop.use_mx:
-            return [[domain]]
+            return _Domain(groups=[[next_hop.host]], signed=True)
+        asking = asyncio.create_task(self._policies.of_domain(next_hop, span))
+        try:
+            groups, signed = await self._groups(next_hop, span)
+            return _Domain(groups=groups, signed=signed, sts=await asking)
+        finally:
+            asking.cancel()
+
+    async def _groups(self, next_hop: NextHop, span: Span) -> tuple[list[list[str]], bool]:
+        """Host names by preference, and whether they are signed.
+
+        The domain itself where it has no MX (implicit MX): then its addresses' signature says all.
+        """
+        domain = next_hop.host
         started = time.monotonic()
         try:
             answer = await self._resolver.mx(domain)
         except NoData:
-            answer = Answer((Mx(0, domain),))
+            answer = Answer((Mx(0, domain),), secure=True)
         except ResolveError as error:
             events.MX_LOOKUP_FAILED(span, domain=domain, reason=str(error), elapsed=time.monotonic() - started)
             raise _lookup_failure(error, next_hop) from error
@@ -112,7 +144,7 @@ class Hosts:
         port = next_hop.port
         try:
             ours = self._is_self if next_hop.route is None else _nobody
-            return preference_groups(answer.records, lambda name: ours(name, port), self._chance)
+            return preference_groups(answer.records, lambda name: ours(name, port), self._chance), answer.secure
         except NullMx:
             events.NULL_MX(span, domain=domain)
             raise NoHosts(Trouble.NULL_MX, f"{domain} takes no mail (null MX)") from None
@@ -120,11 +152,25 @@ class Hosts:
             events.LOOP_TO_SELF(span, domain=domain)
             raise NoHosts(Trouble.LOOP, f"mail for {domain} loops back to myself") from None
 
-    async def _endpoints(self, host: str, next_hop: NextHop, span: Span, tally: _Tally) -> list[Endpoint]:
+    async def _endpoints(
+        self, host: str, next_hop: NextHop, domain: _Domain, span: Span, tally: _Tally
+    ) -> list[Endpoint]:
         literal = _address_of(host)
-        if literal is not None:  # an MX must be a name (RFC 5321 §5.1), but such mistakes are common
-            return [Endpoint(host, literal, next_hop.port)]
+        addresses, answers = [literal or ""], list[Answer[str]]()
+        if literal is None:  # an MX must be a name (RFC 5321 §5.1), but such mistakes are common
+            addresses, answers = await self._addresses(host, next_hop, span, tally)
+        if not addresses:
+            return []
+        found = Found(host=host, signed=domain.signed, addresses=answers)
+        policy = await self._policies.of_host(next_hop, found, domain.sts, span)
+        return [Endpoint(host, address, next_hop.port, policy=policy) for address in addresses]
+
+    async def _addresses(
+        self, host: str, next_hop: NextHop, span: Span, tally: _Tally
+    ) -> tuple[list[str], list[Answer[str]]]:
+        """The addresses to try, and the answers that they come from."""
         started = time.monotonic()
+        answers: list[Answer[str]] = []
         families: list[list[str]] = []
         resolver = self._resolver if next_hop.use_mx else self._local
         for answer in await asyncio.gather(
@@ -132,6 +178,7 @@ class Hosts:
         ):
             if isinstance(answer, Answer):
                 families.append(list(answer.records))
+                answers.append(answer)
                 continue
             families.append([])
             if isinstance(answer, Temporary):
@@ -149,9 +196,13 @@ class Hosts:
         else:
             reason = tally.temporary or tally.missing
             events.IP_LOOKUP_FAILED(span, hostname=host, reason=reason, elapsed=elapsed)
-        return [Endpoint(host, address, next_hop.port) for address in addresses]
+        return addresses, answers
 
     def _may_connect(self, endpoint: Endpoint, next_hop: NextHop, span: Span, tally: _Tally) -> bool:
+        tls = endpoint.policy.tls if endpoint.policy is not None else None
+        if tls is not None and tls.refused is not None:
+            tally.insecure = _refusal(tls, tls.refused, endpoint.host)
+            return False
         if self._allow_private or next_hop.route is not None or is_public(endpoint.address):
             return True
         tally.private = f"{endpoint.host} has the private address {endpoint.address}"
@@ -167,6 +218,8 @@ class Hosts:
     def _none(self, next_hop: NextHop, tally: _Tally) -> NoHosts:
         if tally.temporary:
             return NoHosts(Trouble.LOOKUP, tally.temporary)
+        if tally.insecure:
+            return NoHosts(*tally.insecure)
         if tally.private:
             return NoHosts(Trouble.PRIVATE, f"{tally.private} (queue.outbound.allow-private)")
         missing = tally.missing or "no address"
@@ -191,6 +244,14 @@ def _address_of(host: str) -> str | None:
     else:
         found = literal_address(f"[{host}]") if host[-1:].isdigit() else None
     return str(found) if found is not None else None
+
+
+def _refusal(policy: TlsPolicy, defect: Defect, host: str) -> tuple[Trouble, str]:
+    """Why a host is not connected to, in the name of who demands it."""
+    text = f"{host}: {defect.value}"
+    if consequence(policy, defect) is Consequence.BOUNCE:
+        return Trouble.REQUIRETLS, text
+    return (Trouble.MTA_STS if defect is Defect.NOT_IN_POLICY else Trouble.DANE), text
 
 
 def _nobody(name: str, port: int) -> bool:

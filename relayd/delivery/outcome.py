@@ -42,6 +42,9 @@ class Trouble(Enum):
     PRIVATE = "the addresses are private"
     CONNECT = "no connection"
     TLS = "no TLS"
+    DANE = "the host does not fit its TLSA records"
+    MTA_STS = "the host does not fit the domain's MTA-STS policy"
+    REQUIRETLS = "the host does not give the TLS that the message demands"
     PROTOCOL = "the peer does not speak SMTP"
     LOST = "connection lost"
     LOST_AFTER_DOT = "connection lost after the final dot"
@@ -186,6 +189,9 @@ TROUBLES: dict[Trouble, tuple[Judgement, Reply]] = {
     Trouble.PRIVATE: (Judgement(Verdict.NEXT_HOST), Reply(451, "4.4.4", "")),
     Trouble.CONNECT: (Judgement(Verdict.NEXT_HOST), Reply(451, "4.4.1", "")),
     Trouble.TLS: (Judgement(Verdict.NEXT_HOST), Reply(451, "4.7.5", "")),
+    Trouble.DANE: (Judgement(Verdict.NEXT_HOST), Reply(451, "4.7.5", "")),
+    Trouble.MTA_STS: (Judgement(Verdict.NEXT_HOST), Reply(451, "4.7.5", "")),
+    Trouble.REQUIRETLS: (Judgement(Verdict.NEXT_HOST), Reply(550, "5.7.30", "")),
     Trouble.PROTOCOL: (Judgement(Verdict.NEXT_HOST), Reply(451, "4.5.0", "")),
     Trouble.LOST: (Judgement(Verdict.NEXT_HOST), Reply(451, "4.4.2", "")),
     Trouble.LOST_AFTER_DOT: (Judgement(Verdict.DEFERRED, maybe_delivered=True), Reply(451, "4.4.2", "")),
@@ -311,6 +317,12 @@ def status_of_trouble(trouble: Trouble, host: str, text: str) -> str:
             return f"Connection to '{host}' failed: {text}"
         case Trouble.TLS:
             return f"TLS error from '{host}': {text}"
+        case Trouble.REQUIRETLS:
+            return f"TLS error from '{host}': REQUIRETLS: {text}"
+        case Trouble.DANE:
+            return f"DANE failed to authenticate '{host}': {text}"
+        case Trouble.MTA_STS:
+            return f"MTA-STS auth failed: {text}"
         case Trouble.NO_NAME | Trouble.NO_ADDRESS | Trouble.LOOKUP | Trouble.ROUTE_LOOKUP | Trouble.NULL_MX:
             return f"DNS lookup failed: {text}"
         case Trouble.LOOP:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from relayd.delivery.connection import Endpoint
+from relayd.delivery.host_policy import configured
 from relayd.delivery.hosts import Hosts, NoHosts
 from relayd.delivery.lanes import LaneStats
 from relayd.delivery.outcome import Verdict, judge_trouble
@@ -42,13 +43,15 @@ _TLS = {
 class Host(msgspec.Struct, frozen=True, kw_only=True):
     """A host in the order in which it would be tried; those of one preference by chance.
 
-    preference: of its MX record, null where none was asked for.
+    preference: of its MX record, null where none was asked for.  tls: what is demanded of it; tls_why: who says so.
     """
 
     host: str
     addresses: tuple[str, ...]
     port: int
     preference: int | None = None
+    tls: str
+    tls_why: tuple[str, ...]
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,7 +164,7 @@ class Outlooks:
             tls_implicit=next_hop.implicit_tls,
             tls_policy=_TLS[mode],
             sign_in_as=next_hop.username or "",
-            hosts=tuple(_hosts(endpoints, _preferences(resolver.asked))),
+            hosts=tuple(_hosts(endpoints, next_hop, _preferences(resolver.asked))),
             problem=problem,
             outcome=outcome,
             notes=tuple(f"{each.kind.text}: {', '.join(own_fields(each))}" for each in told if each.kind not in _FOUND),
@@ -193,13 +196,21 @@ def _preferences(questions: list[Question]) -> dict[str, int]:
     return found
 
 
-def _hosts(endpoints: list[Endpoint], preferences: dict[str, int]) -> Iterator[Host]:
+def _hosts(endpoints: list[Endpoint], next_hop: NextHop, preferences: dict[str, int]) -> Iterator[Host]:
     by_host: dict[str, list[Endpoint]] = {}
     for each in endpoints:
         by_host.setdefault(each.host, []).append(each)
     for host, group in by_host.items():
         addresses = tuple(each.address for each in group)
-        yield Host(host=host, addresses=addresses, port=group[0].port, preference=preferences.get(host))
+        tls = (group[0].policy or configured(next_hop, host)).tls
+        yield Host(
+            host=host,
+            addresses=addresses,
+            port=group[0].port,
+            preference=preferences.get(host),
+            tls=tls.level.value,
+            tls_why=tls.reasons,
+        )
 
 
 def _retries(schedule: Schedule) -> Retries:

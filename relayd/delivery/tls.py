@@ -1,37 +1,122 @@
-"""TLS contexts of a client: unverified for opportunistic and required TLS, verified for routes that ask for it."""
+"""TLS as a client: contexts, what one connection demands, and what its handshake showed.
+
+Contexts are verified where a valid certificate is demanded, unverified else; DANE looks at the chain itself.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from relayd.resolver.answer import Tlsa
 from relayd.routing.next_hop import NextHop, TlsMode
+from relayd.routing.tls_defect import Defect, certificate_defect
+from relayd.routing.tls_policy import Consequence, Level, TlsPolicy, consequence
 
 
 class TlsContexts:
     """Makes each context once, off the event loop: loading the system's authorities takes tens of milliseconds.
 
     ca_files: PEM files trusted beside the system's (`queue.outbound.tls.ca-files`); route_ca_files: more of them, by
-    route id.
+    route id.  minimum: "1.2" or "1.3".
     """
 
-    def __init__(self, ca_files: Sequence[str] = (), route_ca_files: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(
+        self,
+        ca_files: Sequence[str] = (),
+        route_ca_files: Mapping[str, Sequence[str]] | None = None,
+        *,
+        minimum: str = "1.2",
+    ) -> None:
+        self._minimum = ssl.TLSVersion.TLSv1_3 if minimum == "1.3" else ssl.TLSVersion.TLSv1_2
         self._ca_files = tuple(ca_files)
         self._route_ca_files = {id: tuple(files) for id, files in (route_ca_files or {}).items()}
         self._made: dict[tuple[bool, tuple[str, ...]], ssl.SSLContext] = {}
 
-    async def context(self, next_hop: NextHop) -> ssl.SSLContext:
-        """The context for connections to `next_hop`.  Raises OSError when an authority file cannot be read."""
-        verified = demanded_mode(next_hop) is TlsMode.VERIFIED
+    async def context(self, route: str | None = None, *, verified: bool) -> ssl.SSLContext:
+        """The context for connections to a host of `route`, or of a domain.
+
+        verified: the certificate must be valid for the host.  Raises OSError when an authority file cannot be read.
+        """
         files: tuple[str, ...] = ()
         if verified:
-            files = self._ca_files + self._route_ca_files.get(next_hop.route or "", ())
+            files = self._ca_files + self._route_ca_files.get(route or "", ())
         made = self._made.get((verified, files))
         if made is None:
             made = await asyncio.to_thread(_verifying, files) if verified else _trusting()
+            made.minimum_version = self._minimum
             self._made[verified, files] = made
         return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What one connection asks of TLS.
+
+    may_be_plain: it goes on without STARTTLS where that is not offered.  pkix: the certificate must be valid for the
+    host's name.  tlsa, names: the records of which one must fit, and what the certificate may be for.
+    """
+
+    encrypt: bool
+    may_be_plain: bool
+    pkix: bool
+    tlsa: tuple[Tlsa, ...] = ()
+    names: tuple[str, ...] = ()
+    requiretls: bool = False
+
+    @classmethod
+    def of(cls, policy: TlsPolicy, names: tuple[str, ...]) -> Demand:
+        """All that a policy would like."""
+        return cls(
+            encrypt=policy.level is not Level.PLAIN,
+            may_be_plain=consequence(policy, Defect.NO_STARTTLS) is Consequence.PLAIN,
+            pkix=policy.pkix,
+            tlsa=policy.tlsa,
+            names=names,
+            requiretls=policy.requiretls,
+        )
+
+
+def lesser(demand: Demand, follows: Consequence) -> Demand | None:
+    """What is asked for next after a demand was not met; None: nothing less will do."""
+    if follows is Consequence.PLAIN and demand.encrypt:
+        return replace(demand, encrypt=False, pkix=False, tlsa=())
+    if follows is Consequence.UNAUTHENTICATED and (demand.pkix or demand.tlsa):
+        return replace(demand, pkix=False, tlsa=())
+    return None
+
+
+def defect_of(error: BaseException) -> Defect:
+    """What is wrong with a host's TLS, from the error that its handshake ended in."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return certificate_defect(cause.verify_code)
+        if isinstance(cause, ssl.SSLError) and cause.reason in _TOO_OLD:
+            return Defect.TOO_OLD
+        cause = cause.__cause__
+    return Defect.HANDSHAKE
+
+
+_TOO_OLD = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE"})
+
+
+def presented_chain(ssl_object: ssl.SSLObject) -> list[bytes]:
+    """The certificates that the peer showed, DER, its own first; whether they are valid is not looked at.
+
+    Python 3.13 has a method for it; before that, it is there under a private name alone.
+    """
+    public = getattr(ssl_object, "get_unverified_chain", None)
+    if public is not None:
+        return list(public())
+    private = getattr(getattr(ssl_object, "_sslobj", None), "get_unverified_chain", None)
+    chain = private() if private is not None else None
+    if chain:
+        return [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in chain]
+    own = ssl_object.getpeercert(binary_form=True)
+    return [own] if own else []
 
 
 def demanded_mode(next_hop: NextHop) -> TlsMode:

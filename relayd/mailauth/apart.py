@@ -11,7 +11,7 @@ import functools
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Generic, Protocol, TypeVar
 
-from relayd.resolver.answer import Answer, Mx, ResolveError, Resolver
+from relayd.resolver.answer import Answer, Mx, ResolveError, Resolver, Tlsa
 
 T = TypeVar("T")
 
@@ -58,6 +58,10 @@ class Memory:
     async def ptr(self, address: str) -> Answer[str]:
         """Names of an IP address."""
         return await self._resolver.ptr(address)
+
+    async def tlsa(self, name: str) -> Answer[Tlsa]:
+        """TLSA records."""
+        return await self._resolver.tlsa(name)
 
 
 class _Question:

@@ -42,6 +42,19 @@ class Mx:
 
 
 @dataclass(frozen=True, slots=True)
+class Tlsa:
+    """One TLSA record (RFC 6698 §2.1): numbers of usage, selector and matching type, and what is matched."""
+
+    usage: int
+    selector: int
+    matching: int
+    data: bytes
+
+    def __str__(self) -> str:
+        return f"{self.usage} {self.selector} {self.matching} {self.data.hex()}"
+
+
+@dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
     """Records in the order received; `secure` tells that a trusted resolver set AD; `ttl` in seconds."""
 
@@ -65,3 +78,6 @@ class Resolver(Protocol):
 
     async def ptr(self, address: str) -> Answer[str]:
         """Names of an IP address."""
+
+    async def tlsa(self, name: str) -> Answer[Tlsa]:
+        """TLSA records of "_25._tcp.mx.example"; worth something only when `secure`."""

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from relayd.resolver.answer import Answer, Bogus, Mx, NoData, NoName, ResolveError, Resolver, Temporary
+from relayd.resolver.answer import Answer, Bogus, Mx, NoData, NoName, ResolveError, Resolver, Temporary, Tlsa
 
 T = TypeVar("T")
 
@@ -78,6 +78,10 @@ class BudgetResolver:
     async def ptr(self, address: str) -> Answer[str]:
         """Names of an IP address."""
         return await self._ask("PTR", address, self._resolver.ptr, str)
+
+    async def tlsa(self, name: str) -> Answer[Tlsa]:
+        """TLSA records."""
+        return await self._ask("TLSA", name, self._resolver.tlsa, str)
 
     async def _ask(
         self, type: str, name: str, work: Callable[[str], Coroutine[Any, Any, Answer[T]]], text: Callable[[T], str]

@@ -9,7 +9,7 @@ import ipaddress
 import os
 from pathlib import Path
 
-from relayd.resolver.answer import Answer, Mx, NoData, Resolver
+from relayd.resolver.answer import Answer, Mx, NoData, Resolver, Tlsa
 
 HOSTS_FILE = Path("/etc/hosts")
 
@@ -89,6 +89,10 @@ class LocalFirst:
     async def ptr(self, address: str) -> Answer[str]:
         """As `resolver`."""
         return await self._resolver.ptr(address)
+
+    async def tlsa(self, name: str) -> Answer[Tlsa]:
+        """As `resolver`."""
+        return await self._resolver.tlsa(name)
 
     async def addresses(self, name: str, family: int) -> Answer[str]:
         """A name of the hosts file has the addresses there and no others."""

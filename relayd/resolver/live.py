@@ -23,7 +23,7 @@ import dns.rrset
 
 from relayd.events import dns as events
 from relayd.events.event import Span
-from relayd.resolver.answer import Answer, Bogus, Mx, NoData, NoName, ResolveError, Temporary
+from relayd.resolver.answer import Answer, Bogus, Mx, NoData, NoName, ResolveError, Temporary, Tlsa
 from relayd.resolver.cache import Cache, Landed
 from relayd.resolver.exchange import ExchangeError, Exchanges, Server, parse_server, servers_of
 from relayd.resolver.options import ResolverOptions
@@ -71,6 +71,12 @@ class LiveResolver:
         """Names of an IP address."""
         name = ipaddress.ip_address(address).reverse_pointer
         return await self._lookup(name, "PTR", lambda record: text_of(record.target))
+
+    async def tlsa(self, name: str) -> Answer[Tlsa]:
+        """TLSA records."""
+        return await self._lookup(
+            name, "TLSA", lambda record: Tlsa(record.usage, record.selector, record.mtype, record.cert)
+        )
 
     def knows(self, type: str, name: str) -> bool:
         """Whether the answer, or that there is none, is in the cache.  name: of PTR the address."""
@@ -230,10 +236,16 @@ def _is_bogus(message: dns.message.Message) -> bool:
 
 
 def _weight(result: Answer[Any] | ResolveError) -> int:
-    """How many usual answers it is as large as: a stranger's TXT records can be 64 KB each."""
+    """How many usual answers it is as large as: a stranger's TXT or TLSA records can be 64 KB each."""
     if not isinstance(result, Answer):
         return 1
-    return 1 + sum(len(record) if isinstance(record, bytes) else 64 for record in result.records) // _USUAL_SIZE
+    return 1 + sum(_octets(record) for record in result.records) // _USUAL_SIZE
+
+
+def _octets(record: object) -> int:
+    if isinstance(record, Tlsa):
+        return len(record.data)
+    return len(record) if isinstance(record, bytes) else 64
 
 
 def _again(error: ResolveError) -> ResolveError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from relayd.resolver.answer import Answer, Mx, Resolver
+from relayd.resolver.answer import Answer, Mx, Resolver, Tlsa
 
 
 class Replaceable:
@@ -33,3 +33,7 @@ class Replaceable:
     async def ptr(self, address: str) -> Answer[str]:
         """Names of an IP address."""
         return await self.inner.ptr(address)
+
+    async def tlsa(self, name: str) -> Answer[Tlsa]:
+        """TLSA records."""
+        return await self.inner.tlsa(name)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
-from relayd.resolver.answer import Answer, Bogus, Mx, NoData, NoName, Temporary
+from relayd.resolver.answer import Answer, Bogus, Mx, NoData, NoName, Temporary, Tlsa
 
 T = TypeVar("T")
 
@@ -21,16 +21,25 @@ _CHAIN = 8
 
 
 class Zone:
-    """Answers from `names`: name -> type ("MX", "A", "AAAA", "TXT", "PTR", "CNAME", or "*") -> records.
+    """Answers from `names`: name -> type ("MX", "A", "AAAA", "TXT", "PTR", "TLSA", "CNAME", or "*") -> records.
 
-    MX records are `(preference, exchange)`, TXT records text or bytes, the others text.  A CNAME is followed at most
-    eight times.  A name above one that exists, exists (without data).  `secure` is what every answer says.
+    MX records are `(preference, exchange)`, TXT records text or bytes, TLSA ones a `Tlsa`, the others text.  A CNAME is
+    followed at most eight times.  A name above one that exists, exists (without data).  `secure` is what every answer
+    says, but those that end in or below a name of `unsigned`.
     """
 
-    def __init__(self, names: Mapping[str, Mapping[str, Records]], *, ttl: int = 300, secure: bool = False) -> None:
+    def __init__(
+        self,
+        names: Mapping[str, Mapping[str, Records]],
+        *,
+        ttl: int = 300,
+        secure: bool = False,
+        unsigned: Collection[str] = (),
+    ) -> None:
         self._names = {canonical_name(name): dict(types) for name, types in names.items()}
         self._ttl = ttl
         self._secure = secure
+        self._unsigned = frozenset(map(canonical_name, unsigned))
         self._ancestors = {parent for name in self._names for parent in _parents(name)}
 
     async def mx(self, name: str) -> Answer[Mx]:
@@ -52,6 +61,11 @@ class Zone:
         """Names of an IP address."""
         end, records = self._find(ipaddress.ip_address(address).reverse_pointer, "PTR")
         return self._answer(end, [canonical_name(str(record)) for record in records])
+
+    async def tlsa(self, name: str) -> Answer[Tlsa]:
+        """TLSA records."""
+        end, records = self._find(name, "TLSA")
+        return self._answer(end, [_tlsa(record) for record in records])
 
     def _find(self, name: str, type: str) -> tuple[str, Sequence[object]]:
         name = canonical_name(name)
@@ -75,7 +89,8 @@ class Zone:
         raise Temporary(f"{type} of {name}: too many CNAMEs")
 
     def _answer(self, end: str, records: list[T]) -> Answer[T]:
-        return Answer(tuple(records), ttl=self._ttl, secure=self._secure, canonical=end)
+        secure = self._secure and self._unsigned.isdisjoint((end, *_parents(end)))
+        return Answer(tuple(records), ttl=self._ttl, secure=secure, canonical=end)
 
 
 def canonical_name(name: str) -> str:
@@ -93,6 +108,11 @@ def _mx(record: object) -> Mx:
         return record
     assert isinstance(record, tuple | list)
     return Mx(int(record[0]), canonical_name(str(record[1])))
+
+
+def _tlsa(record: object) -> Tlsa:
+    assert isinstance(record, Tlsa)
+    return record
 
 
 def _text(record: object) -> bytes:

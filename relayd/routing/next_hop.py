@@ -27,12 +27,31 @@ class TlsMode(Enum):
     """TLS with a certificate that is valid for the host's name."""
 
 
+class DaneUse(Enum):
+    """`queue.outbound.tls.dane`"""
+
+    OFF = "off"
+    OPTIONAL = "optional"
+    REQUIRE = "require"
+
+
+class MessageTls(Enum):
+    """What a message says of TLS (RFC 8689)."""
+
+    USUAL = "usual"
+    REQUIRED = "requiretls"
+    """REQUIRETLS was given with MAIL."""
+    OPTIONAL = "tls-required: no"
+    """Its header says `TLS-Required: No`; REQUIRETLS wins over that."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextHop:
     """Where to connect.
 
     key: the recipient's domain (direct MX), or "route:<id>".  host: the domain whose MX to ask, or the smarthost's
     name, address or "unix:/path".  use_mx: ask for MX; else only addresses.  username, password: AUTH, when given.
+    message_tls: what the message that goes there says; so a connection made for one kind serves no other.
     """
 
     key: str
@@ -46,6 +65,7 @@ class NextHop:
     password: str | None = None
     send_8bit_anyway: bool = False
     route: str | None = None
+    message_tls: MessageTls = MessageTls.USUAL
 
     def __repr__(self) -> str:  # never the password
         return f"NextHop({self.key} -> {self.protocol.value}://{self.host}:{self.port})"

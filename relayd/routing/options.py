@@ -31,7 +31,24 @@ class OutboundOptions:
         BOOLEAN, False, "Deliver to MX hosts on private or loopback addresses. Routes always may."
     )
     ca_files: tuple[str, ...] = option(
-        TEXTS, [], "PEM files of authorities trusted beside the system's.", key="tls.ca-files"
+        TEXTS,
+        [],
+        "PEM files of authorities trusted beside the system's: for MX hosts, smarthosts, MTA-STS.",
+        key="tls.ca-files",
+    )
+    tls_minimum: str = option(
+        choice("1.2", "1.3"), "1.2", "Oldest version of TLS that is spoken with a next hop.", key="tls.min-version"
+    )
+    dane: str = option(
+        choice("off", "optional", "require"),
+        "optional",
+        'TLSA records of signed zones (RFC 7672) are honoured; "require": MX hosts without are not delivered to. Needs'
+        " a resolver that validates: on loopback, or named in resolver.trust-ad.",
+        key="tls.dane",
+    )
+    mta_sts: bool = option(BOOLEAN, True, "Policies of domains (RFC 8461) are honoured.", key="tls.mta-sts")
+    mta_sts_port: int = option(
+        PORT, 443, "Port where policies are asked for (tests change it).", key="tls.mta-sts-port"
     )
 
 

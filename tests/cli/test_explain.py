@@ -96,7 +96,16 @@ def outbound(**fields: Any) -> dict[str, Any]:
         "tls_implicit": True,
         "tls_policy": "TLS with a certificate",
         "sign_in_as": "relay",
-        "hosts": [{"host": "hub.test", "addresses": ["192.0.2.1", "2001:db8::1"], "port": 587, "preference": None}],
+        "hosts": [
+            {
+                "host": "hub.test",
+                "addresses": ["192.0.2.1", "2001:db8::1"],
+                "port": 587,
+                "preference": None,
+                "tls": "TLS with a valid certificate",
+                "tls_why": ["tls.mode is verified"],
+            }
+        ],
         "problem": "",
         "outcome": "",
         "notes": ["Private address: no\x1b[31m"],

@@ -13,7 +13,7 @@ from relayd.mailauth.options import AuthOptions
 from relayd.mailauth.signing_key import record_name
 from relayd.options import parse_network
 from relayd.reception.options import AccessOptions, RcptOptions, TrustedRelayOptions
-from relayd.resolver.answer import Answer, Mx
+from relayd.resolver.answer import Answer, Mx, Tlsa
 from relayd.routing.options import OutboundOptions, RouteOptions
 from tests.control.conftest import Control
 from tests.mailauth.signing import DOMAIN, key, rule, signed
@@ -207,6 +207,10 @@ class Silent:
         await asyncio.Event().wait()
         raise AssertionError
 
+    async def tlsa(self, name: str) -> Answer[Tlsa]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
 
 async def test_27_a_dead_dns_costs_no_more_than_its_time(admin: aiohttp.ClientSession, world: World) -> None:
     world.resolver = Silent()
@@ -340,9 +344,10 @@ async def test_outbound_by_mx(admin: aiohttp.ClientSession, world: World) -> Non
     outlook = road["outlook"]
     assert (outlook["destination"], outlook["route"], outlook["use_mx"]) == ("b.test", None, True)
     assert outlook["setting"] == 'queue.outbound.next-hop = "mx"'
+    tls = {"tls": "TLS where offered", "tls_why": ["tls.mode is opportunistic"]}
     assert outlook["hosts"] == [
-        {"host": "near.b.test", "addresses": ["2001:db8::1", "203.0.113.1"], "port": 25, "preference": 10},
-        {"host": "far.b.test", "addresses": ["203.0.113.2"], "port": 25, "preference": 20},
+        {"host": "near.b.test", "addresses": ["2001:db8::1", "203.0.113.1"], "port": 25, "preference": 10} | tls,
+        {"host": "far.b.test", "addresses": ["203.0.113.2"], "port": 25, "preference": 20} | tls,
     ]
     assert (outlook["tls"], outlook["sign_in_as"], outlook["problem"]) == ("opportunistic", "", "")
     assert any("gone.b.test" in note for note in outlook["notes"])
@@ -364,7 +369,9 @@ async def test_outbound_by_a_route_never_tells_its_secret(admin: aiohttp.ClientS
     assert outlook["setting"] == 'queue.outbound.domain.b.test = "hub"'
     assert (outlook["tls"], outlook["sign_in_as"]) == ("verified", "relay")
     assert (outlook["running"], outlook["waiting"], outlook["limit"]) == (3, 7, 5)
-    assert outlook["hosts"] == [{"host": "hub.test", "addresses": ["203.0.113.9"], "port": 587, "preference": None}]
+    tls = {"tls": "TLS with a valid certificate", "tls_why": ["tls.mode is verified"]}
+    hub = {"host": "hub.test", "addresses": ["203.0.113.9"], "port": 587, "preference": None}
+    assert outlook["hosts"] == [hub | tls]
     assert "hunter2" not in str(found)
 
 

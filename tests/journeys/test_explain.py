@@ -126,6 +126,7 @@ def test_what_is_explained_is_what_happens(relay: Daemon) -> None:
     (road,) = told(relay, "--to", "bob@down.test")["roads"]
     port = relay.settings["queue.outbound.port"]
     host = {"host": "down.test", "addresses": ["127.0.0.9"], "port": port, "preference": None}
+    host |= {"tls": "TLS where offered", "tls_why": ["tls.mode is opportunistic"]}
     assert road["outlook"]["hosts"] == [host]
     assert road["standing"] == {"suspended": "", "queued": 1, "deferred": 1, "held": 0}
     (road,) = told(relay, "--to", "bob@nowhere.test")["roads"]
@@ -139,6 +140,7 @@ def test_the_way_out(relay: Daemon) -> None:
     place = rows.index(["10", "mx1.bank.test", "2001:db8::1", "192.0.2.1", port])
     assert rows[place + 1] == ["20", "mx2.bank.test", "192.0.2.2", port]
     assert 'because      queue.outbound.next-hop = "mx"' in out
+    assert "tls          mx1.bank.test: TLS where offered; tls.mode is opportunistic" in out
     assert "it is signed by one._domainkey.sender.test (signature.ours)" in out
     assert "again after 1h (the last repeats)" in out
     out = explain(relay, "--to", "sales")

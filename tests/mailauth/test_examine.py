@@ -150,6 +150,9 @@ class Gate:
         await self._wait(address)
         return await self.inner.ptr(address)
 
+    async def tlsa(self, name: str) -> Answer[Any]:
+        return await self.inner.tlsa(name)
+
 
 async def settled(gate: Gate) -> list[str]:
     """What has been asked when nothing more comes without an answer."""

@@ -248,7 +248,7 @@ class Dead:
     async def _wait(self, *_: object) -> Any:
         await asyncio.Event().wait()
 
-    mx = addresses = txt = ptr = _wait
+    mx = addresses = txt = ptr = tlsa = _wait
 
 
 async def test_a_dead_dns_server_costs_the_checks_and_not_the_mail(tmp_path: Path) -> None:
@@ -406,7 +406,7 @@ class Switch:
     async def _fail(self, *_: object) -> Answer[Any]:
         raise Temporary("down")
 
-    mx = addresses = txt = ptr = _fail
+    mx = addresses = txt = ptr = tlsa = _fail
 
 
 async def test_a_reload_replaces_the_resolver(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from relayd.events.event import EventStream, Span
-from relayd.resolver.answer import Bogus, Mx, NoData, NoName, Resolver, Temporary
+from relayd.resolver.answer import Bogus, Mx, NoData, NoName, Resolver, Temporary, Tlsa
 from relayd.resolver.budget import BudgetResolver
 from relayd.resolver.hosts_file import HostsFile, LocalFirst
 from relayd.resolver.live import LiveResolver
@@ -30,6 +30,8 @@ NAMES: dict[str, dict[str, Any]] = {
     "slow.example.org": {"A": TIMEOUT},
     "forged.example.org": {"A": FORGED},
     "deep.under.example.org": {"A": ["192.0.2.9"]},
+    "_25._tcp.a.example.org": {"TLSA": ["3 1 1 " + "ab" * 32]},
+    "_25._tcp.b.example.org": {"CNAME": ["_25._tcp.a.example.org."]},
     "1.2.0.192.in-addr.arpa": {"PTR": ["A.Example.ORG."]},
 }
 
@@ -40,6 +42,8 @@ def _zone() -> Zone:
         names[name] = {key: value for key, value in types.items() if key != "HALF"}
         if "MX" in types:
             names[name]["MX"] = [tuple(record.split(" ")) for record in types["MX"]]
+        if "TLSA" in types:
+            names[name]["TLSA"] = [Tlsa(3, 1, 1, b"\xab" * 32)]
         if "TXT" in types:
             names[name]["TXT"] = [["v=spf1 ", "-all"], "other"]
     return Zone(names)
@@ -87,6 +91,13 @@ async def test_ptr(resolver: Resolver) -> None:
     assert (await resolver.ptr("192.0.2.1")).records == ("a.example.org",)
 
 
+@pytest.mark.parametrize("name", ["_25._tcp.a.example.org", "_25._tcp.B.example.org"])
+async def test_tlsa(resolver: Resolver, name: str) -> None:
+    answer = await resolver.tlsa(name)
+    assert answer.records == (Tlsa(3, 1, 1, b"\xab" * 32),)
+    assert answer.canonical == "_25._tcp.a.example.org"
+
+
 @pytest.mark.parametrize("name", ["alias.example.org", "half.example.org"])
 async def test_aliases_are_followed(resolver: Resolver, name: str) -> None:
     answer = await resolver.mx(name)
@@ -128,3 +139,11 @@ async def test_no_answer_is_temporary(resolver: Resolver, name: str) -> None:
 async def test_a_forged_answer_is_bogus(resolver: Resolver) -> None:
     with pytest.raises(Bogus):
         await resolver.addresses("forged.example.org", 4)
+
+
+async def test_a_zone_says_which_of_its_names_are_signed() -> None:
+    zone = Zone(
+        {"a.example": {"A": ["192.0.2.1"]}, "b.c.example": {"A": ["192.0.2.1"]}}, secure=True, unsigned=["c.example"]
+    )
+    assert (await zone.addresses("a.example", 4)).secure
+    assert not (await zone.addresses("b.c.example", 4)).secure
