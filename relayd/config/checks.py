@@ -7,8 +7,6 @@ import ssl
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from relayd.config.bounces import KEY as BOUNCE_RULES
-from relayd.config.bounces import MayNotRead, bounce_rules
 from relayd.config.configuration import Config, Problem
 from relayd.config.decisions import check_decisions
 from relayd.config.listeners import check_listeners, is_missing
@@ -22,7 +20,7 @@ from relayd.mailauth.signature_options import SignatureOptions
 from relayd.options import OptionError
 from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions, RedirectOptions
 from relayd.resolver.options import ResolverOptions
-from relayd.routing.options import DomainOptions, OutboundOptions, RouteOptions, ScheduleOptions
+from relayd.routing.options import BounceRuleOptions, DomainOptions, OutboundOptions, RouteOptions, ScheduleOptions
 
 
 def check(config: Config) -> list[Problem]:
@@ -172,6 +170,12 @@ def _check_access(config: Config) -> Iterator[Problem]:
 
 
 def _check_bounces(config: Config) -> Iterator[Problem]:
+    # only where it is asked for: commands that look for the daemon load the configuration too, and start fast
+    if config.section(BounceRuleOptions).rules is None:
+        return
+    from relayd.config.bounces import KEY as BOUNCE_RULES
+    from relayd.config.bounces import MayNotRead, bounce_rules
+
     try:
         bounce_rules(config)
     except MayNotRead:

@@ -64,6 +64,10 @@ KNOWN = {
     "arc": "chain-too-long invalid-instance invalid-cv has-header-tag broken-chain sealer-not-found",
     "mail-auth": """parse-error missing-parameters no-headers-found crypto io base64 dns-error dns-record-not-found
         dns-invalid-record-type policy-not-aligned""",
+    "dane": """authentication-success authentication-failure no-certificates-found certificate-parse-error
+        tlsa-record-match tlsa-record-fetch tlsa-record-fetch-error tlsa-record-not-found tlsa-record-not-dnssec-signed
+        tlsa-record-invalid""",
+    "mta-sts": "authorized not-authorized policy-fetch policy-not-found policy-fetch-error invalid-policy",
     "tls": """handshake handshake-error not-configured certificate-not-found no-certificates-available
         multiple-certificates-available""",
 }
