@@ -149,15 +149,18 @@ class Control:
 
 
 def _data(status: int, raw: bytes) -> Any:
-    """The `data` of an answer in JSON.  Raises Failure."""
+    """The `data` of an answer in JSON; of one that is the thing itself (the API's description), all of it.
+
+    Raises Failure.
+    """
     try:
         answer = json.loads(raw)
     except ValueError:
         answer = {}
     if not isinstance(answer, dict):
         answer = {}
-    if status == 200 and "data" in answer:
-        return answer["data"]
+    if status == 200 and ("data" in answer or "openapi" in answer):
+        return answer.get("data", answer)
     if status == 200:
         text = answer.get("details") or answer.get("item") or answer.get("field") or ""
         reason = answer.get("reason")
