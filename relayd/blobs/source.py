@@ -45,10 +45,6 @@ class BodySource:
         except (OSError, ValueError) as error:
             raise BlobError(f"a body cannot be read: {error}") from error
 
-    def rewind(self) -> None:
-        """Start again from the first octet (the next host gets it too)."""
-        self._position = 0
-
     def seek(self, position: int) -> None:
         """Go on with the octet at `position`, counted from 0."""
         self._position = position

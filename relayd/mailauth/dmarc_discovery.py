@@ -179,11 +179,3 @@ class SuffixLookup:
     async def organizational(self, domain: str, steps: list[str]) -> str:
         """§3.2."""
         return self._suffixes.organizational(domain)
-
-
-def discovery_of(kind: str, resolver: Resolver, suffixes: SuffixList | None) -> Discovery:
-    """The one for a message, by the words of `auth.dmarc.discovery`; suffixes: needed for "public-suffix-list"."""
-    if kind == "tree-walk":
-        return TreeWalk(resolver)
-    assert suffixes is not None
-    return SuffixLookup(resolver, suffixes)

@@ -36,14 +36,6 @@ def forged_fields(header: HeaderBlock, authserv_ids: Iterable[str]) -> list[Head
     return [field for field in header.fields if field.name.lower() == _NAME and _claims(field, ours)]
 
 
-def strip_forged(header: HeaderBlock, authserv_ids: Iterable[str]) -> int:
-    """Take them out of the header; how many there were."""
-    gone = {id(field) for field in forged_fields(header, authserv_ids)}
-    if gone:
-        header.fields = [field for field in header.fields if id(field) not in gone]
-    return len(gone)
-
-
 def _claims(field: HeaderField, ours: frozenset[str]) -> bool:
     value = field.raw[field.raw.find(b":") + 1 :]
     for text in _readings(value):

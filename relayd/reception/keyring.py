@@ -176,10 +176,6 @@ class Keyring:
         """The id of the signature that this one takes the place of, "" for none.  KeyError."""
         return self._entries[id].options.replaces or ""
 
-    def published_at(self, id: str) -> float | None:
-        """When the DNS first showed the key of one that replaces another (Unix time).  KeyError."""
-        return self._entries[id].published
-
     def known(self, id: str) -> SigningKey | None:
         """The key as it was last read, without looking; None when it never could be.  KeyError."""
         return self._entries[id].key

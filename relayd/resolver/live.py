@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,11 +49,6 @@ class LiveResolver:
         self._servers = [parse_server(text, options.trust_ad) for text in options.custom] or system_servers(options)
         self._exchanges = Exchanges()
         self._cache: Cache[_Key, Answer[Any] | ResolveError] = Cache(options.cache_entries, clock)
-
-    @property
-    def servers(self) -> Sequence[Server]:
-        """Who is asked, in this order."""
-        return self._servers
 
     async def mx(self, name: str) -> Answer[Mx]:
         """MX records; CNAMEs are followed, `canonical` names their end."""

@@ -30,7 +30,7 @@ async def test_head_then_file_from_its_offset(tmp_path: Path) -> None:
         b"t",
         b"",
     ]
-    source.rewind()
+    source.seek(0)
     assert await source.read(2) == b"he"
     source.close()
     with pytest.raises(BlobError):

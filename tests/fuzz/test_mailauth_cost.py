@@ -16,7 +16,7 @@ from relayd.mailauth.arc import ChainVerifier
 from relayd.mailauth.canonical import BodyDigests, Canonical
 from relayd.mailauth.dkim_sign import sign, want_signed
 from relayd.mailauth.dkim_verify import Verifier
-from relayd.mailauth.forged import strip_forged
+from relayd.mailauth.forged import forged_fields
 from relayd.mailauth.signature import FieldSelector
 from relayd.mailauth.tags import TagError, parse_tags
 from tests.fuzz.counting import steps
@@ -93,7 +93,7 @@ def test_headers(name: str) -> None:
         signing.done(verifier.finish(signing.zone(), NOW))
         signing.done(chain.finish(signing.zone(), NOW))
         sign(header, body, [(signing.rule("ed25519"), signing.key("ed25519"))], NOW)
-        strip_forged(header, ["mx.example.org"])
+        forged_fields(header, ["mx.example.org"])
 
     signing.key("ed25519")
     bounded(work)

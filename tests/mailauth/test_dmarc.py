@@ -8,7 +8,7 @@ import pytest
 
 from relayd.mailauth.authors import authors_of
 from relayd.mailauth.dmarc import MAX_AUTHORS, Identifiers, evaluate, identifiers_of
-from relayd.mailauth.dmarc_discovery import Discovery, SuffixLookup, TreeWalk, discovery_of
+from relayd.mailauth.dmarc_discovery import Discovery, SuffixLookup, TreeWalk
 from relayd.mailauth.findings import DkimFinding, DmarcFinding, Policy, Result, SpfFinding
 from relayd.mailauth.orgdomain import SuffixList
 from relayd.resolver.budget import BudgetResolver
@@ -35,7 +35,7 @@ async def check(
     by_list: bool = False,
     sample: float = 0.0,
 ) -> DmarcFinding:
-    discovery = discovery_of("public-suffix-list" if by_list else "tree-walk", Zone(names), SUFFIXES)
+    discovery: Discovery = SuffixLookup(Zone(names), SUFFIXES) if by_list else TreeWalk(Zone(names))
     return await evaluate(discovery, authors_of([f"x@{author}".encode()]), found or Identifiers(), sample=sample)
 
 

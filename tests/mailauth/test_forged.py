@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayd.mail.header import HeaderBlock
-from relayd.mailauth.forged import forged_fields, strip_forged
+from relayd.mailauth.forged import forged_fields
 from relayd.mailauth.results import results_field
 from tests.fuzz.counting import steps
 
@@ -71,16 +71,13 @@ def test_claims_are_found(value: bytes) -> None:
     for name in (b"Authentication-Results", b"AUTHENTICATION-results \t"):
         header = HeaderBlock.parse(b"X: y\r\n" + name + b": " + value + b"\r\nFrom: a\r\n")
         assert [field.name.lower() for field in forged_fields(header, OURS)] == ["authentication-results"]
-        assert strip_forged(header, OURS) == 1
-        assert header.encode() == b"X: y\r\nFrom: a\r\n"
 
 
 @pytest.mark.parametrize("value", OTHERS, ids=repr)
 def test_those_of_others_stay(value: bytes) -> None:
     raw = b"Authentication-Results: " + value + b"\r\nARC-Authentication-Results: i=1; mx.example.org; none\r\n"
     header = HeaderBlock.parse(raw)
-    assert strip_forged(header, OURS) == 0
-    assert header.encode() == raw
+    assert forged_fields(header, OURS) == []
 
 
 def test_what_we_write_is_found() -> None:
