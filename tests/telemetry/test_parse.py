@@ -60,7 +60,7 @@ def test_an_event_without_fields() -> None:
         b'{"timestamp":1,"level":"INFO","event_id":"a.b","event":"x","data":{}}',
         b'{"timestamp":"t","level":"INFO","event_id":"a.b","event":"x","data":[]}',
         b"{" * 100_000,
-        b'{"timestamp":"t","level":"l","event_id":"a","event":"e","data":' + b'{"a":' * 5000 + b"1" + b"}" * 5001,
+        b'{"timestamp":"t","level":"l","event_id":"a","event":"e","data":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
         b"\xff\xfe\x00",
     ],
 )
