@@ -23,7 +23,6 @@ from relayd.resolver.answer import NoData, NoName, ResolveError, Resolver
 from relayd.resolver.cache import Cache
 from relayd.routing.mta_sts import (
     BadPolicy,
-    BadRecord,
     Kept,
     Policy,
     parse_policy,
@@ -31,6 +30,7 @@ from relayd.routing.mta_sts import (
     record_name,
     wants_fetch,
 )
+from relayd.routing.tls_records import BadRecord
 
 FILE = "mta-sts.db"
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from relayd.mail.address import AddressError, a_label
+from relayd.routing.tls_records import NAME, VALUE, BadRecord, fields_of, only_record
 
 MAX_POLICY = 65536
 """Octets of a policy (RFC 8461 §3.3 asks for a limit, and suggests 64 KB)."""
@@ -20,20 +21,13 @@ MAX_POLICY = 65536
 MAX_AGE = 31557600
 """Seconds that a policy may be kept at most (RFC 8461 §3.2): a year."""
 
-_MAX_RECORD = 4096
 _MAX_PATTERNS = 1000
 _REFRESH = 86400.0
 _PATH = "/.well-known/mta-sts.txt"
 
 _ID = re.compile(r"[A-Za-z0-9]{1,32}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
-_RECORD_VALUE = re.compile(r"[\x21-\x3a\x3c\x3e-\x7e]+")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _DIGITS = re.compile(r"[0-9]{1,10}")
-
-
-class BadRecord(ValueError):
-    """A TXT record that means to be MTA-STS, and is not."""
 
 
 class BadPolicy(ValueError):
@@ -122,28 +116,16 @@ def record_id(records: Iterable[bytes]) -> str | None:
 
     Raises BadRecord: more than one, or one that cannot be read; then there is no policy either (RFC 8461 §3.1).
     """
-    found = [each for each in records if re.match(rb"v=STSv1[ \t]*(?:;|$)", each)]
-    if len(found) > 1:
-        raise BadRecord(f"{len(found)} records")
-    return parse_record(found[0]) if found else None
+    found = only_record(records, "STSv1")
+    return None if found is None else parse_record(found)
 
 
 def parse_record(record: bytes) -> str:
     """The id in one TXT record.  Raises BadRecord."""
-    if len(record) > _MAX_RECORD:
-        raise BadRecord(f"{len(record)} octets")
-    try:
-        fields = [field.strip(" \t") for field in record.decode("ascii").split(";")]
-    except UnicodeDecodeError:
-        raise BadRecord("not ASCII") from None
-    if fields[0] != "v=STSv1":
-        raise BadRecord('does not begin with "v=STSv1;"')
-    if len(fields) > 1 and not fields[-1]:
-        del fields[-1]
     id: str | None = None
-    for field in fields[1:]:
+    for field in fields_of(record, "STSv1"):
         name, equals, value = field.partition("=")
-        if not equals or not _NAME.fullmatch(name) or not _RECORD_VALUE.fullmatch(value):
+        if not equals or not NAME.fullmatch(name) or not VALUE.fullmatch(value):
             raise BadRecord(f"not a field: {field[:64]!r}")
         if name == "id" and id is None:
             if not _ID.fullmatch(value):
@@ -171,7 +153,7 @@ def parse_policy(body: bytes) -> Policy:
             continue
         name, colon, value = line.partition(":")
         value = value.strip(" \t")
-        if not colon or not _NAME.fullmatch(name) or not value:
+        if not colon or not NAME.fullmatch(name) or not value:
             raise BadPolicy(f"not a field: {line[:64]!r}")
         if name == "mx":
             patterns[_pattern(value)] = None

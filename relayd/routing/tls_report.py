@@ -9,19 +9,14 @@ from typing import Any
 
 import msgspec
 
-_MAX_RECORD = 4096
+from relayd.routing.tls_records import NAME, VALUE, BadRecord, fields_of, only_record
+
 _MAX_URIS = 100
 _DAY = 86400
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
-_VALUE = re.compile(r"[\x21-\x3a\x3c\x3e-\x7e]+")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9\-._~:/?#\[\]@$&'()*+=!]|%[0-9A-Fa-f]{2})+")
 
 MAX_DETAILS = 500
 """Failures of one policy and day that are told apart; further ones are only counted."""
-
-
-class BadRecord(ValueError):
-    """A TXT record that means to be TLSRPT, and is not."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,31 +41,19 @@ def find_record(records: Iterable[bytes]) -> Record | None:
 
     Raises BadRecord: more than one, or one that cannot be read; then nothing is sent (RFC 8460 §3).
     """
-    found = [each for each in records if re.match(rb"v=TLSRPTv1[ \t]*(?:;|$)", each)]
-    if len(found) > 1:
-        raise BadRecord(f"{len(found)} records")
-    return parse_record(found[0]) if found else None
+    found = only_record(records, "TLSRPTv1")
+    return None if found is None else parse_record(found)
 
 
 def parse_record(record: bytes) -> Record:
     """One TXT record.  Raises BadRecord."""
-    if len(record) > _MAX_RECORD:
-        raise BadRecord(f"{len(record)} octets")
-    try:
-        fields = [field.strip(" \t") for field in record.decode("ascii").split(";")]
-    except UnicodeDecodeError:
-        raise BadRecord("not ASCII") from None
-    if fields[0] != "v=TLSRPTv1":
-        raise BadRecord('does not begin with "v=TLSRPTv1;"')
-    if len(fields) > 1 and not fields[-1]:
-        del fields[-1]
     rua: list[str] = []
     extensions: list[tuple[str, str]] = []
-    for field in fields[1:]:
+    for field in fields_of(record, "TLSRPTv1"):
         name, equals, value = field.partition("=")
         if equals and name == "rua":
             rua += _uris(value)
-        elif equals and _NAME.fullmatch(name) and _VALUE.fullmatch(value):
+        elif equals and NAME.fullmatch(name) and VALUE.fullmatch(value):
             extensions.append((name, value))
         else:
             raise BadRecord(f"not a field: {field[:64]!r}")

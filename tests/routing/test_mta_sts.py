@@ -12,7 +12,6 @@ from relayd.routing.mta_sts import (
     MAX_AGE,
     MAX_POLICY,
     BadPolicy,
-    BadRecord,
     Kept,
     Mode,
     Policy,
@@ -21,6 +20,7 @@ from relayd.routing.mta_sts import (
     record_id,
     wants_fetch,
 )
+from relayd.routing.tls_records import BadRecord
 
 GOOD = b"version: STSv1\r\nmode: enforce\r\nmx: mx1.example\r\nmx: *.Backup.example\r\nmax_age: 604800\r\n"
 

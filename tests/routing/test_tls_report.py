@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relayd.routing.tls_records import BadRecord
 from relayd.routing.tls_report import (
     MAX_DETAILS,
     AppliedPolicy,
-    BadRecord,
     Collected,
     Failure,
     PolicyType,

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from relayd.routing import mta_sts, tls_report
+from relayd.routing.tls_records import BadRecord
 from tests.rig.peers import require_suite
 
 
@@ -26,7 +27,7 @@ def _is_valid(case: dict[str, str]) -> bool:
         if case.get("kind") == "record":
             return mta_sts.record_id([text]) is not None
         policy = mta_sts.parse_policy(text)
-    except (mta_sts.BadRecord, mta_sts.BadPolicy):
+    except (BadRecord, mta_sts.BadPolicy):
         return False
     return case["source"] != "checkdmarc" or not policy.unknown
 
@@ -45,5 +46,5 @@ def test_tls_rpt() -> None:
         assert all(each in case["expect"] for each in shown), case
         assert case["expect"].count("://") + case["expect"].count("mailto:") == len(record.rua), case
     for text in bad:
-        with pytest.raises(tls_report.BadRecord):
+        with pytest.raises(BadRecord):
             tls_report.parse_record(text.encode())
