@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -68,7 +69,7 @@ def refused(reply: Reply, result: Result = Result.BOUNCED) -> Callable[[str], Ou
 
 @dataclass
 class Stage:
-    list: SuppressionList
+    suppressions: SuppressionList
     attempts: Attempts
     suppressing: Suppressing
     events: list[Event]
@@ -77,10 +78,10 @@ class Stage:
         return sorted(await self.suppressing.run(given, hop), key=lambda each: each.number)
 
     async def suppress(self, address: str, scope: str = "global") -> None:
-        await self.list.add(Entry(scope=scope, address=address, cause="complaint", since=START, until=None, by="ann"))
+        await self.suppressions.add(Entry(scope=scope, address=address, cause="complaint", since=START, until=None, by="ann"))
 
     async def listed(self) -> Sequence[Entry]:
-        return (await self.list.list(Filter()))[0]
+        return (await self.suppressions.list(Filter()))[0]
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ async def test_when_all_are_suppressed_no_attempt_is_made(stage: Stage) -> None:
         ({}, smarthost(25, protocol=Protocol.LMTP)),
     ],
 )
-async def test_other_mail_passes_and_fills_nothing(stage: Stage, changes: dict[str, object], hop: NextHop) -> None:
+async def test_other_mail_passes_and_fills_nothing(stage: Stage, changes: dict[str, Any], hop: NextHop) -> None:
     await stage.suppress("dead@x.example")
     stage.attempts.answer = refused(Reply(550, "5.1.1", "User unknown"))
     await stage.run(job("dead@x.example", "other@x.example", **changes), hop)
@@ -163,7 +164,7 @@ async def test_a_dead_mailbox_comes_on_the_list_with_its_evidence(stage: Stage) 
 async def test_the_scope_of_what_follows_from_a_refusal(
     stage: Stage, scope: str, account: str | None, expected: str
 ) -> None:
-    await stage.list.reconfigure(SuppressionOptions(enable=True, scope=scope))
+    await stage.suppressions.reconfigure(SuppressionOptions(enable=True, scope=scope))
     stage.attempts.answer = refused(Reply(550, "5.1.1", "User unknown"))
     await stage.run(job("dead@x.example", account=account))
     assert [each.scope for each in await stage.listed()] == [expected]
@@ -201,7 +202,7 @@ async def test_what_is_not_final_fills_nothing(stage: Stage) -> None:
 
 async def test_a_list_that_cannot_be_read_defers_who_may_be_on_it(stage: Stage) -> None:
     await stage.suppress("dead@x.example")
-    await stage.list._database.close()  # type: ignore[union-attr]
+    await stage.suppressions._database.close()  # type: ignore[union-attr]
     found = await stage.run(job("dead@x.example", "alive@x.example"))
     assert [each.result for each in found] == [Result.DEFERRED, Result.DELIVERED]
     assert found[0].uncounted
