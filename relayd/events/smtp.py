@@ -117,6 +117,13 @@ RCPT_TO_REWRITTEN = EventKind(
 RCPT_TO_MISSING = EventKind(
     "smtp.rcpt-to-missing", Level.DEBUG, "RCPT TO missing", "DATA came before any accepted recipient", ""
 )
+RCPT_TO_UNKNOWN = EventKind(
+    "smtp.rcpt-to-unknown",
+    Level.WARN,
+    "Recipient cannot be looked up",
+    "The directory could not say whose the address is",
+    "to reason",
+)
 RCPT_TO_REJECTED = EventKind(
     "smtp.rcpt-to-rejected", Level.INFO, "Recipient refused", "The recipient was refused", "to code reason"
 )

@@ -69,7 +69,9 @@ class Reception:
         self.probes = Probes(policy.options.probe, parts.prober, parts.clock)
         self._recipients = Recipients(self.probes, parts.clock, parts.suppressions)
         self._checks = Checks(parts.resolver, parts.clock)
-        self._promises = Promises(parts.queue, parts.admission, self._checks, parts.clock, parts.signing)
+        self._promises = Promises(
+            parts.queue, parts.admission, self._checks, parts.clock, parts.signing, parts.snowflakes
+        )
 
     def reconfigure(self, policy: Policy, resolver: Resolver | None = None) -> None:
         """From the next command on decide by `policy` and ask `resolver`; transactions under way end as they began."""
