@@ -15,8 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from relayd.directory.entry import Entry, Found, Type
-from relayd.mail.address import split_address
+from relayd.directory.editing import Reserved
+from relayd.directory.entry import Entry, Found, How, Type
+from relayd.directory.fields import normal_address
+from relayd.mail.address import AddressError, split_address
 from relayd.mail.srs import BadSrs, SrsKeys, forward, is_rewritten, reverse
 
 MAX_TARGETS = 10_000
@@ -33,6 +35,9 @@ class Lookup(Protocol):
 
     @property
     def has_domains(self) -> bool: ...
+
+    @property
+    def reserved(self) -> Reserved: ...
 
     async def domain(self, name: str) -> Entry | None: ...
 
@@ -94,8 +99,15 @@ class AddressBook:
         return await self._lookup.domain(name)
 
     async def find(self, address: str) -> Found | None:
-        """Whose an address is, None when it is nobody's."""
+        """Whose an address is, None when it is no principal's of the database."""
         return await self._lookup.whose(address, self.separator)
+
+    def is_configured(self, address: str) -> bool:
+        """Whether it is an address of an account of the configuration."""
+        try:
+            return normal_address(address) in self._lookup.reserved.addresses
+        except AddressError:
+            return False
 
     async def stands_for(self, address: str, postmaster: Sequence[str] = ()) -> tuple[Target, ...] | None:
         """The recipients that an address of a domain of the directory stands for; None when it is nobody's.
@@ -103,8 +115,10 @@ class AddressBook:
         Empty: a group or list without members.  postmaster: where mail to the owner of a list goes that is nobody's.
         Raises TooMany, DatabaseError.
         """
+        if self.is_configured(address):
+            return (Target(address),)
         found = await self.find(address)
-        if found is None or found.how.value == "catch-all":
+        if found is None or found.how is How.CATCH_ALL:
             owned = await self._owner(address)
             if owned:
                 return tuple(Target(each) for each in postmaster)

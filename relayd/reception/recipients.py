@@ -125,11 +125,12 @@ class Recipients:
             tx.redirected.append(address)
         if redirect:
             addresses = tuple(dict.fromkeys(target for each in redirect for target in _aliased(policy, each)))
-        targets: tuple[Target, ...] | Reply = tuple(map(Target, addresses))
+        targets = tuple(map(Target, addresses))
         if self._standing is not None and not policy.redirect_all:
-            targets = await self._standing.resolve(tx, candidate.address, candidate.place, targets)
-            if isinstance(targets, Reply):
-                return targets
+            found = await self._standing.resolve(tx, address, candidate.place, targets)
+            if isinstance(found, Reply):
+                return found
+            targets = found
         _take(tx, command, address, targets)
         return None
 
@@ -212,6 +213,15 @@ class Recipients:
         if candidate.literal:
             return _UNKNOWN
         return Reply(252, "2.1.5", f"<{address}> is taken, whether it exists is not known here")
+
+    async def expand(self, policy: Policy, client: Client, address: str) -> Reply:
+        """What EXPN says of a list or group to a session that may ask: each member in a line."""
+        candidate = await self._find(policy, client, address)
+        if isinstance(candidate, Reply):
+            return candidate
+        if self._standing is None:
+            return _UNKNOWN
+        return await self._standing.expand(client, candidate.address)
 
     async def _existence(self, tx: Transaction, address: str, domain: str) -> Reply | None:
         """Whether a recipient of a relay domain exists; what cannot be told does not stop a trusted client."""

@@ -26,7 +26,6 @@ _TOO_MANY = Reply(550, "5.2.4", "The list or group is too large")
 _NOT_OURS = Reply(550, "5.1.1", "Not a return path of ours, or too old a one")
 _UNCERTAIN = Reply(451, "4.4.3", "Cannot tell now whether the mailbox exists, try again later")
 _NO_LIST = Reply(550, "5.1.1", "No list or group of that name")
-_NOT_ALLOWED = Reply(550, "5.7.1", "Members are not told to this session")
 
 EXPN_LINES = 1000
 """Members that one answer to EXPN names."""
@@ -134,15 +133,16 @@ class Standing:
             return _UNCERTAIN
         return Reply(250, "2.1.5", f"<{address}>") if found else _UNKNOWN
 
-    async def expand(self, client: Client, address: str) -> list[str] | Reply:
-        """Who the members of a list or group are, for EXPN (RFC 5321 §3.5.1); the session may ask."""
+    async def expand(self, client: Client, address: str) -> Reply:
+        """Who the members of a list or group are, each in a line (EXPN, RFC 5321 §3.5.1)."""
         try:
             found = await self.book.find(address)
             if found is None or found.entry.type not in (Type.LIST, Type.GROUP):
-                smtp.MAILBOX_DOES_NOT_EXIST(client.span, to=address)
+                smtp.EXPN_NOT_FOUND(client.span, to=address)
                 return _NO_LIST
             members = await self.book.members(found.entry)
         except DatabaseError as error:
             smtp.RCPT_TO_UNKNOWN(client.span, to=address, reason=str(error))
             return _UNCERTAIN
-        return list(members[:EXPN_LINES]) or _EMPTY
+        smtp.EXPN(client.span, to=address)
+        return Reply(250, "2.1.5", "\n".join(f"<{each}>" for each in members[:EXPN_LINES])) if members else _EMPTY
