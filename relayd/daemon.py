@@ -243,6 +243,7 @@ class Daemon:
             reload=self.reload_part,
             settings=self.settings,
             signing_in=self._signing_in,
+            principals=engine.principals,
             logs=Logs(lambda: self._log.place, self._log.flush),
             ids=lambda: snowflakes.issue(self.stream.clock()),
             bans=self._bans,

@@ -1,8 +1,7 @@
 """The operations of areas still to come: routed and checked for their permission, and not available yet.
 
-Each row of `_OPERATIONS` is a route that answers form A "unsupported".  The permission of an operation on principals
-depends on the principal's type, which only accounts will know: until then either that of individuals or that of other
-principals will do.  Where the API names none (`/store/uids`, `/store/quota`), one of an administrator's is asked for.
+Each row of `_OPERATIONS` is a route that answers form A "unsupported".  Where the API names none
+(`/store/uids`, `/store/quota`), one of an administrator's is asked for.
 
 Below `/troubleshoot` and `/spam-filter` the permission comes before the path: who lacks it is told 403 whatever the
 path (`fences`).
@@ -20,12 +19,6 @@ _OPERATIONS = (
     # operation, method, path, permission, area, summary
     (2, "GET", "/telemetry/metrics", "metrics-list", "telemetry", "Stored history of metrics"),
     (4, "GET", "/telemetry/metrics/live", "metrics-live", "telemetry", "Metrics as they change"),
-    (5, "GET", "/principal", "individual-list", "principals", "List principals"),
-    (6, "POST", "/principal", "individual-create", "principals", "Create a principal"),
-    (0, "DELETE", "/principal", "individual-delete", "principals", "Delete many principals"),
-    (8, "GET", "/principal/{principal_id}", "individual-get", "principals", "One principal"),
-    (9, "PATCH", "/principal/{principal_id}", "individual-update", "principals", "Change a principal"),
-    (10, "DELETE", "/principal/{principal_id}", "individual-delete", "principals", "Delete a principal"),
     (14, "GET", "/queue/reports", "outgoing-report-list", "reports", "List the reports to be sent"),
     (0, "DELETE", "/queue/reports", "outgoing-report-delete", "reports", "Delete many reports to be sent"),
     (0, "GET", "/queue/reports/{id}", "outgoing-report-get", "reports", "One report to be sent"),
@@ -139,8 +132,6 @@ def fences() -> Iterator[Route]:
 
 def _or_permission(permission: str, operation: int) -> str:
     """The other permission that will do."""
-    if permission.startswith("individual-"):
-        return permission.replace("individual", "principal")
     if permission == "spam-filter-train" and operation in (0, 24):
         return "spam-filter-classify"
     return ""
