@@ -46,9 +46,7 @@ class Handshake:
         self._next_hop = next_hop
         self._demand = demand
         self._span = span
-        self._name = "localhost" if endpoint.is_unix else endpoint.host
-        if demand.tlsa and not demand.pkix:
-            self._name = demand.names[0]  # the TLSA records' name is the one to ask for (RFC 7672 §8.1)
+        self._name = "localhost" if endpoint.is_unix else (demand.sni or endpoint.host)
         self._client = aiosmtplib.SMTP(local_hostname=hostname, hostname=self._name, timeout=timeouts.greeting)
         self._connected = False
 
