@@ -109,11 +109,12 @@ def test_who_leaves_ends_the_attempt(house: tuple[Daemon, Peer]) -> None:
         url = f"http://127.0.0.1:{relay.http_port}{stream(relay, 'b@tarpit.test', timeout=600)}"
         reader = subprocess.Popen([require_program("curl"), "-sN", url], stdout=subprocess.PIPE)
         session, _ = tarpit.accept()
-        assert reader.stdout is not None
-        wait_until(lambda: b"readGreetingStart" in reader.stdout.readline(), "the stage of the greeting")
+        output = reader.stdout
+        assert output is not None
+        wait_until(lambda: b"readGreetingStart" in output.readline(), "the stage of the greeting")
         reader.kill()
         reader.wait(10)
-        reader.stdout.close()
+        output.close()
         with session:
             session.settimeout(30)
             assert session.recv(1) == b""  # the daemon hung up
