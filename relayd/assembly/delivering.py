@@ -24,6 +24,7 @@ from relayd.delivery.sts_policies import FILE as STS_FILE
 from relayd.delivery.sts_policies import PolicyStore, StsPolicies, open_policies
 from relayd.delivery.suppressing import Suppressing
 from relayd.delivery.tls import TlsContexts
+from relayd.directory.address_book import AddressBook
 from relayd.events import store as store_events
 from relayd.events.event import EventStream, Span
 from relayd.mail.envelope import domain_of
@@ -43,8 +44,15 @@ class Delivering:
     """The parts of delivery, made of one configuration and reloaded with another."""
 
     def __init__(
-        self, loaded: Loaded, opened: OpenQueue, resolver: LiveResolver, signing: Signing, snowflakes: Snowflakes
+        self,
+        loaded: Loaded,
+        opened: OpenQueue,
+        book: AddressBook,
+        resolver: LiveResolver,
+        signing: Signing,
+        snowflakes: Snowflakes,
     ) -> None:
+        self._book = book
         self._opened = opened
         self._signing = signing
         self._snowflakes = snowflakes
@@ -85,6 +93,7 @@ class Delivering:
             span=span,
             seed=lambda: random.getrandbits(64),
             signing=self._signing,
+            book=self._book,
         )
         self.suppressions = SuppressionList(loaded.data, stream.clock, span)
         await self.suppressions.reconfigure(loaded.config.section(SuppressionOptions))

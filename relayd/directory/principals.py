@@ -22,7 +22,7 @@ from relayd.database.interface import Connection, Database
 from relayd.database.sqlite import open_sqlite
 from relayd.directory import rows
 from relayd.directory.editing import EVERYTHING, Authority, Editing, Reserved
-from relayd.directory.entry import SECRETS, Entry, Found, Type
+from relayd.directory.entry import NAME, SECRETS, Entry, Found, Type
 from relayd.directory.fields import Change, Value, normal_address
 from relayd.directory.principal import Principal
 from relayd.directory.refusals import Configured, DirectoryRefusal, NotFound
@@ -87,6 +87,8 @@ class Principals:
         self.generation = 0
         self.on_change: list[Callable[[], None]] = []
         self.reserved = Reserved()
+        self.next_hops: dict[str, str] = {}
+        """Domains that say where their mail goes, and what they say: "mx" or a route's id."""
         self._hashing = ThreadPoolExecutor(1, "hashing")
         self._domains = 0
         self._names = _Memory[Entry | None]()
@@ -171,7 +173,10 @@ class Principals:
             tuple(each for made in secrets.values() for each in made.stored),
             next((made.scram for made in reversed(list(secrets.values())) if made.scram), ""),
         )
-        return await self._write(lambda connection: self._editing(connection, by).create(type, values, together))
+        domains = [str(values[NAME])] if type is Type.DOMAIN else []
+        return await self._write(
+            lambda connection: self._editing(connection, by).create(type, values, together), domains
+        )
 
     async def update(self, name: str, changes: Sequence[Change], by: Authority = EVERYTHING) -> None:
         """Make all of `changes` to a principal, or none.  Raises DirectoryRefusal."""
@@ -180,20 +185,24 @@ class Principals:
         given = [each for each in changes if each.field == SECRETS and each.action != "removeItem"]
         plain = [str(item) for each in given for item in (each.value if each.action == "set" else (each.value,))]
         secrets = await self._prepared(entry.type, plain)
-        await self._write(lambda connection: self._editing(connection, by).update(name, changes, secrets))
+        domains = []
+        if entry.type is Type.DOMAIN:
+            domains = [name, *(str(each.value) for each in changes if each.field == NAME)]
+        await self._write(lambda connection: self._editing(connection, by).update(name, changes, secrets), domains)
 
     async def delete(self, name: str, by: Authority = EVERYTHING) -> Entry:
         """Delete a principal; what it was.  Raises DirectoryRefusal."""
         name = name.strip().lower()
         await self._writable(name)
-        return await self._write(lambda connection: self._editing(connection, by).delete(name))
+        return await self._write(lambda connection: self._editing(connection, by).delete(name), [name])
 
     async def delete_many(self, selection: Selection, by: Authority = EVERYTHING) -> int:
         """Delete all of `selection`; how many went.  Raises the first refusal when none could."""
         deleted = 0
         refused: DirectoryRefusal | None = None
         async for chunk in self._chunks(selection):
-            gone, why = await self._write(partial(self._delete_chunk, names=[each.name for each in chunk], by=by))
+            names = [each.name for each in chunk]
+            gone, why = await self._write(partial(self._delete_chunk, names=names, by=by), names)
             deleted += gone
             refused = refused or why
         if refused is not None and not deleted:
@@ -261,16 +270,22 @@ class Principals:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._hashing, lambda: {each: prepared(type, each) for each in given})
 
-    async def _write(self, work: Callable[[Connection], T]) -> T:
-        """Change something.  One that is begun is ended, whoever stops waiting for it."""
-        return await asyncio.shield(asyncio.ensure_future(self._write_whole(work)))
+    async def _write(self, work: Callable[[Connection], T], domains: Sequence[str] = ()) -> T:
+        """Change something.  One that is begun is ended, whoever stops waiting for it.
 
-    async def _write_whole(self, work: Callable[[Connection], T]) -> T:
-        def counted(connection: Connection) -> tuple[T, int]:
-            return work(connection), _domains(connection)
+        domains: names of principals that may be domains, before or after the change.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._write_whole(work, domains)))
+
+    async def _write_whole(self, work: Callable[[Connection], T], domains: Sequence[str]) -> T:
+        def counted(connection: Connection) -> tuple[T, int, dict[str, str]]:
+            return work(connection), _domains(connection), rows.next_hops(connection, domains)
 
         try:
-            result, self._domains = await self.database.write(counted)
+            result, self._domains, next_hops = await self.database.write(counted)
+            for name in domains:
+                self.next_hops.pop(name, None)
+            self.next_hops.update(next_hops)
         finally:  # after an error too: it may have been made
             self.changed()
         return result
@@ -300,7 +315,9 @@ class Principals:
 
     async def start(self) -> None:
         """Learn what has to be known from the start."""
-        self._domains = await self.database.read(_domains)
+        self._domains, self.next_hops = await self.database.read(
+            lambda connection: (_domains(connection), rows.next_hops(connection))
+        )
 
 
 async def open_principals(directory: Path, span: Span) -> Principals:
