@@ -254,6 +254,7 @@ class Daemon:
                 examine=engine.troubleshooting.examinations.examine,
                 rcpt=engine.receiving.trials.rcpt,
                 road=engine.troubleshooting.outlooks.of,
+                rehearse=engine.troubleshooting.rehearsals.run,
             ),
         )
         setting = control_setting(loaded)
