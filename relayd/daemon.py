@@ -212,6 +212,8 @@ class Daemon:
         engine = self.engine
         self._own("scheduler", engine.delivering.scheduler.run())
         self._own("upkeep", engine.opened.upkeep.run())
+        self._own("tls results", engine.delivering.tls_results.run())
+        self._own("tls hosts", engine.delivering.tls_hosts.run())
         self._own("loop watch", self._watch_loop())
         self._own("watchdog", self.supervisor.keep_alive())
         self._rotation = Rotation(
@@ -249,6 +251,8 @@ class Daemon:
             bans=self._bans,
             certificates=engine.receiving.listeners.certificates,
             suppressions=engine.delivering.suppressions,
+            tls_hosts=engine.delivering.tls_hosts,
+            tls_results=engine.delivering.tls_results,
             signatures=Signatures(engine, self.settings),
             explaining=Explaining(
                 examine=engine.troubleshooting.examinations.examine,

@@ -35,6 +35,7 @@ from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.api.suppression import SuppressionOperations
+from relayd.control.api.tls import TlsOperations
 from relayd.control.api.troubleshoot import Explaining, Troubleshooting
 from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
@@ -51,12 +52,14 @@ from relayd.control.routes import Door, Route, add
 from relayd.control.signing_in import SigningIn
 from relayd.control.streaming import Streams
 from relayd.control.sweep import Sweep
+from relayd.delivery.tls_hosts import TlsHosts
 from relayd.directory.codes import Codes
 from relayd.directory.options import CodeOptions, ExpiryOptions
 from relayd.directory.principals import Principals
 from relayd.events import http, server
 from relayd.events.event import Span
 from relayd.listener.options import CertificateOptions, ListenerOptions
+from relayd.reports.tls_results import TlsResults
 from relayd.reputation.bans import Bans
 from relayd.reputation.suppression import SuppressionList
 from relayd.smtp.proxy import ProxyHeader
@@ -78,7 +81,7 @@ class Parts:
     settings: their owner.  signing_in: checks credentials.  principals: of the database.  ids: issues request ids
     (span ids).  bans: who is shut out.  certificates: of listeners with TLS.  signatures: the keys that sign.
     explaining: whom troubleshooting asks.
-    suppressions: the list of recipients that are not sent to.
+    suppressions: the list of recipients that are not sent to.  tls_hosts, tls_results: what is known of hosts' TLS.
     """
 
     queue: QueueOfMessages
@@ -100,6 +103,8 @@ class Parts:
     certificates: Certificates = field(default_factory=NoCertificates)
     signatures: SignaturesSide = field(default_factory=NoSignatures)
     suppressions: SuppressionList | None = None
+    tls_hosts: TlsHosts | None = None
+    tls_results: TlsResults | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +190,7 @@ class ControlApp:
         yield from Explanations(parts.explaining, parts.queue).routes()
         yield from SuppressionOperations(parts.suppressions, clock).routes()
         yield from PrincipalOperations(parts.principals, self._background).routes()
+        yield from TlsOperations(parts.tls_hosts, parts.tls_results, clock, lambda: self._setting.hostname).routes()
         yield from later.routes()
         yield from self._description.routes()
 

@@ -39,6 +39,13 @@ class OutboundOptions:
     tls_minimum: str = option(
         choice("1.2", "1.3"), "1.2", "Oldest version of TLS that is spoken with a next hop.", key="tls.min-version"
     )
+    tls_broken_for: float = option(
+        DURATION,
+        "1h",
+        "How long a host at which the TLS handshake failed gets its mail in the clear without TLS being tried; only"
+        " where neither the configuration nor the domain demands TLS. 0s: it is tried every time.",
+        key="tls.broken-for",
+    )
     dane: str = option(
         choice("off", "optional", "require"),
         "optional",
