@@ -189,7 +189,8 @@ def _defer(connection: Connection, id: int, outcomes: Sequence[Outcome]) -> None
         # An attempt that was never made leaves no mark: count and state are as before it.
         "UPDATE recipients SET state = iif(? AND attempts <= 1, state, 2), attempts = max(attempts - ?, 0),"
         " next_attempt = coalesce(?, next_attempt), next_notify = iif(?, next_notify, ?),"
-        " destination = coalesce(?, destination), status = coalesce(nullif(?, ''), status)"
+        " destination = coalesce(?, destination), status = coalesce(nullif(?, ''), status),"
+        " maybe_delivered = coalesce(?, maybe_delivered)"
         " WHERE message_id = ? AND number = ?",
         [
             (
@@ -200,6 +201,7 @@ def _defer(connection: Connection, id: int, outcomes: Sequence[Outcome]) -> None
                 None if each.next_notify == math.inf else each.next_notify,
                 each.destination,
                 each.status,
+                each.maybe_at,
                 id,
                 each.number,
             )

@@ -78,7 +78,9 @@ class Stage:
         return sorted(await self.suppressing.run(given, hop), key=lambda each: each.number)
 
     async def suppress(self, address: str, scope: str = "global") -> None:
-        await self.suppressions.add(Entry(scope=scope, address=address, cause="complaint", since=START, until=None, by="ann"))
+        await self.suppressions.add(
+            Entry(scope=scope, address=address, cause="complaint", since=START, until=None, by="ann")
+        )
 
     async def listed(self) -> Sequence[Entry]:
         return (await self.suppressions.list(Filter()))[0]

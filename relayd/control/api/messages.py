@@ -30,11 +30,12 @@ class Outcome(TypedDict, total=False):
 
 
 class RecipientValue(TypedDict):
-    """A recipient.  orcpt: omitted when none was given."""
+    """A recipient.  orcpt: omitted when none was given.  maybe_delivered: when a copy may have arrived unanswered."""
 
     address: str
     status: str | Outcome
     orcpt: NotRequired[str]
+    maybe_delivered: NotRequired[str]
 
 
 class DomainValue(TypedDict):
@@ -159,6 +160,8 @@ def _recipient(recipient: Recipient) -> RecipientValue:
     }
     if recipient.orcpt:
         value["orcpt"] = _decoded(recipient.orcpt)
+    if recipient.maybe_delivered is not None:
+        value["maybe_delivered"] = rfc3339(recipient.maybe_delivered)
     return value
 
 
