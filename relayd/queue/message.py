@@ -112,7 +112,8 @@ class State(Enum):
 class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     """A queued recipient.  number: its place in the message, its identity.  attempts: made so far, the one in flight
     included.  status: the text of the last outcome (control-api status text), "" before the first.  maybe_delivered:
-    when last the peer was lost after the final dot, so that a copy may have arrived; None: never.
+    when last the peer was lost after the final dot, so that a copy may have arrived; None: never.  class_, rule: what
+    the last failure means and the rule that says so; "" without one.
     """
 
     number: int
@@ -127,6 +128,8 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     orcpt: str | None
     status: str = ""
     maybe_delivered: float | None = None
+    class_: str = ""
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ NEW_RECIPIENT_COLUMNS = (
 )
 RECIPIENT_COLUMNS = (
     "number, address, destination, state, attempts, next_attempt, next_notify, expires, notify, orcpt, status, "
-    "maybe_delivered"
+    "maybe_delivered, class, rule"
 )
 
 
@@ -88,9 +88,8 @@ def message_row(message: NewMessage, blob_hash: str) -> tuple[Any, ...]:
 
 def recipient_from(row: Row) -> Recipient:
     """The value of a row by RECIPIENT_COLUMNS."""
-    number, address, destination, state, attempts, next_attempt, next_notify, expires, notify, orcpt, status, maybe = (
-        row
-    )
+    number, address, destination, state, attempts, next_attempt, next_notify, expires, notify, orcpt, status = row[:11]
+    maybe_delivered, class_, rule = row[11:]
     return Recipient(
         number=number,
         address=address,
@@ -103,7 +102,9 @@ def recipient_from(row: Row) -> Recipient:
         notify=None if notify is None else _NOTIFY_SETS[notify],
         orcpt=orcpt,
         status=CANCELED if state > REMOVED and state & 1 else status,
-        maybe_delivered=maybe,
+        maybe_delivered=maybe_delivered,
+        class_=class_ or "",
+        rule=rule or "",
     )
 
 
