@@ -14,7 +14,11 @@ from relayd.events.event import EventStream, Span
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.opening import OpenQueue, Surroundings, open_queue
 from relayd.reception.signing import Signing
+from relayd.resolver.answer import Resolver
+from relayd.resolver.hosts_file import HostsFile, LocalFirst
 from relayd.resolver.live import LiveResolver
+from relayd.webhooks.options import WebhookLogOptions, WebhookOptions
+from relayd.webhooks.webhooks import Webhooks
 
 
 class Engine:
@@ -25,6 +29,7 @@ class Engine:
         self.stream = stream
         self.snowflakes = snowflakes
         self.span = Span(stream)
+        self._hosts_file = HostsFile()
         self.opened: OpenQueue
         self.principals: Principals
         self.resolver: LiveResolver
@@ -32,6 +37,7 @@ class Engine:
         self.delivering: Delivering
         self.receiving: Receiving
         self.troubleshooting: Troubleshooting
+        self.webhooks: Webhooks
 
     async def open(self, on_broken: Callable[[str], None]) -> None:
         """Bring everything up but the listeners.  on_broken: the queue's database can be used no more.
@@ -47,6 +53,8 @@ class Engine:
             await self.opened.close()
             raise
         self.resolver = LiveResolver(loaded.resolving, self.span)
+        self.webhooks = Webhooks(loaded.data, self.stream, self.snowflakes, self._local_resolver)
+        await self._configure_webhooks()
         self.signing = Signing(loaded.keyring, self.span)
         self.delivering = Delivering(loaded, self.opened, self.resolver, self.signing, self.snowflakes)
         await self.delivering.open(self.stream, self.span)
@@ -56,6 +64,13 @@ class Engine:
             lambda: self.loaded, lambda: self.resolver, self.receiving, self.delivering
         )
         self.troubleshooting.open(self.stream, self.span)
+
+    async def _configure_webhooks(self) -> None:
+        config = self.loaded.config
+        await self.webhooks.reconfigure(config.records(WebhookOptions), config.section(WebhookLogOptions))
+
+    def _local_resolver(self) -> Resolver:
+        return LocalFirst(self.resolver, self._hosts_file)
 
     async def reload(self, loaded: Loaded) -> None:
         """Put another configuration in force; sessions and attempts under way end as they began."""
@@ -68,6 +83,7 @@ class Engine:
             retired, self.resolver = self.resolver, LiveResolver(loaded.resolving, self.span)
         self.receiving.reload(loaded, self.resolver)
         await self.delivering.reload(loaded, self.resolver)
+        await self._configure_webhooks()
         if retired is not None:
             await retired.close()
 
@@ -82,6 +98,7 @@ class Engine:
         await self.receiving.close()
         await self.delivering.close()
         self.signing.close()
+        await self.webhooks.close()
         await self.resolver.close()
         await self.close_stores()
 
