@@ -114,7 +114,7 @@ class Sending:
         self.failures += 1
         self.failing_since = now if self.failing_since is None else self.failing_since
         self.last_error = posted.reason
-        delay = min(endpoint.backoff * 2 ** min(self.failures - 1, 20), LONGEST_DELAY) * (1 + self._chance() / 5)
+        delay = min(endpoint.backoff * 2.0 ** min(self.failures - 1, 20), LONGEST_DELAY) * (1 + self._chance() / 5)
         self.next_attempt = now + delay
         events.WEBHOOK_ERROR(
             self._span,

@@ -45,7 +45,7 @@ async def play(directory: Path, moves: list[tuple[str, int]], fates: list[list[s
     options = {f"hook{n}": to(each, backoff=0.001) for n, each in enumerate(servers)}
     for each in servers:
         await each.start()
-    await rig.start(**options)
+    await rig.start(None, **options)
     stated = 0
     for move, count in moves:
         if move == "events":
@@ -54,7 +54,7 @@ async def play(directory: Path, moves: list[tuple[str, int]], fates: list[list[s
             await rig.logged(stated)
         elif move == "kill":
             await rig.kill()
-            await rig.start(**options)
+            await rig.start(None, **options)
         elif move == "away":
             await servers[0].stop()
             await servers[0].start()
@@ -63,7 +63,7 @@ async def play(directory: Path, moves: list[tuple[str, int]], fates: list[list[s
     for each in servers:
         each.fates = ["take"]
     for n in range(len(servers)):
-        await rig.until(lambda n=n: _is_done(rig, f"hook{n}"))  # type: ignore[misc]
+        await rig.until(lambda n=n: _is_done(rig, f"hook{n}"))
     await rig.stop()
     for each in servers:
         await each.stop()
