@@ -211,6 +211,7 @@ class Daemon:
         """The background tasks, the control socket, the listeners.  Raises OSError, OptionError."""
         engine = self.engine
         self._own("scheduler", engine.delivering.scheduler.run())
+        self._own("webhooks", engine.webhooks.run())
         self._own("upkeep", engine.opened.upkeep.run())
         self._own("tls results", engine.delivering.tls_results.run())
         self._own("tls hosts", engine.delivering.tls_hosts.run())
@@ -253,6 +254,7 @@ class Daemon:
             suppressions=engine.delivering.suppressions,
             tls_hosts=engine.delivering.tls_hosts,
             tls_results=engine.delivering.tls_results,
+            webhooks=engine.webhooks,
             signatures=Signatures(engine, self.settings),
             explaining=Explaining(
                 examine=engine.troubleshooting.examinations.examine,

@@ -37,6 +37,7 @@ from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.api.suppression import SuppressionOperations
 from relayd.control.api.tls import TlsOperations
 from relayd.control.api.troubleshoot import Explaining, Troubleshooting
+from relayd.control.api.webhooks import WebhookOperations
 from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
 from relayd.control.background import Background
@@ -64,6 +65,7 @@ from relayd.reputation.bans import Bans
 from relayd.reputation.suppression import SuppressionList
 from relayd.smtp.proxy import ProxyHeader
 from relayd.telemetry.metrics import Metrics
+from relayd.webhooks.webhooks import Webhooks
 
 _CROWD = 4
 """How many times `max-connections` there may be before new ones from the network are not taken."""
@@ -80,8 +82,8 @@ class Parts:
     metrics: of the daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.
     settings: their owner.  signing_in: checks credentials.  principals: of the database.  ids: issues request ids
     (span ids).  bans: who is shut out.  certificates: of listeners with TLS.  signatures: the keys that sign.
-    explaining: whom troubleshooting asks.
-    suppressions: the list of recipients that are not sent to.  tls_hosts, tls_results: what is known of hosts' TLS.
+    explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.  tls_hosts,
+    tls_results: what is known of hosts' TLS.  webhooks: who is told of events.
     """
 
     queue: QueueOfMessages
@@ -105,6 +107,7 @@ class Parts:
     suppressions: SuppressionList | None = None
     tls_hosts: TlsHosts | None = None
     tls_results: TlsResults | None = None
+    webhooks: Webhooks | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +194,7 @@ class ControlApp:
         yield from SuppressionOperations(parts.suppressions, clock).routes()
         yield from PrincipalOperations(parts.principals, self._background).routes()
         yield from TlsOperations(parts.tls_hosts, parts.tls_results, clock, lambda: self._setting.hostname).routes()
+        yield from WebhookOperations(parts.webhooks).routes()
         yield from later.routes()
         yield from self._description.routes()
 
