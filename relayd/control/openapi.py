@@ -44,6 +44,7 @@ _ELEMENTS = {
     "prefix": "The kind of keys.",
     "principal_id": "The name of a principal.",
     "recipient": "An address, or a bare domain.",
+    "host": "The name of a host that mail goes to.",
     "store": "The name of a store; `default` is the default one.",
     "trace_id": "The id of a trace, or several with commas between them.",
 }

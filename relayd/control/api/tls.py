@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from relayd.control.answers import Failure, Problem
 from relayd.control.queries import FLAG, TEXT, PageQuery, parameter
@@ -58,6 +58,50 @@ class HostList(TypedDict):
 
     items: list[HostItem]
     total: int
+
+
+DateRange = TypedDict("DateRange", {"start-datetime": str, "end-datetime": str})
+
+AppliedValue = TypedDict(
+    "AppliedValue",
+    {
+        "policy-type": str,
+        "policy-domain": str,
+        "policy-string": NotRequired[list[str]],
+        "mx-host": NotRequired[list[str]],
+    },
+)
+
+SummaryValue = TypedDict("SummaryValue", {"total-successful-session-count": int, "total-failure-session-count": int})
+
+FailureValue = TypedDict(
+    "FailureValue",
+    {
+        "result-type": str,
+        "sending-mta-ip": NotRequired[str],
+        "receiving-mx-hostname": NotRequired[str],
+        "receiving-mx-helo": NotRequired[str],
+        "receiving-ip": NotRequired[str],
+        "failure-reason-code": NotRequired[str],
+        "failed-session-count": int,
+    },
+)
+
+PolicyValue = TypedDict(
+    "PolicyValue", {"policy": AppliedValue, "summary": SummaryValue, "failure-details": list[FailureValue]}
+)
+
+ReportValue = TypedDict(
+    "ReportValue",
+    {
+        "organization-name": str,
+        "date-range": DateRange,
+        "contact-info": str,
+        "report-id": str,
+        "policies": list[PolicyValue],
+    },
+)
+"""A report as RFC 8460 §4.4 has it."""
 
 
 class TlsOperations:
@@ -123,7 +167,7 @@ class TlsOperations:
             summary="What a domain would be told of a day's TLS sessions (RFC 8460)",
             area=AREA,
             query=ResultQuery,
-            answer=dict[str, Any],
+            answer=ReportValue,
         )
 
     async def hosts(self, call: Call) -> HostList:
