@@ -127,7 +127,7 @@ class Dialer:
         if not demand.encrypt and not next_hop.implicit_tls:
             return None
         try:
-            return await self._tls.context(next_hop.route, verified=demand.pkix)
+            return await self._tls.context(next_hop.route, verified=demand.pkix, minimum=next_hop.tls_minimum)
         except OSError as error:
             raise ConnectionFailed(f"authorities cannot be loaded: {error}", trouble=Trouble.TLS) from error
 
