@@ -245,6 +245,7 @@ class Daemon:
             settings=self.settings,
             signing_in=self._signing_in,
             principals=engine.principals,
+            quota=engine.receiving.reception.quota,
             logs=Logs(lambda: self._log.place, self._log.flush),
             ids=lambda: snowflakes.issue(self.stream.clock()),
             bans=self._bans,

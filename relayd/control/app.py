@@ -29,6 +29,7 @@ from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.oauth import OAuth
 from relayd.control.api.principals import PrincipalOperations
+from relayd.control.api.quota import QuotaOperations, QuotaSide
 from relayd.control.api.queue import QueueOperations
 from relayd.control.api.rehearse import RehearsalOperation
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
@@ -95,6 +96,7 @@ class Parts:
     settings: OwnerOfSettings
     signing_in: SigningIn
     principals: Principals
+    quota: QuotaSide
     logs: LogFilesReader
     ids: Callable[[], int]
     explaining: Explaining
@@ -188,6 +190,7 @@ class ControlApp:
         yield from Explanations(parts.explaining, parts.queue).routes()
         yield from SuppressionOperations(parts.suppressions, clock).routes()
         yield from PrincipalOperations(parts.principals, self._background).routes()
+        yield from QuotaOperations(parts.quota, parts.principals).routes()
         yield from WebhookOperations(parts.webhooks).routes()
         yield from later.routes()
         yield from self._description.routes()

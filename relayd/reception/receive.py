@@ -29,7 +29,7 @@ from relayd.reception.promise import NO_RECIPIENTS, TROUBLE, Intake, Promises, f
 from relayd.reception.recipients import Recipients
 from relayd.reception.signing import Signing
 from relayd.reception.standing import Standing
-from relayd.reception.submission import Submissions
+from relayd.reception.submission import Quota, Submissions
 from relayd.reception.transaction import Transaction
 from relayd.reputation.suppression import SuppressionList
 from relayd.resolver.answer import Resolver
@@ -154,6 +154,10 @@ class Reception:
             mail_max=limits.messages,
             origin=self.policy.origin if client.role == "submit" else "",
         )
+
+    async def quota(self, name: str) -> Quota | None:
+        """What an account, domain or tenant sent, and what it may; None when there is none.  Raises DatabaseError."""
+        return await self._submissions.quota(name, self.policy.options.submission)
 
     def normalises(self, client: Client) -> bool:
         """Whether bare newlines of this client are mended instead of refused."""

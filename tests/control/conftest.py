@@ -171,6 +171,9 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
         settings=settings,
         signing_in=signing_in,
         principals=principals,
+        quota=Submissions(
+            accounts, principals, Ledger(rig.o.queue.database, rig.clock), rig.clock, SubmissionOptions()
+        ).quota,
         logs=Logs(lambda: control_logs.place, lambda timeout: True),
         ids=lambda: flakes.issue(stream.clock()),
         explaining=world.explaining(),
