@@ -81,7 +81,8 @@ class _Unknown(enum.Enum):
 class Principals:
     """See the module.  Make it with `open_principals`.
 
-    database: for whoever keeps tables of his own beside (`schema.MIGRATIONS`).  Every method may raise DatabaseError.
+    has_scram: whether any account has a verifier of SCRAM.  database: for whoever keeps tables of his own beside
+    (`schema.MIGRATIONS`).  Every method may raise DatabaseError.
     """
 
     def __init__(self, database: Database) -> None:
@@ -90,7 +91,8 @@ class Principals:
         self.on_change: list[Callable[[], None]] = []
         self.reserved = Reserved()
         self._hashing = ThreadPoolExecutor(1, "hashing")
-        self._domains = 0
+        self._domains = False
+        self.has_scram = False
         self._names = _Memory[Entry | None]()
         self._addresses = _Memory[Found | None]()
         self._signing_in = _Memory[Principal | None]()
@@ -100,7 +102,7 @@ class Principals:
     @property
     def has_domains(self) -> bool:
         """Whether there is any domain at all: without one no address is anybody's, and nothing need be asked."""
-        return self._domains > 0
+        return self._domains
 
     async def get(self, name: str) -> Entry | None:
         """The principal of that name, whatever its type."""
@@ -295,11 +297,11 @@ class Principals:
         return await asyncio.shield(asyncio.ensure_future(self._write_whole(work)))
 
     async def _write_whole(self, work: Callable[[Connection], T]) -> T:
-        def counted(connection: Connection) -> tuple[T, int]:
-            return work(connection), _domains(connection)
+        def counted(connection: Connection) -> tuple[T, bool, bool]:
+            return work(connection), *_present(connection)
 
         try:
-            result, self._domains = await self.database.write(counted)
+            result, self._domains, self.has_scram = await self.database.write(counted)
         finally:  # after an error too: it may have been made
             self.changed()
         return result
@@ -329,7 +331,7 @@ class Principals:
 
     async def start(self) -> None:
         """Learn what has to be known from the start."""
-        self._domains = await self.database.read(_domains)
+        self._domains, self.has_scram = await self.database.read(_present)
 
 
 async def open_principals(directory: Path, span: Span) -> Principals:
@@ -351,9 +353,14 @@ async def open_principals(directory: Path, span: Span) -> Principals:
     return principals
 
 
-def _domains(connection: Connection) -> int:
-    row = connection.execute("SELECT EXISTS (SELECT 1 FROM principals WHERE type = 'domain')").fetchone()
-    return int(row[0])
+def _present(connection: Connection) -> tuple[bool, bool]:
+    """Whether there is a domain, and whether a verifier of SCRAM."""
+    sql = (
+        "SELECT EXISTS (SELECT 1 FROM principals WHERE type = 'domain'),"
+        " EXISTS (SELECT 1 FROM secrets WHERE scram != '')"
+    )
+    domains, scram = connection.execute(sql).fetchone()
+    return bool(domains), bool(scram)
 
 
 def _entry_of(connection: Connection, name: str) -> Entry | None:

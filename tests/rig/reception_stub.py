@@ -44,6 +44,9 @@ class StubReception:
     async def helo(self, client: Client) -> Reply | None:
         return Reply(501, "5.5.4", "Bad name") if client.helo.startswith("-") else None
 
+    def mechanisms(self, client: Client) -> tuple[str, ...]:
+        return ("PLAIN", "LOGIN") if client.role == "submission" and client.account is None else ()
+
     async def authenticate(self, client: Client, login: str, secret: str) -> Reply:
         if secret == "explode":
             raise RuntimeError("the directory is on fire")
