@@ -30,6 +30,7 @@ from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.oauth import OAuth
 from relayd.control.api.principals import PrincipalOperations
 from relayd.control.api.queue import QueueOperations
+from relayd.control.api.rehearse import RehearsalOperation
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
@@ -180,6 +181,7 @@ class ControlApp:
             clock,
         ).routes()
         yield from Troubleshooting(parts.explaining).routes()
+        yield from RehearsalOperation(parts.explaining.rehearse, self.streams).routes()
         yield from Explanations(parts.explaining, parts.queue).routes()
         yield from SuppressionOperations(parts.suppressions, clock).routes()
         yield from PrincipalOperations(parts.principals, self._background).routes()

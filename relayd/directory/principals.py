@@ -18,11 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from relayd.database.interface import Connection, Database
-from relayd.database.sqlite import open_sqlite
+from relayd.database.interface import Connection
+from relayd.database.sqlite import SqliteDatabase, open_sqlite
 from relayd.directory import rows
 from relayd.directory.editing import EVERYTHING, Authority, Editing, Reserved
-from relayd.directory.entry import SECRETS, Entry, Found, Type
+from relayd.directory.entry import NAME, SECRETS, Entry, Found, Type
 from relayd.directory.fields import Change, Value, normal_address
 from relayd.directory.principal import Principal
 from relayd.directory.refusals import Configured, DirectoryRefusal, NotFound
@@ -85,11 +85,13 @@ class Principals:
     (`schema.MIGRATIONS`).  Every method may raise DatabaseError.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
         self.generation = 0
         self.on_change: list[Callable[[], None]] = []
         self.reserved = Reserved()
+        self.next_hops: dict[str, str] = {}
+        """Domains that say where their mail goes, and what they say: "mx" or a route's id."""
         self._hashing = ThreadPoolExecutor(1, "hashing")
         self._domains = False
         self.has_scram = False
@@ -202,7 +204,10 @@ class Principals:
             tuple(each for made in secrets.values() for each in made.stored),
             next((made.scram for made in reversed(list(secrets.values())) if made.scram), ""),
         )
-        return await self._write(lambda connection: self._editing(connection, by).create(type, values, together))
+        domains = [str(values[NAME])] if type is Type.DOMAIN else []
+        return await self._write(
+            lambda connection: self._editing(connection, by).create(type, values, together), domains
+        )
 
     async def update(self, name: str, changes: Sequence[Change], by: Authority = EVERYTHING) -> None:
         """Make all of `changes` to a principal, or none.  Raises DirectoryRefusal."""
@@ -211,20 +216,24 @@ class Principals:
         given = [each for each in changes if each.field == SECRETS and each.action != "removeItem"]
         plain = [str(item) for each in given for item in (each.value if each.action == "set" else (each.value,))]
         secrets = await self._prepared(entry.type, plain)
-        await self._write(lambda connection: self._editing(connection, by).update(name, changes, secrets))
+        domains = []
+        if entry.type is Type.DOMAIN:
+            domains = [name, *(str(each.value) for each in changes if each.field == NAME)]
+        await self._write(lambda connection: self._editing(connection, by).update(name, changes, secrets), domains)
 
     async def delete(self, name: str, by: Authority = EVERYTHING) -> Entry:
         """Delete a principal; what it was.  Raises DirectoryRefusal."""
         name = name.strip().lower()
         await self._writable(name)
-        return await self._write(lambda connection: self._editing(connection, by).delete(name))
+        return await self._write(lambda connection: self._editing(connection, by).delete(name), [name])
 
     async def delete_many(self, selection: Selection, by: Authority = EVERYTHING) -> int:
         """Delete all of `selection`; how many went.  Raises the first refusal when none could."""
         deleted = 0
         refused: DirectoryRefusal | None = None
         async for chunk in self._chunks(selection):
-            gone, why = await self._write(partial(self._delete_chunk, names=[each.name for each in chunk], by=by))
+            names = [each.name for each in chunk]
+            gone, why = await self._write(partial(self._delete_chunk, names=names, by=by), names)
             deleted += gone
             refused = refused or why
         if refused is not None and not deleted:
@@ -292,16 +301,23 @@ class Principals:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._hashing, lambda: {each: prepared(type, each) for each in given})
 
-    async def _write(self, work: Callable[[Connection], T]) -> T:
-        """Change something.  One that is begun is ended, whoever stops waiting for it."""
-        return await asyncio.shield(asyncio.ensure_future(self._write_whole(work)))
+    async def _write(self, work: Callable[[Connection], T], domains: Sequence[str] = ()) -> T:
+        """Change something.  One that is begun is ended, whoever stops waiting for it.
 
-    async def _write_whole(self, work: Callable[[Connection], T]) -> T:
-        def counted(connection: Connection) -> tuple[T, bool, bool]:
-            return work(connection), *_present(connection)
+        domains: names of principals that may be domains, before or after the change.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._write_whole(work, domains)))
+
+    async def _write_whole(self, work: Callable[[Connection], T], domains: Sequence[str]) -> T:
+        def counted(connection: Connection) -> tuple[T, tuple[bool, bool], dict[str, str]]:
+            return work(connection), _present(connection), rows.next_hops(connection, domains)
 
         try:
-            result, self._domains, self.has_scram = await self.database.write(counted)
+            result, present, next_hops = await self.database.write(counted)
+            self._domains, self.has_scram = present
+            for name in domains:
+                self.next_hops.pop(name, None)
+            self.next_hops.update(next_hops)
         finally:  # after an error too: it may have been made
             self.changed()
         return result
@@ -324,6 +340,11 @@ class Principals:
             memory.put(key, found)
         return found
 
+    async def copy_to(self, path: Path) -> None:
+        """A consistent copy in the new file `path`, which its owner alone may read.  Raises DatabaseError, OSError."""
+        make_private(path)
+        await self.database.copy_to(path)
+
     async def close(self) -> None:
         """Finish what is being written."""
         self._hashing.shutdown(wait=False, cancel_futures=True)
@@ -331,7 +352,15 @@ class Principals:
 
     async def start(self) -> None:
         """Learn what has to be known from the start."""
-        self._domains, self.has_scram = await self.database.read(_present)
+        present, self.next_hops = await self.database.read(
+            lambda connection: (_present(connection), rows.next_hops(connection))
+        )
+        self._domains, self.has_scram = present
+
+
+def make_private(path: Path) -> None:
+    """An empty file that only its owner may read; SQLite gives its companions the same mode.  Raises OSError."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 async def open_principals(directory: Path, span: Span) -> Principals:
@@ -341,7 +370,7 @@ async def open_principals(directory: Path, span: Span) -> Principals:
     """
     path = directory / FILE
     if not path.exists():
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        make_private(path)
     # Once broken it stays so until the next start: sign-ins are told to come back, mail of trusted networks goes on.
     database = await open_sqlite(path, MIGRATIONS, span, on_broken=lambda reason: None)
     principals = Principals(database)

@@ -190,6 +190,20 @@ def users(connection: Connection, entry: Entry, limit: int) -> list[str]:
     return [str(row[0]) for row in connection.execute(sql, (entry.id, limit))]
 
 
+def next_hops(connection: Connection, names: Sequence[str] | None = None) -> dict[str, str]:
+    """Where the mail of domains goes that say so; of `names`, or of all there are."""
+    sql = (
+        "SELECT name, json_extract(attributes, '$.nextHop') AS next_hop FROM principals"
+        " WHERE type = 'domain' AND next_hop <> ''"
+    )
+    if names is None:
+        return dict(connection.execute(sql))
+    found: dict[str, str] = {}
+    for name in names:
+        found.update(connection.execute(f"{sql} AND name = ?", (name,)))
+    return found
+
+
 def view(connection: Connection, entry: Entry, *, members: int, secrets: bool) -> View:
     """A principal with the names of its members, up to `members` of them (0: without), and its secrets."""
     shown: tuple[str, ...] | int | None = None

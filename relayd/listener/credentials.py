@@ -51,7 +51,6 @@ def is_private(session: RelaySMTP) -> bool:
 
 async def authenticate(session: RelaySMTP, argument: str) -> None:
     """AUTH"""
-    client = session.client
     mechanism, _, initial = argument.partition(" ")
     mechanism = mechanism.upper()
     refusal = _out_of_order(session, mechanism)

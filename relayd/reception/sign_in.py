@@ -149,9 +149,7 @@ class SignIns:
             return NOT_NOW
         if found is None or not found.may_send:
             reply = SUSPENDED if found is not None and found.suspended else AGAIN
-            auth.FAILED(
-                client.span, account_name=client.account or "", type_="changed", remote_ip=client.address_text
-            )
+            auth.FAILED(client.span, account_name=client.account or "", type_="changed", remote_ip=client.address_text)
             client.sign_out()
             return reply
         client.sign_in(found, generation)
@@ -181,9 +179,7 @@ class SignIns:
         is_known = self.directory.attempts.is_known(login.strip().lower(), _site(client), now)
         ban = self.bans.failed(client.address, "" if is_known else login, now)
         if ban is not None:
-            security.AUTHENTICATION_BAN(
-                client.span, remote_ip=str(ban.network), reason=ban.reason, expires=ban.until
-            )
+            security.AUTHENTICATION_BAN(client.span, remote_ip=str(ban.network), reason=ban.reason, expires=ban.until)
 
 
 def _site(client: Client) -> str:

@@ -57,15 +57,19 @@ class LogPlace:
     place: Place | None = None
 
 
+async def at_once(seconds: float) -> None:
+    """In place of waiting."""
+
+
 class Accounts(Directory):
     """The directory of the tests; "busy" and "broken" are out of order."""
 
-    async def authenticate(self, login: str, secret: str) -> Account | Refusal:
+    async def authenticate(self, login: str, secret: str, site: str = "") -> Account | Refusal:
         if login == "busy":
             raise TooBusy
         if login == "broken":
             raise RuntimeError("the directory is down: password=hunter2")
-        return await super().authenticate(login, secret)
+        return await super().authenticate(login, secret, site)
 
 
 @dataclass
@@ -150,7 +154,8 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
 
     principals = await open_principals(tmp_path, span)
     principals.reserved = reserved_by(ACCOUNTS)
-    accounts = Accounts(ACCOUNTS, rig.clock, [principals])
+    accounts = Accounts(ACCOUNTS, rig.clock, [principals], pause=at_once)
+    principals.on_change.append(accounts.changed)
     fallback = FallbackAdminOptions(user="admin", secret="s3:cret")
     signing_in = SigningIn(accounts, fallback, Tokens(bytes(32), rig.clock), rig.clock)
     suppressions = SuppressionList(tmp_path, rig.clock, span)

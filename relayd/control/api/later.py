@@ -43,14 +43,6 @@ _OPERATIONS = (
     (22, "POST", "/spam-filter/train/spam/{account_id}", "spam-filter-train", "spam", "Learn spam of an account"),
     (23, "POST", "/spam-filter/train/ham/{account_id}", "spam-filter-train", "spam", "Learn wanted mail of an account"),
     (24, "POST", "/spam-filter/classify", "spam-filter-train", "spam", "What the spam filter says of a message"),
-    (
-        26,
-        "GET",
-        "/troubleshoot/delivery/{recipient}",
-        "troubleshoot",
-        "troubleshooting",
-        "Try a delivery, step by step",
-    ),
     (29, "GET", "/update/spam-filter", "spam-filter-update", "maintenance", "Update the spam filter's rules"),
     (30, "GET", "/update/webadmin", "webadmin-update", "maintenance", "Update the console"),
     (31, "GET", "/store/reindex", "fts-reindex", "store", "Index all accounts anew"),
@@ -82,7 +74,7 @@ _OPERATIONS = (
     (0, "DELETE", "/store/quota/{account_id}", "purge-account", "store", "Count anew what an account uses"),
 )
 
-_STREAMED = (4, 26, 48)
+_STREAMED = (4, 48)
 
 _FENCED = (("/troubleshoot", "troubleshoot"), ("/spam-filter", "spam-filter-train"))
 
