@@ -205,4 +205,4 @@ def test_an_address_that_fails_too_often_is_shut_out_and_stays_so_after_a_crash(
 
 def _is_kept(path: Path) -> bool:
     with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-        return connection.execute("SELECT count(*) FROM bans").fetchone() == (1,)
+        return bool(connection.execute("SELECT count(*) FROM bans").fetchone()[0])
