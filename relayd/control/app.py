@@ -29,8 +29,8 @@ from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.oauth import OAuth
 from relayd.control.api.principals import PrincipalOperations
-from relayd.control.api.quota import QuotaOperations, QuotaSide
 from relayd.control.api.queue import QueueOperations
+from relayd.control.api.quota import QuotaOperations, QuotaSide
 from relayd.control.api.rehearse import RehearsalOperation
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering

@@ -39,7 +39,7 @@ class Principal:
 
     def proves(self, proof: bytes) -> bool:
         """Whether the stored secret that `proof` is the digest of is still one of its own."""
-        return any(proof == proof_of(each) for each in self.secrets.stored)
+        return any(proof == proof_of(each) for each in (*self.secrets.stored, self.secrets.scram) if each)
 
     def __repr__(self) -> str:
         return f"<Principal {self.account.name}>"

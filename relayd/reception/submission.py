@@ -104,7 +104,7 @@ class Submissions:
             smtp.MAIL_FROM_UNAUTHENTICATED(client.span, from_=sender)
             return _AUTHENTICATE
         try:
-            account = await self._accounts.get(client.account)
+            account = client.signed_in or await self._accounts.get(client.account)
             refused = self._refused(client, account, sender)
             if refused is not None or account is None:
                 return refused or _GONE

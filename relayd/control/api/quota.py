@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TypedDict
 
 from relayd.control.answers import Failure
+from relayd.control.api.principals import tenant_of
 from relayd.control.routes import Call, Route
 from relayd.directory.principals import Principals
 from relayd.reception.submission import Quota
