@@ -152,9 +152,7 @@ class ControlApp:
         self._tokens = TokenEndpoint(
             parts.signing_in, self._codes, self._devices, setting.expiry, self.gate.check_private, options.body_timeout
         )
-        self._oauth = OAuthEndpoints(
-            parts.signing_in, self._devices, lambda: self._setting.http.body_timeout
-        )
+        self._oauth = OAuthEndpoints(parts.signing_in, self._devices, lambda: self._setting.http.body_timeout)
         self._description = Description(lambda: self.routes)
         self._checks = Checks(gate=self.gate, limits=self._limits, options=options, hosts=setting.hosts, doors={})
         self._app = web.Application(

@@ -126,12 +126,20 @@ OAUTH: dict[str, Json] = {
     },
     "/auth/jwks.json": {
         "get": _operation(
-            "get-auth-jwks", "Keys of what is signed: none", {"keys": {"type": "array", "items": _TEXT}}, ["keys"], **_OPEN
+            "get-auth-jwks",
+            "Keys of what is signed: none",
+            {"keys": {"type": "array", "items": _TEXT}},
+            ["keys"],
+            **_OPEN,
         ),
     },
     "/.well-known/oauth-authorization-server": {
         "get": _operation(
-            "get-oauth-authorization-server", "Where the endpoints are (RFC 8414)", _ENDPOINTS, list(_ENDPOINTS), **_OPEN
+            "get-oauth-authorization-server",
+            "Where the endpoints are (RFC 8414)",
+            _ENDPOINTS,
+            list(_ENDPOINTS),
+            **_OPEN,
         ),
     },
     "/.well-known/openid-configuration": {

@@ -89,7 +89,14 @@ async def house() -> AsyncIterator[House]:
         if len(charged) > 5:
             raise Problem(*TOO_MANY)
 
-    yield House(directory, signing_in, codes, TokenEndpoint(signing_in, codes, DeviceCodes(expiry, CodeOptions(), clock), expiry, limit, 0.2), clock, charged)
+    yield House(
+        directory,
+        signing_in,
+        codes,
+        TokenEndpoint(signing_in, codes, DeviceCodes(expiry, CodeOptions(), clock), expiry, limit, 0.2),
+        clock,
+        charged,
+    )
     signing_in.close()
     directory.close()
 
