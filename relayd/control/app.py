@@ -49,8 +49,8 @@ from relayd.control.headers import Headers
 from relayd.control.hosts import Hosts
 from relayd.control.limits import Limits
 from relayd.control.listening import Certificates, Doorway, Listening, NoCertificates
-from relayd.control.options import HttpOptions
 from relayd.control.oauth_endpoints import OAuthEndpoints
+from relayd.control.options import HttpOptions
 from relayd.control.requests import Checks, doors, trace
 from relayd.control.routes import Door, Route, add
 from relayd.control.signing_in import SigningIn

@@ -18,8 +18,8 @@ from relayd.control.options import FallbackAdminOptions
 from relayd.control.routes import SPAN
 from relayd.control.signing_in import Identity, SigningIn
 from relayd.directory.codes import Codes, Grant
-from relayd.directory.directory import Directory
 from relayd.directory.device_codes import DeviceCodes
+from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions, CodeOptions, ExpiryOptions
 from relayd.directory.tokens import TokenKind, Tokens
 from relayd.events.event import Event, EventStream, Span
