@@ -32,6 +32,8 @@ from relayd.control.api.queue import QueueOperations
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
+from relayd.control.api.telemetry import Telemetry, TelemetryOperations
+from relayd.control.api.telemetry_live import LiveOperations
 from relayd.control.api.troubleshoot import Explaining, Troubleshooting
 from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
@@ -72,6 +74,7 @@ class Parts:
     metrics: of the daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.
     settings: their owner.  signing_in: checks credentials.  ids: issues request ids (span ids).  bans: who is shut
     out.  certificates: of listeners with TLS.  signatures: the keys that sign.  explaining: whom troubleshooting asks.
+    telemetry: the views of the events.
     """
 
     queue: QueueOfMessages
@@ -88,6 +91,7 @@ class Parts:
     logs: LogFilesReader
     ids: Callable[[], int]
     explaining: Explaining
+    telemetry: Telemetry
     bans: Bans = field(default_factory=Bans)
     certificates: Certificates = field(default_factory=NoCertificates)
     signatures: SignaturesSide = field(default_factory=NoSignatures)
@@ -160,6 +164,8 @@ class ControlApp:
         yield from SettingsOperations(parts.settings).routes()
         yield from BlobOperations(parts.bodies).routes()
         yield from LogOperations(parts.logs).routes()
+        yield from TelemetryOperations(parts.telemetry, clock).routes()
+        yield from LiveOperations(parts.telemetry, self.streams).routes()
         yield from OAuth(self._codes).routes()
         yield from StreamTokens(parts.signing_in).routes()
         yield from BanOperations(parts.bans, clock).routes()

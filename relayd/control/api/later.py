@@ -18,8 +18,6 @@ from relayd.control.routes import EVENTS, Call, Route
 
 _OPERATIONS = (
     # operation, method, path, permission, area, summary
-    (2, "GET", "/telemetry/metrics", "metrics-list", "telemetry", "Stored history of metrics"),
-    (4, "GET", "/telemetry/metrics/live", "metrics-live", "telemetry", "Metrics as they change"),
     (5, "GET", "/principal", "individual-list", "principals", "List principals"),
     (6, "POST", "/principal", "individual-create", "principals", "Create a principal"),
     (0, "DELETE", "/principal", "individual-delete", "principals", "Delete many principals"),
@@ -42,9 +40,6 @@ _OPERATIONS = (
     (0, "DELETE", "/reports/dmarc/{id}", "incoming-report-delete", "reports", "Delete a DMARC report"),
     (0, "DELETE", "/reports/tls/{id}", "incoming-report-delete", "reports", "Delete a TLS report"),
     (0, "DELETE", "/reports/arf/{id}", "incoming-report-delete", "reports", "Delete an abuse report"),
-    (18, "GET", "/telemetry/traces", "tracing-list", "telemetry", "Stored traces"),
-    (48, "GET", "/telemetry/traces/live", "tracing-live", "telemetry", "Events as they happen"),
-    (46, "GET", "/telemetry/trace/{trace_id}", "tracing-get", "telemetry", "The events of a trace"),
     (20, "POST", "/spam-filter/train/spam", "spam-filter-train", "spam", "Learn a message as spam"),
     (21, "POST", "/spam-filter/train/ham", "spam-filter-train", "spam", "Learn a message as wanted"),
     (22, "POST", "/spam-filter/train/spam/{account_id}", "spam-filter-train", "spam", "Learn spam of an account"),
@@ -89,7 +84,7 @@ _OPERATIONS = (
     (0, "DELETE", "/store/quota/{account_id}", "purge-account", "store", "Count anew what an account uses"),
 )
 
-_STREAMED = (4, 26, 48)
+_STREAMED = (26,)
 
 _FENCED = (("/troubleshoot", "troubleshoot"), ("/spam-filter", "spam-filter-train"))
 
