@@ -167,11 +167,10 @@ class Series:
         self._retire(now)
         newest = next(iter(self.segments()), None)
         if newest is not None and self._is_open_ended(newest, now):
-            connection = self._open(newest.path)
-            if _version_of(connection) == self._version:
+            connection = self._reopened(newest)
+            if connection is not None:
                 self._take(newest, connection)
                 return
-            connection.close()
         began = max(int(now), newest.began + 1 if newest is not None else 0)
         path = self.directory / f"{self.name}-{began:010d}.db"
         os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o640))
@@ -180,6 +179,19 @@ class Series:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {self._version}")
         self._take(Segment(path, began), connection)
+
+    def _reopened(self, newest: Segment) -> sqlite3.Connection | None:
+        """The connection to a file that was left; None when it is of another schema, or damaged."""
+        try:
+            connection = self._open(newest.path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(translate(error), DatabaseBroken):
+                return None
+            raise
+        if _version_of(connection) == self._version:
+            return connection
+        connection.close()
+        return None
 
     def _is_open_ended(self, newest: Segment, now: float) -> bool:
         state = _stat(newest.path)

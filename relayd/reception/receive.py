@@ -196,7 +196,8 @@ class Reception:
             return refused
         client.messages += 1
         await self._checks.of_sender(tx)
-        smtp.MAIL_FROM(client.span, from_=sender, size=command.size)
+        announced = {"size": command.size} if command.size else {}
+        smtp.MAIL_FROM(client.span, from_=sender, **announced)
         return tx
 
     def _sender_refused(self, client: Client, sender: str) -> Reply | None:

@@ -55,17 +55,17 @@ KEPT_HISTOGRAMS = frozenset(
 
 
 class Figure(NamedTuple):
-    """What a metric is now.  value: of a histogram the sum; count: of a histogram how many values."""
+    """What a metric is now.  value: of a histogram the sum; number: of a histogram how many values."""
 
     id: str
     type: str
     value: int
-    count: int = 0
+    number: int = 0
 
     def shown(self) -> dict[str, Any]:
         """As operation 4 shows it."""
         if self.type == "histogram":
-            return {"id": self.id, "type": self.type, "count": self.count, "sum": self.value}
+            return {"id": self.id, "type": self.type, "count": self.number, "sum": self.value}
         return {"id": self.id, "type": self.type, "value": self.value}
 
 
@@ -171,12 +171,12 @@ class MetricHistory:
         at = int(self._clock())
         points = []
         for figure in filter(is_kept, await self._figures.read()):
-            value, count = figure.value, figure.count
+            value, number = figure.value, figure.number
             if figure.type != "gauge":
                 before = self._before.get(figure.id)
                 self._before[figure.id] = figure
                 if before is not None:
-                    value, count = value - before.value, count - before.count
-            if value or count:
-                points.append(Point(at, figure.id, figure.type, value, count))
+                    value, number = value - before.value, number - before.number
+            if value or number:
+                points.append(Point(at, figure.id, figure.type, value, number))
         self._keep(points)

@@ -44,14 +44,16 @@ class Histogram:
         return buckets
 
 
+Labelled = Mapping[tuple[str, ...], Histogram]
+"""Histograms of one family by the values of its labels."""
+
+
 def family(name: str, doc: str, histogram: Histogram) -> HistogramMetricFamily:
     """One histogram as a metric family."""
     return HistogramMetricFamily(name, doc, buckets=histogram.cumulative(), sum_value=histogram.total)
 
 
-def labelled(
-    name: str, doc: str, labels: Iterable[str], parts: Mapping[tuple[str, ...], Histogram]
-) -> HistogramMetricFamily:
+def labelled(name: str, doc: str, labels: Iterable[str], parts: Labelled) -> HistogramMetricFamily:
     """Histograms of one family, by the values of their labels."""
     found = HistogramMetricFamily(name, doc, labels=list(labels))
     for values, histogram in parts.items():

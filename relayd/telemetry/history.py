@@ -19,7 +19,7 @@ from relayd.events import delivery, queue, smtp
 from relayd.events.event import TABLE, Event, EventKind
 from relayd.mail.snowflake import EPOCH, issued_at
 from relayd.telemetry.render import rfc3339
-from relayd.telemetry.rows import decode, encode, shown, terms, word_of, words
+from relayd.telemetry.rows import ShownEvent, decode, encode, shown, terms, word_of, words
 from relayd.telemetry.traces import matching
 
 _MOST_AT_ONCE = 10_000
@@ -121,7 +121,7 @@ class MessageHistory(MessageSummary, rename="camel"):
     """
 
     spans: list[int]
-    events: list[dict[str, Any]]
+    events: list[ShownEvent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,9 +262,9 @@ def _history(id: int, facts: Sequence[Sequence[Any]]) -> MessageHistory:
     events = []
     for fact in facts:
         event = shown(fact)
-        event["data"].pop("queueId", None)
+        event.data.pop("queueId", None)
         if fact[3]:
-            event["data"]["spanId"] = fact[3]
+            event.data["spanId"] = fact[3]
         events.append(event)
     return MessageHistory(**_summary(id, facts), spans=spans, events=events)
 

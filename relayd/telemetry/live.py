@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -34,9 +34,12 @@ _TICK = 1.0
 class Viewer:
     """One who watches.  Its frames: "trace" with a list of events, "missed" with how many, "ping" when nothing came."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: Wanted, on_return: Callable[[], None] = lambda: None) -> None:
         self.wanted = wanted
         self.missed = 0
+        self.is_stalled = False
+        """Whether it did not take what it was given in a whole second; `on_return` is called when it does."""
+        self._on_return = on_return
         self._ended = False
         self._batch: list[msgspec.Raw] | None = None
         self._given = asyncio.Event()
@@ -75,6 +78,9 @@ class Viewer:
             batch = self._batch or []
             yield "trace", batch
             self._batch = None  # only now: the frame was written
+            if self.is_stalled:
+                self.is_stalled = False
+                self._on_return()
 
 
 class Live:
@@ -101,7 +107,7 @@ class Live:
 
     async def watch(self, wanted: Wanted) -> AsyncGenerator[tuple[str, Any], None]:
         """The frames of a new viewer, until they are closed."""
-        viewer = Viewer(wanted)
+        viewer = Viewer(wanted, self._make_room)
         self._viewers.append(viewer)
         self._make_room()
         if self._ticking is None:
@@ -134,8 +140,8 @@ class Live:
 
     def _make_room(self) -> None:
         """Look at no more events than somebody will be given."""
-        ready = [each for each in self._viewers if each.is_ready]
-        self._room = max((RATE if each.wanted.is_everything else LOOKED_AT for each in ready), default=0)
+        reading = [each.wanted for each in self._viewers if not each.is_stalled]
+        self._room = max((RATE if each.is_everything else LOOKED_AT for each in reading), default=0)
 
     async def _tick(self) -> None:
         while True:
@@ -143,7 +149,6 @@ class Live:
             events, self._buffer = self._buffer, []
             over, self._over = self._over, 0
             if not events and not over:
-                self._make_room()
                 continue
             viewers = list(self._viewers)
             ready = [each for each in viewers if each.is_ready]
@@ -154,6 +159,7 @@ class Live:
             for viewer in viewers:
                 if viewer not in ready:
                     viewer.missed += over + len(events)
+                    viewer.is_stalled = not viewer.is_ready
             self._make_room()
 
 

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from relayd.events import delivery, dns, http, queue, smtp
 from relayd.events.event import Event, EventKind
-from relayd.telemetry.histogram import SIZES, TIMES, Histogram, family, labelled
+from relayd.telemetry.histogram import SIZES, TIMES, Histogram, Labelled, family, labelled
 from relayd.telemetry.provider import provider
 from relayd.telemetry.render import milliseconds
 
@@ -153,9 +153,11 @@ class Metrics:
             ("relayd_http_request_seconds", "Duration of one request to the control socket", self.request_time),
         ):
             yield family(name, doc, histogram)
-        parts = {(part,): histogram for part, histogram in self.delays.items()}
+        parts: Labelled = {(part,): histogram for part, histogram in self.delays.items()}
         yield labelled("relayd_delivery_delay_seconds", "Parts of the delay of delivered recipients", ("part",), parts)
-        sizes = {("trusted" if trusted else "stranger",): histogram for trusted, histogram in self.message_size.items()}
+        sizes: Labelled = {
+            ("trusted" if trusted else "stranger",): histogram for trusted, histogram in self.message_size.items()
+        }
         yield labelled("relayd_message_bytes", "Size of accepted messages, by class of session", ("class",), sizes)
 
     def _messages(self) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import msgspec
 
 from relayd.database.segments import Bounds, Series
 from relayd.telemetry.render import rfc3339
@@ -26,14 +28,25 @@ class Point(NamedTuple):
     """What a metric was.  at: Unix time.  type: counter, gauge or histogram.
 
     value: of a counter the increment since the point before, of a gauge as it is, of a histogram the increment of the
-    sum; count: of a histogram the increment of the number of values.
+    sum; number: of a histogram the increment of how many values there were.
     """
 
     at: int
     id: str
     type: str
     value: int
-    count: int = 0
+    number: int = 0
+
+
+class ShownPoint(msgspec.Struct, omit_defaults=True):
+    """A point as operation 2 shows it.  value: of counters and gauges; count, sum: of histograms."""
+
+    type: str
+    id: str
+    timestamp: str
+    value: int | None = None
+    count: int | None = None
+    sum: int | None = None
 
 
 class Points:
@@ -56,14 +69,14 @@ class Points:
 
         self.series.write(work, now)
 
-    def between(self, after: float | None, before: float | None, now: float) -> list[dict[str, Any]]:
+    def between(self, after: float | None, before: float | None, now: float) -> list[ShownPoint]:
         """The points from `after` on and before `before`, oldest first, as the API shows them.
 
         Raises DatabaseError, ReadCut.
         """
         first = max(now - self.bounds.keep, after or 0)
         last = 1 << 62 if before is None else before
-        files: list[list[dict[str, Any]]] = []
+        files: list[list[ShownPoint]] = []
         with self.series.reading() as connections:
             for connection in connections:
                 rows = connection.execute(
@@ -74,8 +87,10 @@ class Points:
         return [point for points in reversed(files) for point in points]
 
 
-def _shown(point: Point) -> dict[str, Any]:
-    shown: dict[str, Any] = {"type": point.type, "id": point.id, "timestamp": rfc3339(point.at)}
+def _shown(point: Point) -> ShownPoint:
+    shown = ShownPoint(point.type, point.id, rfc3339(point.at))
     if point.type == "histogram":
-        return {**shown, "count": point.count, "sum": point.value}
-    return {**shown, "value": point.value}
+        shown.count, shown.sum = point.number, point.value
+    else:
+        shown.value = point.value
+    return shown

@@ -26,6 +26,36 @@ _MOST_WORDS = 5000
 """Words of one span or message: a message may have a thousand recipients, and no more than a few of the rest."""
 
 
+Scalar = None | bool | int | float | str
+
+
+class NestedEvent(msgspec.Struct):
+    """An event as the value of another's field."""
+
+    type: str
+    text: str
+    details: str
+    data: dict[str, Scalar | list[Scalar]]
+
+
+class ShownEvent(msgspec.Struct, rename="camel"):
+    """An event as the API shows it.  data: by camelCase name; times RFC 3339, durations in milliseconds."""
+
+    text: str
+    details: str
+    created_at: str
+    type: str
+    data: dict[str, Scalar | NestedEvent | list[Scalar | NestedEvent]]
+
+
+class Headline(msgspec.Struct, rename="camel"):
+    """The first event of a span that says which message it is about; `data` has the span's id as `spanId`."""
+
+    created_at: str
+    type: str
+    data: dict[str, Scalar | list[Scalar]]
+
+
 def _of_event(value: Any) -> Any:
     if isinstance(value, Event):
         return {"event": value.kind.id, "fields": value.fields}
@@ -119,15 +149,14 @@ def terms(filter: str) -> list[tuple[str, bool]]:
     return found
 
 
-def shown(stored: Stored) -> dict[str, Any]:
+def shown(stored: Stored) -> ShownEvent:
     """A stored event as the API shows it: text, details, createdAt, type, data."""
     kind_id, at, fields = stored[:3]
     text, details = described(kind_id)
-    created = rfc3339(at)
-    return {"text": text, "details": details, "createdAt": created, "type": kind_id, "data": data_of(kind_id, fields)}
+    return ShownEvent(text, details, rfc3339(at), kind_id, data_of(kind_id, fields))
 
 
-def shown_event(event: Event) -> dict[str, Any]:
+def shown_event(event: Event) -> ShownEvent:
     """An event as a live view shows it: the keys of its span first, a key already present not repeated."""
     kind, span = event.kind, event.span
     names = kind.fields
@@ -137,13 +166,7 @@ def shown_event(event: Event) -> dict[str, Any]:
     for name, each in event.fields.items():
         key = names.get(name, name)
         data[key] = _value(key, each)
-    return {
-        "text": kind.text,
-        "details": kind.details,
-        "createdAt": rfc3339(event.at),
-        "type": kind.id,
-        "data": data,
-    }
+    return ShownEvent(kind.text, kind.details, rfc3339(event.at), kind.id, data)
 
 
 def described(kind_id: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from relayd.events import delivery, queue, smtp
 from relayd.events.event import Event, EventKind, Span
 from relayd.mail.snowflake import EPOCH
 from relayd.telemetry.render import rfc3339
-from relayd.telemetry.rows import Stored, data_of, decode, encode, shown, terms, words
+from relayd.telemetry.rows import Headline, ShownEvent, Stored, data_of, decode, encode, shown, terms, words
 
 MOST_EVENTS = 2048
 """Events kept of a span."""
@@ -67,7 +67,8 @@ class TraceQuery:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is asked for."""
-        return not (self.type or self.filter) and self.queue_id is self.after is self.before is None
+        asks = self.type or terms(self.filter or "")
+        return not asks and self.queue_id is self.after is self.before is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class TracePage:
 
     items: list[int]
     total: int
-    headlines: list[dict[str, Any]]
+    headlines: list[Headline]
 
 
 class Traces:
@@ -115,7 +116,7 @@ class Traces:
             return TracePage([], 0, [])
         where, parameters = _where(query, now - self.bounds.keep)
         items: list[int] = []
-        shown_ones: list[dict[str, Any]] = []
+        shown_ones: list[Headline] = []
         total = 0
         with self.series.reading() as connections:
             for connection in connections:
@@ -136,11 +137,11 @@ class Traces:
                         shown_ones += _headline(id, events)
         return TracePage(items, total, shown_ones)
 
-    def get(self, ids: Iterable[int], now: float) -> dict[int, list[dict[str, Any]]]:
+    def get(self, ids: Iterable[int], now: float) -> dict[int, list[ShownEvent]]:
         """The events of spans, oldest first; ids that are not known are left out.  Raises DatabaseError, ReadCut."""
         oldest = _first_id(now - self.bounds.keep)
         wanted = {id for id in ids if oldest <= id < 1 << 63}
-        found: dict[int, list[dict[str, Any]]] = {}
+        found: dict[int, list[ShownEvent]] = {}
         if not wanted:
             return found
         with self.series.reading() as connections:
@@ -186,9 +187,9 @@ def matching(column: str, wanted: Iterable[tuple[str, bool]]) -> tuple[list[str]
     return conditions, parameters
 
 
-def _headline(id: int, events: str) -> Iterable[dict[str, Any]]:
+def _headline(id: int, events: str) -> Iterable[Headline]:
     """The first event of a span that says which message it is about, if there is one."""
     first: Stored | None = next((each for each in decode(events) if each[0] in _HEADLINES), None)
     if first is not None:
         kind_id, at, fields = first[:3]
-        yield {"createdAt": rfc3339(at), "type": kind_id, "data": {**data_of(kind_id, fields), "spanId": id}}
+        yield Headline(rfc3339(at), kind_id, {**data_of(kind_id, fields), "spanId": id})

@@ -6,9 +6,11 @@ A search runs in a thread, two of them at once, and is cut off after a few secon
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+import msgspec
 
 from relayd.control.answers import NOT_FOUND, Failure, Problem, other
 from relayd.control.queries import FLAG, ID, TEXT, TIME, PageQuery, parameter
@@ -19,7 +21,9 @@ from relayd.mail.snowflake import parse_snowflake
 from relayd.telemetry.figures import Figures
 from relayd.telemetry.history import History, MessageHistory, MessagePage, MessageQuery
 from relayd.telemetry.live import Live
+from relayd.telemetry.points import ShownPoint
 from relayd.telemetry.recording import Stores
+from relayd.telemetry.rows import Headline, ShownEvent
 from relayd.telemetry.traces import TracePage, TraceQuery, Traces
 
 T = TypeVar("T")
@@ -85,6 +89,13 @@ class MessagesQuery(PageQuery):
     before: float | None = parameter(TIME, "Messages that came before this time.")
 
 
+class TracesPage(msgspec.Struct):
+    """Ids of spans, or with `values` the first event about a message of each that has one.  total: of spans."""
+
+    items: Sequence[int | Headline]
+    total: int
+
+
 class TelemetryOperations:
     """The handlers.  clock: Unix time."""
 
@@ -103,7 +114,7 @@ class TelemetryOperations:
             summary="Stored history of metrics: increments of counters and histograms, gauges as they were",
             area="telemetry",
             query=PeriodQuery,
-            answer=list[dict[str, Any]],
+            answer=list[ShownPoint],
             operation=2,
         )
         yield Route(
@@ -114,7 +125,7 @@ class TelemetryOperations:
             summary="Stored traces, newest first; without any criterion none",
             area="telemetry",
             query=TracesQuery,
-            answer=dict[str, Any],
+            answer=TracesPage,
             operation=18,
         )
         yield Route(
@@ -125,7 +136,7 @@ class TelemetryOperations:
             summary="The events of a trace; of several, with commas between their ids, a list of each",
             area="telemetry",
             query=TraceIds,
-            answer=list[Any],
+            answer=list[ShownEvent | list[ShownEvent]],
             operation=46,
         )
         yield Route(
@@ -148,7 +159,7 @@ class TelemetryOperations:
             answer=MessageHistory,
         )
 
-    async def metrics(self, call: Call) -> list[dict[str, Any]]:
+    async def metrics(self, call: Call) -> list[ShownPoint]:
         """2: points of the metrics, oldest first."""
         query: PeriodQuery = call.query
         points = self._telemetry.stores().points
@@ -159,7 +170,7 @@ class TelemetryOperations:
             )
         return await self._read(points.between, query.after, query.before, self._clock())
 
-    async def traces(self, call: Call) -> dict[str, Any]:
+    async def traces(self, call: Call) -> TracesPage:
         """18: a page of ids, or of headlines."""
         query: TracesQuery = call.query
         traces = self._traces()
@@ -177,9 +188,9 @@ class TelemetryOperations:
             return traces.search(asked, query.offset, size, headlines=query.values, now=self._clock())
 
         page = await self._read(search)
-        return {"items": page.headlines if query.values and page.items else page.items, "total": page.total}
+        return TracesPage(items=page.headlines if query.values else page.items, total=page.total)
 
-    async def trace(self, call: Call) -> list[Any]:
+    async def trace(self, call: Call) -> Sequence[ShownEvent | list[ShownEvent]]:
         """46: the events of one trace, or a list of each of several."""
         query: TraceIds = call.query
         traces = self._traces()
