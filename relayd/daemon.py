@@ -51,6 +51,7 @@ from relayd.queue.lock import DirectoryInUse
 from relayd.reception.rotation import Rotation
 from relayd.reputation.bans import Bans
 from relayd.reputation.options import BanOptions
+from relayd.reputation.suppression import FILE as SUPPRESSIONS
 from relayd.resolver.exchange import BadServer
 from relayd.routing.route import UnknownRoute
 from relayd.supervision import Supervisor, inherited_sockets
@@ -147,7 +148,7 @@ class Daemon:
         except DirectoryInUse as error:
             return self._failed(str(error), EX_TEMPFAIL)
         except OptionError as error:  # a plug-in that cannot be loaded: known only now that it is
-            await engine.opened.close()
+            await engine.close_stores()
             return self._failed(str(located(self.config, error)), EX_CONFIG)
         except NewerSchema as error:
             return self._failed(str(error), EX_CONFIG)
@@ -155,7 +156,7 @@ class Daemon:
             return self._failed(str(error), EX_OSERR)
         code = await self._open_settings(loaded)
         if code != EX_OK:
-            await engine.opened.close()
+            await engine.close_stores()
             return code
         self._watch_signals()
         try:
@@ -213,6 +214,7 @@ class Daemon:
         """The background tasks, the control socket, the listeners.  Raises OSError, OptionError."""
         engine = self.engine
         self._own("scheduler", engine.delivering.scheduler.run())
+        self._own("webhooks", engine.webhooks.run())
         self._own("upkeep", engine.opened.upkeep.run())
         self._own("loop watch", self._watch_loop())
         self._own("watchdog", self.supervisor.keep_alive())
@@ -245,15 +247,19 @@ class Daemon:
             reload=self.reload_part,
             settings=self.settings,
             signing_in=self._signing_in,
+            principals=engine.principals,
             logs=Logs(lambda: self._log.place, self._log.flush),
             ids=lambda: snowflakes.issue(self.stream.clock()),
             bans=self._bans,
             certificates=engine.receiving.listeners.certificates,
+            suppressions=engine.delivering.suppressions,
+            webhooks=engine.webhooks,
             signatures=Signatures(engine, self.settings),
             explaining=Explaining(
                 examine=engine.troubleshooting.examinations.examine,
                 rcpt=engine.receiving.trials.rcpt,
                 road=engine.troubleshooting.outlooks.of,
+                rehearse=engine.troubleshooting.rehearsals.run,
             ),
             telemetry=self._views.shown(engine),
         )
@@ -360,6 +366,9 @@ class Daemon:
 
     async def _backup(self, directory: Path) -> Backup:
         beside = {SETTINGS: self.settings.store.copy_to}
+        suppressions = self.engine.delivering.suppressions
+        if suppressions.is_open:
+            beside[SUPPRESSIONS] = suppressions.copy_to
         return await backup(self.engine.opened, directory, self.stream.clock, self.span, beside=beside)
 
     async def _bounce(self, filter: Filter, by: str, reason: str) -> int:

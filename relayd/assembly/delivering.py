@@ -22,12 +22,17 @@ from relayd.delivery.scheduler import Scheduler
 from relayd.delivery.sts_fetch import PolicyFetcher
 from relayd.delivery.sts_policies import FILE as STS_FILE
 from relayd.delivery.sts_policies import PolicyStore, StsPolicies, open_policies
+from relayd.delivery.suppressing import Suppressing
 from relayd.delivery.tls import TlsContexts
+from relayd.directory.address_book import AddressBook
 from relayd.events import store as store_events
 from relayd.events.event import EventStream, Span
+from relayd.mail.envelope import domain_of
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.opening import OpenQueue
 from relayd.reception.signing import Signing
+from relayd.reputation.options import SuppressionOptions
+from relayd.reputation.suppression import SuppressionList
 from relayd.resolver.answer import Resolver
 from relayd.resolver.hosts_file import HostsFile, LocalFirst
 from relayd.resolver.live import LiveResolver
@@ -39,8 +44,15 @@ class Delivering:
     """The parts of delivery, made of one configuration and reloaded with another."""
 
     def __init__(
-        self, loaded: Loaded, opened: OpenQueue, resolver: LiveResolver, signing: Signing, snowflakes: Snowflakes
+        self,
+        loaded: Loaded,
+        opened: OpenQueue,
+        book: AddressBook,
+        resolver: LiveResolver,
+        signing: Signing,
+        snowflakes: Snowflakes,
     ) -> None:
+        self._book = book
         self._opened = opened
         self._signing = signing
         self._snowflakes = snowflakes
@@ -53,6 +65,7 @@ class Delivering:
         self.prober: NextHopProber
         self.bounces: Bounces
         self.scheduler: Scheduler
+        self.suppressions: SuppressionList
 
     async def open(self, stream: EventStream, span: Span) -> None:
         """Bring the parts up; nothing runs yet."""
@@ -80,10 +93,13 @@ class Delivering:
             span=span,
             seed=lambda: random.getrandbits(64),
             signing=self._signing,
+            book=self._book,
         )
+        self.suppressions = SuppressionList(loaded.data, stream.clock, span)
+        await self.suppressions.reconfigure(loaded.config.section(SuppressionOptions))
         self.scheduler = Scheduler(
             self._opened.queue,
-            self.attempts,
+            Suppressing(self.attempts, self.suppressions, self._is_ours, stream.clock, span),
             loaded.router,
             self.bounces,
             loaded.settings,
@@ -92,7 +108,7 @@ class Delivering:
             may_attempt=lambda: self._opened.space.may_attempt,
         )
 
-    def reload(self, loaded: Loaded, resolver: LiveResolver) -> None:
+    async def reload(self, loaded: Loaded, resolver: LiveResolver) -> None:
         """Take another configuration; attempts under way end as they began."""
         self._loaded, self._resolver = loaded, resolver
         self.sts.reconfigure(resolver, self._fetcher(loaded))
@@ -102,9 +118,13 @@ class Delivering:
         self.bounces.local = loaded.policy.local_names
         self.bounces.router, self.bounces.schedule = loaded.router, loaded.settings.schedule
         self.scheduler.reload(loaded.settings, loaded.router)
+        await self.suppressions.reconfigure(loaded.config.section(SuppressionOptions))
 
-    def hosts(self, loaded: Loaded, resolver: Resolver) -> Hosts:
-        """What finds the hosts of a next hop, by `loaded`, asking `resolver`."""
+    def hosts(self, loaded: Loaded, resolver: Resolver, *, strict: bool = False) -> Hosts:
+        """What finds the hosts of a next hop, by `loaded`, asking `resolver`.
+
+        strict: DANE and MTA-STS count whatever the configuration says.
+        """
         outbound = loaded.config.section(routing.OutboundOptions)
         binds = (bind for each in loaded.listeners.listeners.values() for bind in each.bind if not bind.path)
         return Hosts(
@@ -114,8 +134,19 @@ class Delivering:
             allow_private=outbound.allow_private,
             is_self=Ourselves(loaded.hostname, ((bind.host, bind.port) for bind in binds)),
             chance=random.random,
-            policies=HostPolicies(resolver, DaneUse(outbound.dane), self.sts if outbound.mta_sts else None),
+            policies=HostPolicies(
+                resolver,
+                DaneUse.OPTIONAL if strict else DaneUse(outbound.dane),
+                self.sts if strict or outbound.mta_sts else None,
+            ),
         )
+
+    def dialer(self, loaded: Loaded, timeouts: TimeoutOptions) -> Dialer:
+        """What makes connections, by `loaded`, within `timeouts`."""
+        outbound = loaded.config.section(routing.OutboundOptions)
+        files = {id: each.tls_ca_files for id, each in loaded.config.records(routing.RouteOptions).items()}
+        contexts = TlsContexts(outbound.ca_files, files, minimum=outbound.tls_minimum)
+        return Dialer(loaded.hostname, timeouts, contexts)
 
     def lane(self, destination: str) -> LaneStats | None:
         """What runs and waits for a destination; None when nothing does."""
@@ -126,12 +157,14 @@ class Delivering:
         """Close what is open, once the scheduler is drained."""
         await self.pool.close()
         await self.sts.close()
+        await self.suppressions.close()
+
+    def _is_ours(self, address: str) -> bool:
+        place = self._loaded.policy.place(domain_of(address))
+        return place.relay or place.local
 
     def _road(self, loaded: Loaded) -> Road:
-        outbound = loaded.config.section(routing.OutboundOptions)
-        files = {id: each.tls_ca_files for id, each in loaded.config.records(routing.RouteOptions).items()}
-        contexts = TlsContexts(outbound.ca_files, files, minimum=outbound.tls_minimum)
-        dialer = Dialer(loaded.hostname, loaded.config.section(TimeoutOptions), contexts)
+        dialer = self.dialer(loaded, loaded.config.section(TimeoutOptions))
         reuse = loaded.config.section(ReuseOptions)
         hosts = self.hosts(loaded, self._resolver)
         return Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=reuse, rules=loaded.bounce_rules)

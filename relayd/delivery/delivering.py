@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from relayd.delivery.connection import Connection, ConnectionFailed
+from relayd.delivery.connection import Connection
 from relayd.delivery.content import QueuedContent
+from relayd.delivery.endpoint import ConnectionFailed
 from relayd.delivery.exchange import Answers, Content
 from relayd.delivery.judging import Judged, judge_answers
 from relayd.delivery.outcome import (
@@ -184,6 +185,7 @@ class Delivering:
                 status=reply_text(reply),
             )
         )
+        twice = {} if recipient.maybe_delivered is None else {"maybe_again": True}
         events.DELIVERED(
             self.span,
             queue_id=self.message.id,
@@ -193,6 +195,7 @@ class Delivering:
             details=reply.text,
             elapsed=delays[-1],
             delays=delays,
+            **twice,
         )
 
     def _delays(self, transmitting: float) -> list[float]:

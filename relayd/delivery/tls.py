@@ -65,6 +65,7 @@ class Demand:
     tlsa: tuple[Tlsa, ...] = ()
     names: tuple[str, ...] = ()
     requiretls: bool = False
+    sni: str = ""
 
     @classmethod
     def of(cls, policy: TlsPolicy, names: tuple[str, ...]) -> Demand:
@@ -76,13 +77,19 @@ class Demand:
             tlsa=policy.tlsa,
             names=names,
             requiretls=policy.requiretls,
+            sni=names[0] if policy.tlsa and not policy.pkix else "",
         )
+
+
+def in_the_clear(demand: Demand) -> Demand:
+    """The same without TLS."""
+    return replace(demand, encrypt=False, pkix=False, tlsa=())
 
 
 def lesser(demand: Demand, follows: Consequence) -> Demand | None:
     """What is asked for next after a demand was not met; None: nothing less will do."""
     if follows is Consequence.PLAIN and demand.encrypt:
-        return replace(demand, encrypt=False, pkix=False, tlsa=())
+        return in_the_clear(demand)
     if follows is Consequence.UNAUTHENTICATED and (demand.pkix or demand.tlsa):
         return replace(demand, pkix=False, tlsa=())
     return None

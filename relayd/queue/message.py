@@ -17,6 +17,8 @@ import msgspec
 
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
+from relayd.queue.usage import Charge
+from relayd.routing.next_hop import MessageTls
 
 
 class Origin(Enum):
@@ -65,9 +67,10 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message to be promised.
 
     id: its snowflake.  sender_key: whose turn it takes within a destination (the account, else the return path's
-    address).  counts: what the invariant's counters gain with it, e.g. {"accepted": 2} or {"generated": 1,
-    "replaced": 1, "expanded": 3}.  held: a reason when it must not go out before an operator releases it.
-    leased: the delivery side takes it at once, in memory; its recipients' next_attempt is then when they are due again.
+    address).  counts: what the invariant's counters gain with it, e.g. {"accepted": 2} or {"generated": 1, "replaced":
+    1, "expanded": 3}.  held: a reason when it must not go out before an operator releases it.  tls: what it says of TLS
+    (RFC 8689).  charges: in whose name it counts, and how much.  leased: the delivery side takes it at once, in memory;
+    its recipients' next_attempt is then when they are due again.
     """
 
     id: int
@@ -79,6 +82,7 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     sender_key: str = ""
     trusted: bool = False
     smtputf8: bool = False
+    tls: MessageTls = MessageTls.USUAL
     ret: str | None = None
     envid: str | None = None
     account: str | None = None
@@ -87,6 +91,7 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str = ""
     held: str | None = None
     counts: dict[str, int] = msgspec.field(default_factory=dict)
+    charges: tuple[Charge, ...] = ()
     leased: bool = False
 
 
@@ -106,7 +111,9 @@ class State(Enum):
 
 class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     """A queued recipient.  number: its place in the message, its identity.  attempts: made so far, the one in flight
-    included.  status: the text of the last outcome (control-api status text), "" before the first.
+    included.  status: the text of the last outcome (control-api status text), "" before the first.  maybe_delivered:
+    when last the peer was lost after the final dot, so that a copy may have arrived; None: never.  class_, rule: what
+    the last failure means and the rule that says so; "" without one.
     """
 
     number: int
@@ -120,6 +127,9 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     notify: frozenset[Notify] | None
     orcpt: str | None
     status: str = ""
+    maybe_delivered: float | None = None
+    class_: str = ""
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +177,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     eight_bit: bool
     utf8_header: bool
     signed: bool
+    tls: MessageTls = MessageTls.USUAL
     hold: Hold | None = None
     corrupt: bool = False
     next_hop: str | None = None
@@ -201,7 +212,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     reply: of the peer, or with `ours` one of our own making (connection lost: 4.4.2).  host: the peer's name, "" when
     none was reached.  status: the control API's status text.  next_attempt, next_notify: for DEFERRED, Unix seconds
-    (the schedule's); None keeps what the row has.  maybe_delivered: the connection was lost after the final dot.
+    (the schedule's); None keeps what the row has.  maybe_delivered: the connection was lost after the final dot;
+    maybe_at: when that was, of a deferral, in Unix seconds.
     destination: set when a DEFERRED recipient now belongs to another destination.
     uncounted: the attempt was never made (its host was busy, the route suspended): `attempts` goes back by one.
     class_, rule, hard: what a failure means and the rule that says so (`routing.bounce_class`); "" when not asked.
@@ -216,6 +228,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     next_attempt: float | None = None
     next_notify: float | None = None
     maybe_delivered: bool = False
+    maybe_at: float | None = None
     ours: bool = False
     destination: str | None = None
     uncounted: bool = False

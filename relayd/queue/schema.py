@@ -9,6 +9,10 @@ suspensions and other facts, as JSON.
 removals: who deleted messages or cancelled recipients, when, why, and until when that can be undone; `removal` of a
 message names the deletion that took it, `removal` of a recipient the deletion or cancellation that did.  An id is never
 used again.  next_hop: where an operator sent the message (a route's id, or "mx"), NULL: where the configuration says.
+maybe_delivered: when last a copy may have reached the recipient without a word of the peer.  class, rule: what its last
+failure means, and the rule that says so.
+
+usage: what was queued in whose name in each clock hour, see `usage`.
 """
 
 from __future__ import annotations
@@ -54,4 +58,16 @@ _SECOND = (
     "CREATE INDEX messages_removed ON messages (removal, id) WHERE removal IS NOT NULL",
 )
 
-MIGRATIONS = (Migration(1, _FIRST), Migration(2, _SECOND))
+_THIRD = (
+    """CREATE TABLE usage (name TEXT NOT NULL, hour INTEGER NOT NULL, messages INTEGER NOT NULL,
+        recipients INTEGER NOT NULL, octets INTEGER NOT NULL, PRIMARY KEY (name, hour)) WITHOUT ROWID""",
+    "CREATE INDEX usage_hour ON usage (hour)",
+)
+
+_FOURTH = (
+    "ALTER TABLE recipients ADD COLUMN maybe_delivered REAL",
+    "ALTER TABLE recipients ADD COLUMN class TEXT",
+    "ALTER TABLE recipients ADD COLUMN rule TEXT",
+)
+
+MIGRATIONS = (Migration(1, _FIRST), Migration(2, _SECOND), Migration(3, _THIRD), Migration(4, _FOURTH))

@@ -58,6 +58,7 @@ class Metrics:
         self._listeners: dict[tuple[str, str], int] = {}
         self._refusals: dict[tuple[str, str], int] = {}
         self._recipients = {"accepted": 0, "delivered": 0, "deferred": 0, "bounced": 0, "expired": 0}
+        self._recipients |= {"maybe_delivered": 0, "maybe_delivered_again": 0}
         self._values: dict[str, tuple[str, float]] = {}
         self._watched: dict[str, tuple[str, Callable[[], float]]] = {}
         self._special: dict[EventKind, Callable[[Event], None]] = {
@@ -69,6 +70,7 @@ class Metrics:
             delivery.ATTEMPT_END: lambda event: self.attempt_time.observe(_seconds(event.fields)),
             delivery.COMPLETED: lambda event: self.delivery_total_time.observe(_seconds(event.fields)),
             delivery.DELIVERED: self._delivered,
+            delivery.MAYBE_DELIVERED: lambda event: self._settled("maybe_delivered", event.fields),
             delivery.DEFERRED: lambda event: self._settled("deferred", event.fields),
             delivery.BOUNCED: lambda event: self._settled("bounced", event.fields),
             delivery.EXPIRED: lambda event: self._settled("expired", event.fields),
@@ -117,7 +119,9 @@ class Metrics:
             events.add_metric([kind.id], count)
         yield events
         for name, count in self._recipients.items():
-            yield CounterMetricFamily(f"relayd_recipients_{name}", f"Recipients {name} since the start", value=count)
+            yield CounterMetricFamily(
+                f"relayd_recipients_{name}", f"Recipients {name.replace('_', ' ')} since the start", value=count
+            )
         yield _counted(
             "relayd_refusals",
             "Recipients not delivered, by what became of them and why",
@@ -188,6 +192,8 @@ class Metrics:
         if delays is not None:
             for histogram, seconds in zip(self.delays.values(), delays, strict=False):
                 histogram.observe(seconds)
+        if event.fields.get("maybe_again"):
+            self._settled("maybe_delivered_again", event.fields)
 
     def _settled(self, name: str, fields: dict[str, Any]) -> None:
         count = _count(fields.get("to"))

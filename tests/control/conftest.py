@@ -21,6 +21,8 @@ from relayd.control.signing_in import SigningIn
 from relayd.directory.account import Account, Refusal
 from relayd.directory.directory import Directory, TooBusy
 from relayd.directory.options import AccountOptions
+from relayd.directory.principal import reserved_by
+from relayd.directory.principals import open_principals
 from relayd.directory.tokens import Tokens
 from relayd.events.event import Event, EventStream, Span
 from relayd.listener.options import Bind, ListenerOptions
@@ -28,6 +30,9 @@ from relayd.mail.snowflake import Snowflakes
 from relayd.queue.backup import backup
 from relayd.queue.filter import Filter
 from relayd.queue.message import Message, Outcome
+from relayd.reputation.options import SuppressionOptions
+from relayd.reputation.suppression import SuppressionList
+from relayd.resolver.zone import Zone
 from relayd.routing.options import OutboundOptions, RouteOptions
 from relayd.routing.route import Router
 from relayd.telemetry.figures import Figures
@@ -35,6 +40,7 @@ from relayd.telemetry.live import Live
 from relayd.telemetry.metrics import Metrics
 from relayd.telemetry.reading import Logs, Place
 from relayd.telemetry.recording import Stores
+from relayd.webhooks.webhooks import Webhooks
 from tests.queue.conftest import Rig
 from tests.rig.explaining import World
 
@@ -157,9 +163,14 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
     async def bounce(filter: Filter, by: str, reason: str) -> int:
         return await rig.o.actions.bounce(filter, by, reason, untold)
 
-    accounts = Accounts(ACCOUNTS, rig.clock)
+    principals = await open_principals(tmp_path, span)
+    principals.reserved = reserved_by(ACCOUNTS)
+    accounts = Accounts(ACCOUNTS, rig.clock, [principals])
     fallback = FallbackAdminOptions(user="admin", secret="s3:cret")
     signing_in = SigningIn(accounts, fallback, Tokens(bytes(32), rig.clock), rig.clock)
+    suppressions = SuppressionList(tmp_path, rig.clock, span)
+    await suppressions.reconfigure(SuppressionOptions(enable=True))
+    webhooks = Webhooks(tmp_path, stream, flakes, lambda: Zone({}))
     parts = Parts(
         queue=rig.o.queue,
         bodies=rig.o.queue,
@@ -172,10 +183,13 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
         reload=reload,
         settings=settings,
         signing_in=signing_in,
+        principals=principals,
         logs=Logs(lambda: control_logs.place, lambda timeout: True),
         ids=lambda: flakes.issue(stream.clock()),
         explaining=world.explaining(),
         telemetry=Telemetry(stores=lambda: kept.stores, figures=Figures(metrics), live=Live(span)),
+        suppressions=suppressions,
+        webhooks=webhooks,
     )
     app = ControlApp(parts, span, setting)
     path = tmp_path / "control.sock"
@@ -187,6 +201,9 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
     await app.stop()
     signing_in.close()
     accounts.close()
+    await principals.close()
+    await suppressions.close()
+    await webhooks.close()
     await settings.store.close()
 
 

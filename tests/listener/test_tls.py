@@ -48,11 +48,22 @@ async def test_starttls_with_a_self_signed_certificate() -> None:
         assert (await client.ask("STARTTLS")).startswith("220 2.0.0 ")
         await client.start_tls(trusting())
         assert (await client.ask("MAIL FROM:<a@example.com>")).startswith("503 5.5.1 ")
-        assert "STARTTLS" not in await client.ask("EHLO again.example")
+        hello = await client.ask("EHLO again.example")
+        assert "STARTTLS" not in hello
+        assert "REQUIRETLS" in hello
         assert (await client.ask("STARTTLS")).startswith("503 5.5.1 ")
-        assert (await client.ask("MAIL FROM:<a@example.com>")).startswith("250 2.1.0 ")
+        assert (await client.ask("MAIL FROM:<a@example.com> REQUIRETLS")).startswith("250 2.1.0 ")
         assert reception.clients[0].tls in ("TLSv1.2", "TLSv1.3")
         assert reception.clients[0].tls_cipher
+        await client.close()
+
+
+async def test_requiretls_is_not_for_sessions_without_tls() -> None:
+    async with live(StubReception()) as server:
+        client = await server.dial()
+        assert "REQUIRETLS" not in await client.greet()
+        assert (await client.ask("MAIL FROM:<a@example.com> REQUIRETLS")).startswith("555 5.5.4 ")
+        assert "smtp.require-tls-disabled" in server.ids()
         await client.close()
 
 
@@ -67,8 +78,11 @@ async def test_sni_chooses_the_certificate(authority: trustme.CA, tmp_path: Path
             client = await server.dial(tls=checking(authority), name=name)
             assert (await client.reply()).startswith("220 ")
             await client.close()
+        assert "tls.certificate-not-found" not in server.ids()
         with pytest.raises(ssl.SSLCertVerificationError):
             await server.dial(tls=checking(authority), name="unknown.example")
+        assert "tls.certificate-not-found" in server.ids()
+        assert server.ids().count("tls.multiple-certificates-available") == 1
 
 
 async def test_changed_files_are_loaded_and_broken_ones_are_not(authority: trustme.CA, tmp_path: Path) -> None:
@@ -89,6 +103,11 @@ async def test_changed_files_are_loaded_and_broken_ones_are_not(authority: trust
         await client.close()
         assert server.ids().count("tls.certificate-loaded") == 2
         assert server.ids().count("tls.certificate-error") == 1
+
+
+async def test_implicit_tls_without_a_certificate_is_said_at_the_start() -> None:
+    async with live(StubReception(), listening(role="submission", tls_implicit=True)) as server:
+        assert "tls.not-configured" in server.ids()
 
 
 async def test_submission_without_certificate_offers_no_starttls() -> None:
