@@ -37,6 +37,8 @@ from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.api.suppression import SuppressionOperations
+from relayd.control.api.telemetry import Telemetry, TelemetryOperations
+from relayd.control.api.telemetry_live import LiveOperations
 from relayd.control.api.tls import TlsOperations
 from relayd.control.api.troubleshoot import Explaining, Troubleshooting
 from relayd.control.api.webhooks import WebhookOperations
@@ -87,7 +89,7 @@ class Parts:
     settings: their owner.  signing_in: checks credentials.  principals: of the database.  ids: issues request ids
     (span ids).  bans: who is shut out.  certificates: of listeners with TLS.  signatures: the keys that sign.
     explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.  tls_hosts,
-    tls_results: what is known of hosts' TLS.  webhooks: who is told of events.
+    tls_results: what is known of hosts' TLS.  webhooks: who is told of events.  telemetry: the views of the events.
     """
 
     queue: QueueOfMessages
@@ -106,6 +108,7 @@ class Parts:
     logs: LogFilesReader
     ids: Callable[[], int]
     explaining: Explaining
+    telemetry: Telemetry
     bans: Bans = field(default_factory=Bans)
     certificates: Certificates = field(default_factory=NoCertificates)
     signatures: SignaturesSide = field(default_factory=NoSignatures)
@@ -185,6 +188,8 @@ class ControlApp:
         yield from SettingsOperations(parts.settings).routes()
         yield from BlobOperations(parts.bodies).routes()
         yield from LogOperations(parts.logs).routes()
+        yield from TelemetryOperations(parts.telemetry, clock).routes()
+        yield from LiveOperations(parts.telemetry, self.streams).routes()
         yield from OAuth(self._codes, self._devices).routes()
         yield from StreamTokens(parts.signing_in).routes()
         yield from BanOperations(parts.bans, clock).routes()

@@ -162,7 +162,7 @@ DELIVERED = EventKind(
     Level.INFO,
     "Message delivered",
     "The remote server took the message",
-    "queue_id hostname to code details elapsed maybe_again",
+    "queue_id hostname to code details elapsed delays maybe_again",
 )
 DEFERRED = EventKind(
     "delivery.deferred",

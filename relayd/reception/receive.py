@@ -198,7 +198,8 @@ class Reception:
             if isinstance(tx, Transaction):
                 client.messages += 1
                 await self._checks.of_sender(tx)
-                smtp.MAIL_FROM(client.span, from_=sender, size=command.size)
+                announced = {"size": command.size} if command.size else {}
+                smtp.MAIL_FROM(client.span, from_=sender, **announced)
                 tx.submission, submission = submission, None
             return tx
         finally:

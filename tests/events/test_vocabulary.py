@@ -84,7 +84,7 @@ OURS = {
     "manage": "action",
     "config": "reloaded restart-needed",
     "server": "shutdown-complete task-failed loop-stalled",
-    "telemetry": "subscriber-failed dropped webhook-recovered webhook-dropped webhook-replayed",
+    "telemetry": "subscriber-failed dropped store-error webhook-recovered webhook-dropped webhook-replayed",
     "tls": "certificate-loaded certificate-error",
     "suppression": "added removed refused bounced evicted error",
     "dns": "lookup lookup-error",
