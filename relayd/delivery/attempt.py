@@ -1,6 +1,6 @@
 """One attempt: a job's recipients to one next hop.
 
-First an idle connection, where the pool has one; then host after host until every recipient has its outcome.  A
+Way after way, where a route has several hosts (`ways`).  Of each, first an idle connection, where the pool has one; then host after host until every recipient has its outcome.  A
 connection that was reused and dies before it said a word is replaced without anyone noticing.  A connection that took
 some recipients and then closed is opened again to the same address, so that a host which limits the messages of a
 connection still gets them all.  Whatever is left when no host is left is deferred, with the last thing learnt.
@@ -9,7 +9,7 @@ connection still gets them all.  Whatever is left when no host is left is deferr
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -22,6 +22,7 @@ from relayd.delivery.options import ReuseOptions
 from relayd.delivery.outcome import Trouble
 from relayd.delivery.parameters import mail_line, rcpt_line
 from relayd.delivery.pool import Pool
+from relayd.delivery.ways import Wait, Way, Ways
 from relayd.events import delivery as events
 from relayd.events.event import EventStream, Span
 from relayd.mail.snowflake import Snowflakes
@@ -32,12 +33,13 @@ from relayd.routing.next_hop import NextHop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Road:
-    """What attempts and probes need to reach a peer.  rules: by which what it refuses is classified."""
+    """What attempts and probes need to reach a peer.  ways: through which hosts, and from where.  rules: by which what it refuses is classified."""
 
     hosts: Hosts
     dialer: Dialer
     pool: Pool
     reuse: ReuseOptions
+    ways: Ways
     rules: Rules = NO_RULES
 
 
@@ -81,20 +83,45 @@ class Attempts:
             span, queue_id=message.id, from_=message.return_path, to=to, size=message.size, total=len(to)
         )
         delivering = Delivering(message, next_hop, span, soft_bounce=self._soft_bounce, rules=self._road.rules)
+        waiting = ways = self._road.ways.of(next_hop, message.terms.rules, to[0])
         try:
-            content = await QueuedContent.of(job, self._open_body, self._sign_again)
-            try:
-                await self._over_idle(delivering, content)
-                if delivering.todo:
-                    await self._over_hosts(delivering, content)
-            finally:
-                content.close()
+            if not isinstance(ways, Wait):
+                content = await QueuedContent.of(job, self._open_body, self._sign_again)
+                try:
+                    waiting = await self._over(ways, delivering, content)
+                finally:
+                    content.close()
         except Exception as error:  # a failure of ours is temporary: no mail may be lost or bounced by it
             events.FAILED(span, queue_id=message.id, reason=repr(error))
             delivering.fail(Trouble.INTERNAL, f"{type(error).__name__}: {error}")
+        if isinstance(waiting, Wait):
+            delivering.postpone(waiting.reply, waiting.due)
         delivering.give_up()
         events.ATTEMPT_END(span, queue_id=message.id, elapsed=time.monotonic() - started)
         return delivering.outcomes
+
+    async def _over(self, ways: Sequence[Way], delivering: Delivering, content: QueuedContent) -> Wait | None:
+        """Way after way until nobody is left; a Wait when none of them may be tried now."""
+        road = self._road.ways
+        tried = 0
+        for way in ways:
+            async with road.slots.one(way.host):
+                if not road.begin(way, delivering.span):
+                    continue
+                tried += 1
+                given, heard = delivering.transactions, delivering.heard
+                delivering.next_hop = way.hop
+                try:
+                    await self._over_idle(delivering, content)
+                    if delivering.todo:
+                        self._road.pool.make_room(way.hop, road.room(way))
+                        await self._over_hosts(delivering, content)
+                finally:
+                    reached = delivering.heard > heard or (None if not delivering.todo else False)
+                    road.end(way, delivering.span, given=delivering.transactions - given, reached=reached)
+            if not delivering.todo:
+                return None
+        return None if tried else road.spent()
 
     async def _over_idle(self, delivering: Delivering, content: QueuedContent) -> None:
         """Idle connections as long as they help."""
@@ -157,6 +184,7 @@ class Attempts:
             if connection.messages >= most:
                 break
             connection.messages += 1
+            delivering.transactions += 1
             batch = delivering.todo[:limit]
             started = time.monotonic()
             answers = await protocol.send(
@@ -174,6 +202,7 @@ class Attempts:
             )
             if reused and answers.silent and answers.lost:
                 silent = True
+                delivering.transactions -= 1
                 break
             delivering.todo = delivering.todo[limit:]
             again, failed = delivering.answered(batch, answers, connection, time.monotonic() - started)

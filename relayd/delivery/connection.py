@@ -21,6 +21,7 @@ from aiosmtplib import errors
 from relayd.delivery.host_policy import HostPolicy, configured
 from relayd.delivery.options import TimeoutOptions
 from relayd.delivery.outcome import Stage, Trouble
+from relayd.delivery.sign_in import NoMechanism, TokenFailed, TokenSource, sign_in
 from relayd.delivery.tls import Demand, TlsContexts, defect_of, lesser, presented_chain
 from relayd.delivery.transaction import TransactionProtocol
 from relayd.events import dane as dane_events
@@ -29,6 +30,7 @@ from relayd.events.event import Span
 from relayd.mail.reply import Reply
 from relayd.routing.dane import verify
 from relayd.routing.next_hop import NextHop, Protocol
+from relayd.routing.source import Source as MailSource
 from relayd.routing.tls_defect import Defect
 from relayd.routing.tls_policy import Consequence, Source, TlsPolicy, consequence
 from relayd.smtp.extension import PeerExtensions
@@ -90,12 +92,15 @@ class Connection:
 
 
 class Dialer:
-    """Makes connections.  hostname: ours, for EHLO."""
+    """Makes connections.  hostname: ours, for EHLO where the source has no name of its own.  tokens: to sign in with."""
 
-    def __init__(self, hostname: str, timeouts: TimeoutOptions, tls: TlsContexts) -> None:
+    def __init__(
+        self, hostname: str, timeouts: TimeoutOptions, tls: TlsContexts, tokens: TokenSource | None = None
+    ) -> None:
         self._hostname = hostname
         self._timeouts = timeouts
         self._tls = tls
+        self._tokens = tokens
 
     async def connect(self, endpoint: Endpoint, next_hop: NextHop, span: Span) -> Connection:
         """A connection to `endpoint` with the TLS that it must give; raises ConnectionFailed.
@@ -119,8 +124,9 @@ class Dialer:
 
     async def _connect(self, endpoint: Endpoint, next_hop: NextHop, demand: Demand, span: Span) -> Connection:
         started = time.monotonic()
-        sock = await self._open_socket(endpoint, span)
-        setup = _Setup(self._hostname, self._timeouts, endpoint, next_hop, demand, span)
+        sock = await self._open_socket(endpoint, next_hop.source, span)
+        hostname = (next_hop.source.ehlo if next_hop.source is not None else None) or self._hostname
+        setup = _Setup(hostname, self._timeouts, endpoint, next_hop, demand, span, self._tokens)
         try:
             context = await self._context(next_hop, demand)
             tls, extensions = await setup.run(sock, context)
@@ -155,15 +161,20 @@ class Dialer:
         except OSError as error:
             raise ConnectionFailed(f"authorities cannot be loaded: {error}", trouble=Trouble.TLS) from error
 
-    async def _open_socket(self, endpoint: Endpoint, span: Span) -> socket.socket:
+    async def _open_socket(self, endpoint: Endpoint, source: MailSource | None, span: Span) -> socket.socket:
         loop = asyncio.get_running_loop()
         family = socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
+        if source is not None and not endpoint.is_unix and _address_of(source, family) is None:
+            version = "IPv6" if family == socket.AF_INET6 else "IPv4"
+            raise ConnectionFailed(f"the source {source.id} has no {version} address")
         sock = socket.socket(socket.AF_UNIX if endpoint.is_unix else family, socket.SOCK_STREAM)
         started = time.monotonic()
         try:
             sock.setblocking(False)
             if not endpoint.is_unix:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if source is not None:
+                    _bind(sock, source, family, span)
             target = endpoint.address if endpoint.is_unix else (endpoint.address, endpoint.port)
             await asyncio.wait_for(loop.sock_connect(sock, target), self._timeouts.connect)
         except BaseException as error:
@@ -193,6 +204,23 @@ class Dialer:
         return sock
 
 
+def _address_of(source: MailSource, family: int) -> str | None:
+    return source.address_v6 if family == socket.AF_INET6 else source.address
+
+
+def _bind(sock: socket.socket, source: MailSource, family: int, span: Span) -> None:
+    """Leave from the source's address; the kernel chooses the port when it knows the peer, so ports do not run out."""
+    address = _address_of(source, family)
+    if hasattr(socket, "IP_BIND_ADDRESS_NO_PORT"):
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
+    try:
+        sock.bind((address, 0))
+    except OSError as error:
+        reason = _reason(error)
+        events.SOURCE_FAILED(span, id=source.id, local_ip=address, reason=reason)
+        raise ConnectionFailed(f"the source {source.id} ({address}) cannot be used: {reason}") from error
+
+
 class _Setup:
     """One run of aiosmtplib over one socket."""
 
@@ -204,7 +232,9 @@ class _Setup:
         next_hop: NextHop,
         demand: Demand,
         span: Span,
+        tokens: TokenSource | None,
     ) -> None:
+        self._tokens = tokens
         self._timeouts = timeouts
         self._endpoint = endpoint
         self._next_hop = next_hop
@@ -366,28 +396,20 @@ class _Setup:
         return cipher[0] if cipher else ""
 
     async def _authenticate(self, extensions: PeerExtensions) -> None:
-        """AUTH PLAIN, else LOGIN; only reached over verified TLS."""
-        started = time.monotonic()
-        username, password = self._next_hop.username or "", self._next_hop.password or ""
         host = self._endpoint.host
         try:
-            if "PLAIN" in extensions.auth:
-                await self._client.auth_plain(username, password)
-            elif "LOGIN" in extensions.auth:
-                await self._client.auth_login(username, password)
-            else:
-                raise ConnectionFailed(
-                    "AUTH PLAIN or LOGIN is not offered",
-                    stage=Stage.AUTH,
-                    reply=Reply(504, "5.7.4", "AUTH PLAIN or LOGIN is not offered"),
-                )
+            await sign_in(self._client, extensions, self._next_hop, self._tokens, self._span)
+        except NoMechanism as error:
+            reply = Reply(504, "5.7.4", str(error))
+            raise ConnectionFailed(str(error), stage=Stage.AUTH, reply=reply) from error
+        except TokenFailed as error:
+            raise ConnectionFailed(str(error), trouble=Trouble.NO_TOKEN) from error
         except errors.SMTPResponseException as error:
             reply = _reply(error.code, error.message)
             events.AUTH_FAILED(self._span, hostname=host, code=reply.code, details=reply.text)
             raise ConnectionFailed(str(reply), stage=Stage.AUTH, reply=reply) from error
         except (errors.SMTPException, OSError) as error:
             raise ConnectionFailed(_reason(error), trouble=Trouble.LOST) from error
-        events.AUTH(self._span, hostname=host, elapsed=time.monotonic() - started)
 
 
 def _blamed(policy: TlsPolicy, failure: ConnectionFailed) -> ConnectionFailed:

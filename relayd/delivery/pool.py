@@ -1,8 +1,8 @@
-"""Idle connections, by next hop.
+"""Idle connections, by next hop, source and what the configuration and the message demand of TLS.
 
 The last one put back is the first taken: few connections stay busy and the others expire.  A connection that says or
 closes anything while idle is forgotten at once, so it never costs a message.  The next hop is the whole key (address,
-TLS, credentials), so a reload that changes a route leaves its old connections to expire unused.
+source, TLS, credentials), so a reload that changes a route leaves its old connections to expire unused.
 """
 
 from __future__ import annotations
@@ -59,6 +59,16 @@ class Pool:
             oldest_hop, oldest = next(iter(self._order.values()))
             self._forget(oldest_hop, oldest)
             self.drop(oldest)
+
+    def make_room(self, next_hop: NextHop, most: int | None) -> None:
+        """Close the oldest idle connections to the host of `next_hop`, whatever their source or TLS, down to `most`."""
+        if most is None:
+            return
+        place = (next_hop.key, next_hop.host, next_hop.port)
+        same = [each for each in self._order.values() if (each[0].key, each[0].host, each[0].port) == place]
+        for hop, connection in same[: max(0, len(same) - most)]:
+            self._forget(hop, connection)
+            self.drop(connection)
 
     def drop(self, connection: Connection) -> None:
         """Say QUIT; the connection closes by itself, `close` waits for it."""

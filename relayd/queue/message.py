@@ -17,6 +17,7 @@ import msgspec
 
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
+from relayd.mail.terms import NO_TERMS, Terms
 
 
 class Origin(Enum):
@@ -88,6 +89,7 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     held: str | None = None
     counts: dict[str, int] = msgspec.field(default_factory=dict)
     leased: bool = False
+    terms: Terms = NO_TERMS
 
 
 class State(Enum):
@@ -171,6 +173,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     corrupt: bool = False
     next_hop: str | None = None
     deletion: Deletion | None = None
+    terms: Terms = NO_TERMS
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

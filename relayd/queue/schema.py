@@ -9,6 +9,8 @@ suspensions and other facts, as JSON.
 removals: who deleted messages or cancelled recipients, when, why, and until when that can be undone; `removal` of a
 message names the deletion that took it, `removal` of a recipient the deletion or cancellation that did.  An id is never
 used again.  next_hop: where an operator sent the message (a route's id, or "mx"), NULL: where the configuration says.
+
+terms: what a message asks of its way (`mail.terms`), as JSON; NULL: nothing.
 """
 
 from __future__ import annotations
@@ -54,4 +56,6 @@ _SECOND = (
     "CREATE INDEX messages_removed ON messages (removal, id) WHERE removal IS NOT NULL",
 )
 
-MIGRATIONS = (Migration(1, _FIRST), Migration(2, _SECOND))
+_THIRD = ("ALTER TABLE messages ADD COLUMN terms TEXT",)
+
+MIGRATIONS = (Migration(1, _FIRST), Migration(2, _SECOND), Migration(3, _THIRD))

@@ -20,7 +20,7 @@ from relayd.reception.client import Address, Client
 from relayd.reception.known import KnownTable
 from relayd.reception.local_names import LocalNames, addresses
 from relayd.reception.options import ReceptionOptions
-from relayd.reception.pattern import Names
+from relayd.mail.pattern import Names
 from relayd.reception.rewriting import RewriteTable
 
 _PLACES = 4096

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from relayd.blobs.spool import BlobFull
 from relayd.events import queue as queue_events
 from relayd.events import smtp
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
 from relayd.mail.trace import count_received
+from relayd.mail.terms import Terms
 from relayd.mailauth.signing_key import KeyUnreadable
 from relayd.queue.failure import QueueFull
 from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, Origin, Recipient, State
@@ -22,6 +25,7 @@ from relayd.reception.checks import Checks
 from relayd.reception.head import compose_head
 from relayd.reception.signing import Signing
 from relayd.reception.transaction import Accepted, Refused, Transaction
+from relayd.routing.rule import Facts
 
 MAX_RECEIVED = 100
 """Received fields of any host; RFC 5321 §6.3 asks for a limit of at least 100."""
@@ -115,7 +119,8 @@ class Promises:
     def _message(self, tx: Transaction, body: Body, message_id: str, plan: Plan, now: float) -> NewMessage:
         client = tx.client
         sender_key = client.account or tx.return_path
-        places = [(each, self.admission.destination(each.address)) for each in tx.recipients]
+        terms = self._terms(tx)
+        places = [(each, self.admission.destination(each.address, terms.rules)) for each in tx.recipients]
         leased = tx.held is None and self._admits(sender_key, [destination for _, destination in places])
         due = plan.due_again if leased else plan.first_attempt
         counts = {"accepted": tx.accepted}
@@ -151,7 +156,20 @@ class Promises:
             held=tx.held,
             counts=counts,
             leased=leased,
+            terms=terms,
         )
+
+    def _terms(self, tx: Transaction) -> Terms:
+        """What the message asks of its way, and the routing rules that it matches."""
+        rules = self.admission.rules
+        if not rules:
+            return tx.terms
+        client = tx.client
+        facts = Facts(
+            return_path=tx.return_path, account=client.account, listener=client.listener, header=tx.body.header
+        )
+        matched = rules.matching(facts)
+        return replace(tx.terms, rules=matched) if matched else tx.terms
 
     def _admits(self, sender_key: str, destinations: list[str]) -> bool:
         """Whether delivery takes all of a message at once (a lease is the whole message's)."""
@@ -252,4 +270,5 @@ def _job_message(message: NewMessage, recipients: tuple[Recipient, ...]) -> Mess
         eight_bit=body.eight_bit,
         utf8_header=body.utf8_header,
         signed=body.signed,
+        terms=message.terms,
     )

@@ -14,7 +14,7 @@ from relayd.options import OptionError
 from relayd.reception.access import Conditions
 from relayd.reception.client import Client
 from relayd.reception.options import RewriteOptions
-from relayd.reception.pattern import Addresses
+from relayd.mail.pattern import Addresses
 
 FIELD_KEYS = (("From", "from_"), ("Sender", "sender_field"), ("Reply-To", "reply_to"))
 """Address fields of the header and the options that set them."""
