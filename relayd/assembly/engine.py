@@ -60,7 +60,7 @@ class Engine:
         if loaded.resolving != before.resolving:
             retired, self.resolver = self.resolver, LiveResolver(loaded.resolving, self.span)
         self.receiving.reload(loaded, self.resolver)
-        self.delivering.reload(loaded, self.resolver)
+        await self.delivering.reload(loaded, self.resolver)
         if retired is not None:
             await retired.close()
 

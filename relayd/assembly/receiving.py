@@ -48,6 +48,7 @@ class Receiving:
             clock=stream.clock,
             snowflakes=snowflakes,
             signing=self._signing,
+            suppressions=self._delivering.suppressions,
         )
         self.reception = Reception(loaded.policy, parts)
         self.trials = Trials(parts, lambda: self.reception.policy)

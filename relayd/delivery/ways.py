@@ -156,9 +156,7 @@ class Ways:
             return self._wait(SPENT, order.until)
         free = [each for each in order if self.slots.is_free(each)]
         order = free + [each for each in order if each not in free]
-        return [
-            Way(replace(each.hop, source=source, message_tls=next_hop.message_tls), each) for each in order
-        ]
+        return [Way(replace(each.hop, source=source, message_tls=next_hop.message_tls), each) for each in order]
 
     def begin(self, way: Way, span: Span) -> bool:
         """Set one message of a host's budget apart for a try; False: another attempt had the last."""

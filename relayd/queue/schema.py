@@ -11,6 +11,7 @@ message names the deletion that took it, `removal` of a recipient the deletion o
 used again.  next_hop: where an operator sent the message (a route's id, or "mx"), NULL: where the configuration says.
 
 terms: what a message asks of its way (`mail.terms`), as JSON; NULL: nothing.
+usage: what was queued in whose name in each clock hour, see `usage`.
 """
 
 from __future__ import annotations
@@ -56,6 +57,12 @@ _SECOND = (
     "CREATE INDEX messages_removed ON messages (removal, id) WHERE removal IS NOT NULL",
 )
 
-_THIRD = ("ALTER TABLE messages ADD COLUMN terms TEXT",)
+_THIRD = (
+    """CREATE TABLE usage (name TEXT NOT NULL, hour INTEGER NOT NULL, messages INTEGER NOT NULL,
+        recipients INTEGER NOT NULL, octets INTEGER NOT NULL, PRIMARY KEY (name, hour)) WITHOUT ROWID""",
+    "CREATE INDEX usage_hour ON usage (hour)",
+)
 
-MIGRATIONS = (Migration(1, _FIRST), Migration(2, _SECOND), Migration(3, _THIRD))
+_FOURTH = ("ALTER TABLE messages ADD COLUMN terms TEXT",)
+
+MIGRATIONS = (Migration(1, _FIRST), Migration(2, _SECOND), Migration(3, _THIRD), Migration(4, _FOURTH))

@@ -14,17 +14,18 @@ from relayd.events import queue as queue_events
 from relayd.events import smtp
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
-from relayd.mail.trace import count_received
 from relayd.mail.terms import Terms
+from relayd.mail.trace import count_received
 from relayd.mailauth.signing_key import KeyUnreadable
 from relayd.queue.failure import QueueFull
 from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, Origin, Recipient, State
 from relayd.reception.admission import Admission, Plan
 from relayd.reception.body import HeaderTooLarge
 from relayd.reception.checks import Checks
-from relayd.reception.head import compose_head
+from relayd.reception.head import Head, compose_head
 from relayd.reception.signing import Signing
 from relayd.reception.transaction import Accepted, Refused, Transaction
+from relayd.routing.next_hop import MessageTls
 from relayd.routing.rule import Facts
 
 MAX_RECEIVED = 100
@@ -102,7 +103,7 @@ class Promises:
             signed=head.signed,
         )
         plan = self.admission.plan(now)
-        return self._message(tx, body, head.message_id, plan, now), plan.leased_until
+        return self._message(tx, body, head, plan, now), plan.leased_until
 
     def _check(self, tx: Transaction) -> None:
         """Rules that only the complete content can break."""
@@ -116,7 +117,7 @@ class Promises:
             smtp.LOOP_DETECTED(span, total=total if total > MAX_RECEIVED else ours, limit=limit)
             raise Refused(LOOP)
 
-    def _message(self, tx: Transaction, body: Body, message_id: str, plan: Plan, now: float) -> NewMessage:
+    def _message(self, tx: Transaction, body: Body, head: Head, plan: Plan, now: float) -> NewMessage:
         client = tx.client
         sender_key = client.account or tx.return_path
         terms = self._terms(tx)
@@ -147,12 +148,13 @@ class Promises:
             sender_key=sender_key,
             trusted=tx.trusted,
             smtputf8=tx.smtputf8,
+            tls=_asked_tls(tx, head),
             ret=tx.ret,
             envid=tx.envid,
             account=client.account,
             listener=client.listener,
             client=client.address_text if client.uid is None else f"unix uid {client.uid}",
-            message_id=message_id,
+            message_id=head.message_id,
             held=tx.held,
             counts=counts,
             leased=leased,
@@ -223,6 +225,13 @@ def failure(tx: Transaction, error: Exception) -> Reply:
     return NO_SPACE if isinstance(error, QueueFull | BlobFull) else TROUBLE
 
 
+def _asked_tls(tx: Transaction, head: Head) -> MessageTls:
+    """What the sender asks of TLS; REQUIRETLS makes a TLS-Required field count for nothing (RFC 8689 §4.1)."""
+    if tx.requiretls:
+        return MessageTls.REQUIRED
+    return MessageTls.OPTIONAL if head.tls_optional else MessageTls.USUAL
+
+
 def _next_notify(tx: Transaction, each: Accepted, plan: Plan) -> float | None:
     """Delay notices go to trusted senders, and to others who asked for them; never where there is no return path."""
     if not tx.return_path:
@@ -271,4 +280,5 @@ def _job_message(message: NewMessage, recipients: tuple[Recipient, ...]) -> Mess
         utf8_header=body.utf8_header,
         signed=body.signed,
         terms=message.terms,
+        tls=message.tls,
     )

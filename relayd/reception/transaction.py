@@ -61,6 +61,7 @@ class Transaction:
     trusted: bool
     announced_size: int = 0
     smtputf8: bool = False
+    requiretls: bool = False
     ret: str | None = None
     envid: str | None = None
     terms: Terms = NO_TERMS

@@ -51,7 +51,10 @@ class OutboundOptions:
         PORT, 443, "Port where policies are asked for (tests change it).", key="tls.mta-sts-port"
     )
     source: str | None = option(
-        TEXT, None, "Id of the source or source pool that mail leaves from. Default: as the system chooses.", example="out7"
+        TEXT,
+        None,
+        "Id of the source or source pool that mail leaves from. Default: as the system chooses.",
+        example="out7",
     )
     set_aside: tuple[float, ...] = option(
         DURATIONS,
@@ -140,7 +143,10 @@ class RouteOptions:
     )
     client_id: str | None = option(TEXT, None, "Name of this server there.", key="auth.oauth.client-id")
     client_secret: str | None = option(
-        TEXT, None, "Its secret; without a refresh token, tokens are had with it alone.", key="auth.oauth.client-secret",
+        TEXT,
+        None,
+        "Its secret; without a refresh token, tokens are had with it alone.",
+        key="auth.oauth.client-secret",
         secret=True,
     )
     refresh_token: str | None = option(

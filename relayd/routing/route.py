@@ -234,15 +234,11 @@ def route_of(id: str, options: RouteOptions) -> NextHop:
 _ATTRIBUTES = ("weight", "hour", "day", "connections")
 
 
-def _hosts(
-    routes: Mapping[str, NextHop], options_of: Mapping[str, RouteOptions]
-) -> dict[str, tuple[Smarthost, ...]]:
+def _hosts(routes: Mapping[str, NextHop], options_of: Mapping[str, RouteOptions]) -> dict[str, tuple[Smarthost, ...]]:
     """The hosts of the routes that have several, or budgets, by id.  Raises OptionError."""
     found = {}
     for id, options in options_of.items():
-        usual = Allowance(
-            hour=options.messages_per_hour, day=options.messages_per_day, connections=options.connections
-        )
+        usual = Allowance(hour=options.messages_per_hour, day=options.messages_per_day, connections=options.connections)
         if options.hosts:
             found[id] = tuple(_host(routes[id], text, usual, f"queue.route.{id}.hosts") for text in options.hosts)
         elif usual:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from relayd.options import REQUIRED, TEXT, TEXTS, integer, option, section
 
 
-@section("queue.rule.<id>", "Next hop and source by sender, account, listener or header; the first that matches counts.")
+@section(
+    "queue.rule.<id>", "Next hop and source by sender, account, listener or header; the first that matches counts."
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleOptions:
     """`queue.rule.<id>.*`
@@ -28,7 +30,10 @@ class RuleOptions:
     account: tuple[str, ...] = option(TEXTS, [], 'Accounts that signed in: "app", "app-*".')
     listener: tuple[str, ...] = option(TEXTS, [], "Ids of listeners.")
     header: tuple[str, ...] = option(
-        TEXTS, [], 'Fields of the header with a pattern for their value: "X-Stream: bulk*".', example=["X-Stream: bulk*"]
+        TEXTS,
+        [],
+        'Fields of the header with a pattern for their value: "X-Stream: bulk*".',
+        example=["X-Stream: bulk*"],
     )
     next_hop: str | None = option(
         TEXT, None, '"mx" or the id of a route. Default: what the recipient\'s domain says.', example="smarthost"
@@ -41,12 +46,17 @@ class RuleOptions:
 class SourceOptions:
     """`queue.source.<id>.*`"""
 
-    address: str | None = option(TEXT, None, "IPv4 address; without one no IPv4 host is connected to.", example="192.0.2.7")
+    address: str | None = option(
+        TEXT, None, "IPv4 address; without one no IPv4 host is connected to.", example="192.0.2.7"
+    )
     address_v6: str | None = option(
         TEXT, None, "IPv6 address; without one no IPv6 host is connected to.", example="2001:db8::7"
     )
     ehlo: str | None = option(
-        TEXT, None, "Name given in EHLO, which the address should resolve to. Default: server.hostname.", example="out7.example.org"
+        TEXT,
+        None,
+        "Name given in EHLO, which the address should resolve to. Default: server.hostname.",
+        example="out7.example.org",
     )
 
 
