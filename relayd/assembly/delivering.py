@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -10,10 +11,13 @@ from relayd.assembly.loaded import Loaded
 from relayd.database.interface import DatabaseError
 from relayd.delivery.attempt import Attempts, Road
 from relayd.delivery.bounce import Bounces
+from relayd.delivery.budget_file import BudgetFile
+from relayd.delivery.client_certificate import ClientCertificate
 from relayd.delivery.connection import Dialer
 from relayd.delivery.host_policy import HostPolicies
 from relayd.delivery.hosts import Hosts
 from relayd.delivery.lanes import LaneStats
+from relayd.delivery.oauth import Tokens
 from relayd.delivery.options import BounceOptions, ReuseOptions, TimeoutOptions
 from relayd.delivery.ourselves import Ourselves
 from relayd.delivery.pool import Pool
@@ -24,6 +28,7 @@ from relayd.delivery.sts_policies import FILE as STS_FILE
 from relayd.delivery.sts_policies import PolicyStore, StsPolicies, open_policies
 from relayd.delivery.suppressing import Suppressing
 from relayd.delivery.tls import TlsContexts
+from relayd.delivery.ways import Ways
 from relayd.events import store as store_events
 from relayd.events.event import EventStream, Span
 from relayd.mail.envelope import domain_of
@@ -37,6 +42,7 @@ from relayd.resolver.hosts_file import HostsFile, LocalFirst
 from relayd.resolver.live import LiveResolver
 from relayd.routing import options as routing
 from relayd.routing.next_hop import DaneUse
+from relayd.routing.smarthost import Standings
 
 
 class Delivering:
@@ -52,6 +58,9 @@ class Delivering:
         self._resolver = resolver
         self._stream: EventStream
         self.sts: StsPolicies
+        self.ways: Ways
+        self.budgets: BudgetFile
+        self.tokens: Tokens
         self.pool: Pool
         self.attempts: Attempts
         self.prober: NextHopProber
@@ -66,6 +75,7 @@ class Delivering:
             self._resolver, self._fetcher(loaded), await open_sts_policies(loaded, span, stream.clock), stream.clock
         )
         self.pool = Pool(loaded.config.section(ReuseOptions), time.monotonic)
+        self._open_ways(loaded, span)
         self.attempts = Attempts(
             self._road(loaded),
             self._opened.queue.open_body,
@@ -102,6 +112,9 @@ class Delivering:
     async def reload(self, loaded: Loaded, resolver: LiveResolver) -> None:
         """Take another configuration; attempts under way end as they began."""
         self._loaded, self._resolver = loaded, resolver
+        self.ways.standings.set_aside = loaded.config.section(routing.OutboundOptions).set_aside
+        self.ways.reconfigure(loaded.router)
+        self.tokens.context = self._contexts(loaded).verified
         self.sts.reconfigure(resolver, self._fetcher(loaded))
         road = self._road(loaded)
         self.attempts.reconfigure(road, soft_bounce=soft_bounce(loaded))
@@ -133,6 +146,7 @@ class Delivering:
     async def close(self) -> None:
         """Close what is open, once the scheduler is drained."""
         await self.pool.close()
+        await self.budgets.write()
         await self.sts.close()
         await self.suppressions.close()
 
@@ -141,13 +155,40 @@ class Delivering:
         return place.relay or place.local
 
     def _road(self, loaded: Loaded) -> Road:
-        outbound = loaded.config.section(routing.OutboundOptions)
-        files = {id: each.tls_ca_files for id, each in loaded.config.records(routing.RouteOptions).items()}
-        contexts = TlsContexts(outbound.ca_files, files, minimum=outbound.tls_minimum)
-        dialer = Dialer(loaded.hostname, loaded.config.section(TimeoutOptions), contexts)
+        contexts = self._contexts(loaded)
+        dialer = Dialer(loaded.hostname, loaded.config.section(TimeoutOptions), contexts, self.tokens)
         reuse = loaded.config.section(ReuseOptions)
         hosts = self.hosts(loaded, self._resolver)
-        return Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=reuse, rules=loaded.bounce_rules)
+        return Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=reuse, ways=self.ways, rules=loaded.bounce_rules)
+
+    @staticmethod
+    def _contexts(loaded: Loaded) -> TlsContexts:
+        outbound = loaded.config.section(routing.OutboundOptions)
+        routes = loaded.config.records(routing.RouteOptions)
+        return TlsContexts(
+            outbound.ca_files,
+            {id: each.tls_ca_files for id, each in routes.items()},
+            minimum=outbound.tls_minimum,
+            certificates={
+                id: ClientCertificate(each.tls_cert, each.tls_private_key)
+                for id, each in routes.items()
+                if each.tls_cert is not None
+            },
+        )
+
+    def _open_ways(self, loaded: Loaded, span: Span) -> None:
+        """Through which hosts mail goes, from which sources, and with which tokens it signs in."""
+        queue, clock = self._opened.queue, self._stream.clock
+
+        def suspended_until(key: str) -> float | None:
+            found = [each for each in queue.suspensions() if each.destination == key]
+            return None if not found else math.inf if found[0].until is None else found[0].until
+
+        standings = Standings(loaded.config.section(routing.OutboundOptions).set_aside)
+        self.ways = Ways(loaded.router, standings, clock=clock, chance=random.random, suspended_until=suspended_until)
+        self.budgets = BudgetFile(loaded.data, standings.kept, span)
+        standings.restore(self.budgets.read(), self.ways.hosts())
+        self.tokens = Tokens(loaded.data, self._contexts(loaded).verified, clock)
 
     def _fetcher(self, loaded: Loaded) -> PolicyFetcher:
         outbound = loaded.config.section(routing.OutboundOptions)

@@ -77,9 +77,7 @@ def _check_names(config: Config) -> Iterator[Problem]:
             yield Problem(f"server.{key}", f'expected a domain name such as "mx.example.org", not "{name}"')
     for id, route in config.records(RouteOptions).items():
         address = route.address
-        if address is not None and not (
-            address.startswith("unix:/") or _is_name(address) or _is_name(_literal(address))
-        ):
+        if not (address.startswith("unix:/") or _is_name(address) or _is_name(_literal(address))):
             text = f'expected a host name, an IP address or "unix:/path", not "{address}"'
             yield Problem(f"queue.route.{id}.address", text)
     for id, account in config.records(AccountOptions).items():

@@ -86,7 +86,7 @@ def _check_auth(key: str, route: RouteOptions) -> Iterator[Problem]:
     if url is not None and not _is_token_url(url):
         yield Problem(f"{key}.oauth.token-url", f'expected an https URL (http on loopback), not "{url}"')
     if url is not None and route.secret is not None:
-        yield Problem(f"{key}.secret", "a route signs in with a password or with tokens, not both")
+        yield Problem(f"{key}.secret", "is not used: this route signs in with tokens", fatal=False)
 
 
 def _is_token_url(url: str) -> bool:

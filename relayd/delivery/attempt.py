@@ -1,9 +1,10 @@
 """One attempt: a job's recipients to one next hop.
 
-Way after way, where a route has several hosts (`ways`).  Of each, first an idle connection, where the pool has one; then host after host until every recipient has its outcome.  A
-connection that was reused and dies before it said a word is replaced without anyone noticing.  A connection that took
-some recipients and then closed is opened again to the same address, so that a host which limits the messages of a
-connection still gets them all.  Whatever is left when no host is left is deferred, with the last thing learnt.
+Way after way, where a route has several hosts (`ways`): first an idle connection, where the pool has one; then host
+after host until every recipient has its outcome.  A connection that was reused and dies before it said a word is
+replaced without anyone noticing.  A connection that took some recipients and then closed is opened again to the same
+address, so that a host which limits the messages of a connection still gets them all.  Whatever is left when no host is
+left is deferred, with the last thing learnt.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ from relayd.routing.next_hop import MessageTls, NextHop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Road:
-    """What attempts and probes need to reach a peer.  ways: through which hosts, and from where.  rules: by which what it refuses is classified."""
+    """What attempts and probes need to reach a peer.
+
+    ways: through which hosts, and from where.  rules: by which what it refuses is classified.
+    """
 
     hosts: Hosts
     dialer: Dialer
@@ -85,9 +89,12 @@ class Attempts:
             span, queue_id=message.id, from_=message.return_path, to=to, size=message.size, total=len(to)
         )
         delivering = Delivering(message, next_hop, span, soft_bounce=self._soft_bounce, rules=self._road.rules)
-        waiting = ways = self._road.ways.of(next_hop, message.terms.rules, to[0])
+        waiting: Wait | None = None
+        ways = self._road.ways.of(next_hop, message.terms.rules, to[0])
         try:
-            if not isinstance(ways, Wait):
+            if isinstance(ways, Wait):
+                waiting = ways
+            else:
                 content = await QueuedContent.of(job, self._open_body, self._sign_again)
                 try:
                     waiting = await self._over(ways, delivering, content)
@@ -96,7 +103,7 @@ class Attempts:
         except Exception as error:  # a failure of ours is temporary: no mail may be lost or bounced by it
             events.FAILED(span, queue_id=message.id, reason=repr(error))
             delivering.fail(Trouble.INTERNAL, f"{type(error).__name__}: {error}")
-        if isinstance(waiting, Wait):
+        if waiting is not None:
             delivering.postpone(waiting.reply, waiting.due)
         delivering.give_up()
         events.ATTEMPT_END(span, queue_id=message.id, elapsed=time.monotonic() - started)
@@ -119,8 +126,9 @@ class Attempts:
                         self._road.pool.make_room(way.hop, road.room(way))
                         await self._over_hosts(delivering, content)
                 finally:
-                    reached = delivering.heard > heard or (None if not delivering.todo else False)
-                    road.end(way, delivering.span, given=delivering.transactions - given, reached=reached)
+                    begun = delivering.transactions - given
+                    reached = delivering.heard > heard or (False if begun or delivering.todo else None)
+                    road.end(way, delivering.span, given=begun, reached=reached)
             if not delivering.todo:
                 return None
         return None if tried else road.spent()
@@ -128,7 +136,7 @@ class Attempts:
     async def _over_idle(self, delivering: Delivering, content: QueuedContent) -> None:
         """Idle connections as long as they help."""
         while delivering.todo:
-            connection = self._road.pool.take(delivering.next_hop)
+            connection = await self._road.pool.take_checked(delivering.next_hop)
             if connection is None:
                 return
             silent, progress = await self._use(connection, delivering, content, reused=True)

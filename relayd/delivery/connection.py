@@ -75,7 +75,10 @@ class ConnectionFailed(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Connection:
-    """A connection ready for transactions.  opened: monotonic seconds.  messages: transactions begun on it."""
+    """A connection ready for transactions.  opened: monotonic seconds.  messages: transactions begun on it.
+
+    parked: when it was last put into the pool, monotonic seconds.
+    """
 
     endpoint: Endpoint
     next_hop: NextHop
@@ -84,6 +87,7 @@ class Connection:
     tls: str | None
     opened: float
     messages: int = 0
+    parked: float = 0.0
 
     @property
     def host(self) -> str:
@@ -92,7 +96,10 @@ class Connection:
 
 
 class Dialer:
-    """Makes connections.  hostname: ours, for EHLO where the source has no name of its own.  tokens: to sign in with."""
+    """Makes connections.
+
+    hostname: ours, for EHLO where the source has no name of its own.  tokens: to sign in with.
+    """
 
     def __init__(
         self, hostname: str, timeouts: TimeoutOptions, tls: TlsContexts, tokens: TokenSource | None = None

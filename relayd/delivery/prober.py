@@ -62,7 +62,7 @@ class NextHopProber:
         return None
 
     async def _over_idle(self, address: str, next_hop: NextHop) -> tuple[bool, Reply | None]:
-        while (connection := self._road.pool.take(next_hop)) is not None:
+        while (connection := await self._road.pool.take_checked(next_hop)) is not None:
             answers = await self._ask(connection, address, next_hop)
             if answers is None or not (answers.silent and answers.lost):
                 return True, _reply_of(answers)

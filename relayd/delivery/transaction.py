@@ -38,6 +38,7 @@ class _Step(Enum):
     FINAL = 6
     LAST_RSET = 7
     QUIT = 8
+    CHECK = 9
 
 
 class TransactionProtocol(asyncio.Protocol):
@@ -94,6 +95,18 @@ class TransactionProtocol(asyncio.Protocol):
         self._transaction = Transaction(mail=mail, rcpts=[rcpt], content=NOTHING)
         self._probing = True
         return await self._run([mail, rcpt, b"RSET\r\n"], False)
+
+    async def check(self, seconds: float) -> bool:
+        """NOOP, or RSET where that is due: whether the peer is still there; without an answer in time it is let go."""
+        command = self._begin() or [b"NOOP\r\n"]
+        self._step = _Step.CHECK
+        if not self._answers.lost:
+            self._write(command[0], seconds)
+        await self._wait()
+        answers = self._finish()
+        if answers.lost:
+            self._transport.abort()
+        return not answers.lost
 
     def park(self, seconds: float) -> None:
         """Nothing to do for now: close politely when that lasts `seconds`."""
@@ -285,7 +298,7 @@ class TransactionProtocol(asyncio.Protocol):
             self._step = _Step.MAIL
             if not self._pipelining and self._transaction is not None:
                 self._write(self._transaction.mail, self._timeouts.mail)
-        elif step is _Step.LAST_RSET:
+        elif step in (_Step.LAST_RSET, _Step.CHECK):
             self._wake()
 
     def _on_closing(self, reply: Reply) -> None:

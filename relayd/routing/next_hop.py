@@ -70,7 +70,8 @@ class NextHop:
     key: the recipient's domain (direct MX), or "route:<id>".  host: the domain whose MX to ask, or the smarthost's
     name, address or "unix:/path".  use_mx: ask for MX; else only addresses.  username: AUTH, when given, with the
     password or a token of `grant`; mechanisms: of AUTH that may be used, in order; empty: all that fit.  source: where
-    connections leave from, None: as the system chooses.  message_tls: what the message that goes there says; so a connection made for one kind serves no other.
+    connections leave from, None: as the system chooses.  message_tls: what the message that goes there says; so a
+    connection made for one kind serves no other.
     """
 
     key: str

@@ -90,21 +90,25 @@ class BounceRuleOptions:
 class RouteOptions:
     """`queue.route.<id>.*`"""
 
-    address: str | None = option(
-        TEXT, None, 'Host name, IP address or "unix:/path" of the next hop.', example="smtp.example.net"
+    address: str = option(
+        TEXT, REQUIRED, 'Host name, IP address or "unix:/path" of the next hop.', example="smtp.example.net"
     )
+    weight: int = option(integer(), 1, "Share of `address` beside `hosts`; 0: only when no other takes the mail.")
     hosts: tuple[str, ...] = option(
         TEXTS,
         [],
-        'Several in place of `address`, each with its port, share and budget where they differ: "a.example:587 weight=3'
-        ' hour=1000 day=9000 connections=5". weight=0: only when no other takes the mail.',
-        example=["a.example.net weight=3", "b.example.net:2525", "c.example.net weight=0"],
+        "Further hosts that share its mail, each with its port, share and budget where they differ:"
+        ' "b.example:587 weight=3 hour=1000 day=9000 connections=5".',
+        example=["b.example.net weight=3", "c.example.net:2525 weight=0"],
     )
     messages_per_hour: int = option(integer(), 0, "Messages that each of its hosts is given in an hour; 0: no limit.")
     messages_per_day: int = option(integer(), 0, "Messages that each of its hosts is given in a day; 0: no limit.")
     connections: int = option(integer(), 0, "Connections to each of its hosts at once; 0: no limit of their own.")
     source: str | None = option(
-        TEXT, None, "Id of the source or source pool that its mail leaves from. Default: queue.outbound.source."
+        TEXT,
+        None,
+        "Id of the source or source pool that its mail leaves from. Default: queue.outbound.source.",
+        example="out7",
     )
     port: int | None = option(
         PORT, None, "Default: 25; 465 with tls.implicit; 587 with auth; 24 for lmtp.", example=587
@@ -132,7 +136,7 @@ class RouteOptions:
         "Mechanisms of AUTH that may be used, the best first: PLAIN, LOGIN, CRAM-MD5 with a password, OAUTHBEARER and"
         " XOAUTH2 with tokens. Default: those that fit, in this order.",
         key="auth.mechanisms",
-        example=["CRAM-MD5"],
+        example=["OAUTHBEARER"],
     )
     token_url: str | None = option(
         TEXT,
@@ -166,7 +170,11 @@ class RouteOptions:
         example="/etc/relayd/client.pem",
     )
     tls_private_key: str | None = option(
-        TEXT, None, "PEM file with its key. Default: the file of tls.cert.", key="tls.private-key"
+        TEXT,
+        None,
+        "PEM file with its key. Default: the file of tls.cert.",
+        key="tls.private-key",
+        example="/etc/relayd/client.key",
     )
     send_8bit_anyway: bool = option(
         BOOLEAN, False, "Send 8-bit bodies as they are, also when the next hop does not offer 8BITMIME."

@@ -200,24 +200,17 @@ def _a_label(domain: str) -> str:
 
 
 def route_of(id: str, options: RouteOptions) -> NextHop:
-    """The next hop that a route's options describe, its first host; `auth` raises its TLS to VERIFIED.  OptionError."""
+    """The next hop of a route, at its `address`; `auth` raises its TLS to VERIFIED.  Raises OptionError."""
     mode = TlsMode(options.tls_mode or "opportunistic")
     if options.username is not None:
         mode = TlsMode.VERIFIED  # a password goes to nobody whose certificate was not checked
     if options.tls_implicit and mode in (TlsMode.NONE, TlsMode.OPPORTUNISTIC):
         mode = TlsMode.REQUIRED
     key = f"queue.route.{id}"
-    if options.address is None and not options.hosts:
-        raise OptionError(f"{key}.address: is missing: a route names the address of a host, or several hosts")
-    if options.address is not None and options.hosts:
-        raise OptionError(f"{key}.hosts: a route names an address or several hosts, not both")
-    host, port = options.address or "", options.port or default_port(options)
-    if options.hosts:
-        host, port = _host_and_port(options.hosts[0].split(" ")[0], port, f"{key}.hosts")
     return NextHop(
         key=_ROUTE + id,
-        host=host,
-        port=port,
+        host=options.address,
+        port=options.port or default_port(options),
         protocol=Protocol(options.protocol),
         use_mx=options.use_mx,
         tls=mode,
@@ -239,11 +232,10 @@ def _hosts(routes: Mapping[str, NextHop], options_of: Mapping[str, RouteOptions]
     found = {}
     for id, options in options_of.items():
         usual = Allowance(hour=options.messages_per_hour, day=options.messages_per_day, connections=options.connections)
-        if options.hosts:
-            found[id] = tuple(_host(routes[id], text, usual, f"queue.route.{id}.hosts") for text in options.hosts)
-        elif usual:
-            found[id] = (Smarthost(hop=routes[id], allowance=usual),)
-        if id in found:
+        if options.hosts or usual:
+            first = Smarthost(hop=routes[id], weight=options.weight, allowance=usual)
+            others = (_host(routes[id], text, usual, f"queue.route.{id}.hosts") for text in options.hosts)
+            found[id] = (first, *others)
             names = [each.name for each in found[id]]
             if len(set(names)) < len(names):
                 raise OptionError(f"queue.route.{id}.hosts: a host is named twice")

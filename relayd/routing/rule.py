@@ -1,10 +1,10 @@
 """Rules that choose next hop and source by more than the recipient's domain (`queue.rule.<id>`).
 
-What a rule may ask for is known for certain only while a message is taken: its header is read, its listener and account
-are there.  So the rules are looked at once, then; the ids of those that matched travel with the message (`Terms.rules`),
-in order, up to the first one that asks nothing of the recipient.  For each recipient the first of them that still fits
-counts.  A reload that gives a rule another next hop so moves the mail that waits; one that takes the rule away leaves
-the mail to the next that matched, else to what the recipient's domain says.
+What a rule may ask for is known for certain only while a message is taken: its header is read, its listener and
+account are there.  So the rules are looked at once, then; the ids of those that matched travel with the message
+(`Terms.rules`), in order, up to the first one that asks nothing of the recipient.  For each recipient the first of them
+that still fits counts.  A reload that gives a rule another next hop so moves the mail that waits; one that takes the
+rule away leaves the mail to the next that matched, else to what the recipient's domain says.
 
 Pure and linear: a field's value is matched by globs, and nothing is read where no rule is declared.
 """
@@ -53,6 +53,13 @@ class Rule:
         self._account = Names(options.account) if options.account else None
         self._listener = Names(options.listener) if options.listener else None
         self._header = tuple(_field(text, f"queue.rule.{id}.header") for text in options.header)
+
+    def conditions(self) -> str:
+        """What it asks for, for people: "sender: news.example; account: app-*"."""
+        asked = (
+            (kind, getattr(self.options, kind)) for kind in ("listener", "account", "sender", "header", "recipient")
+        )
+        return "; ".join(f"{kind}: {', '.join(values)}" for kind, values in asked if values) or "all mail"
 
     @property
     def needs_header(self) -> bool:

@@ -70,7 +70,10 @@ class Busy:
 
 
 class Standings:
-    """The state of all hosts of routes with several hosts or budgets.  set_aside: seconds, after each failure in a row."""
+    """The state of all hosts of routes with several hosts or budgets.
+
+    set_aside: seconds, after each failure in a row; the last repeats.
+    """
 
     def __init__(self, set_aside: Sequence[float]) -> None:
         self.set_aside = set_aside or (30.0,)
@@ -83,9 +86,8 @@ class Standings:
             return Busy(min(self.free_at(each, now) for each in hosts))
         if len(able) == 1:
             return able
-        well, aside = [], []
-        for each in able:
-            (aside if self.of(each).aside_until > now else well).append(each)
+        well = [each for each in able if self.of(each).aside_until <= now]
+        aside = [each for each in able if each not in well]
         tried = [well[place] for place in in_turn([each.weight for each in well], chance)]
         return tried + sorted(aside, key=lambda each: self.of(each).aside_until)
 

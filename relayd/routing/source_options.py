@@ -69,5 +69,5 @@ class SourcePoolOptions:
         TEXTS,
         REQUIRED,
         'Ids of sources, each with the share that it takes: "out7 weight=3"; without one, 1; 0: not now.',
-        example=["out7", "out8 weight=3"],
+        example=["out7 weight=3"],
     )
