@@ -145,7 +145,7 @@ class Daemon:
         except DirectoryInUse as error:
             return self._failed(str(error), EX_TEMPFAIL)
         except OptionError as error:  # a plug-in that cannot be loaded: known only now that it is
-            await engine.opened.close()
+            await engine.close_stores()
             return self._failed(str(located(self.config, error)), EX_CONFIG)
         except NewerSchema as error:
             return self._failed(str(error), EX_CONFIG)
@@ -153,7 +153,7 @@ class Daemon:
             return self._failed(str(error), EX_OSERR)
         code = await self._open_settings(loaded)
         if code != EX_OK:
-            await engine.opened.close()
+            await engine.close_stores()
             return code
         self._watch_signals()
         try:

@@ -156,7 +156,7 @@ class Delivering:
 
     def _road(self, loaded: Loaded) -> Road:
         contexts = self._contexts(loaded)
-        dialer = Dialer(loaded.hostname, loaded.config.section(TimeoutOptions), contexts, self.tokens)
+        dialer = Dialer(loaded.hostname, loaded.config.section(TimeoutOptions), contexts, tokens=self.tokens)
         reuse = loaded.config.section(ReuseOptions)
         hosts = self.hosts(loaded, self._resolver)
         return Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=reuse, ways=self.ways, rules=loaded.bounce_rules)

@@ -6,6 +6,8 @@ from relayd.assembly.delivering import Delivering
 from relayd.assembly.loaded import Loaded
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions
+from relayd.directory.principal import reserved_by
+from relayd.directory.principals import Principals
 from relayd.events.event import EventStream
 from relayd.listener.listeners import Listeners, Machinery
 from relayd.mail.snowflake import Snowflakes
@@ -21,13 +23,20 @@ class Receiving:
     """The parts of reception, made of one configuration and reloaded with another."""
 
     def __init__(
-        self, loaded: Loaded, opened: OpenQueue, delivering: Delivering, resolver: LiveResolver, signing: Signing
+        self,
+        loaded: Loaded,
+        opened: OpenQueue,
+        principals: Principals,
+        delivering: Delivering,
+        resolver: LiveResolver,
+        signing: Signing,
     ) -> None:
         self._loaded = loaded
         self._opened = opened
         self._delivering = delivering
         self._resolver = resolver
         self._signing = signing
+        self.principals = principals
         self.directory: Directory
         self.reception: Reception
         self.trials: Trials
@@ -36,7 +45,9 @@ class Receiving:
     def open(self, stream: EventStream, snowflakes: Snowflakes) -> None:
         """Bring the parts up; nothing listens yet."""
         loaded = self._loaded
-        self.directory = Directory(loaded.config.records(AccountOptions), stream.clock)
+        accounts = loaded.config.records(AccountOptions)
+        self.principals.reserved = reserved_by(accounts)
+        self.directory = Directory(accounts, stream.clock, [self.principals])
         parts = Parts(
             queue=self._opened.queue,
             blobs=self._opened.blobs,
@@ -62,7 +73,10 @@ class Receiving:
     def reload(self, loaded: Loaded, resolver: LiveResolver) -> None:
         """Take another configuration; sessions under way end as they began."""
         self._loaded = loaded
-        self.directory.reconfigure(loaded.config.records(AccountOptions))
+        accounts = loaded.config.records(AccountOptions)
+        self.principals.reserved = reserved_by(accounts)
+        self.principals.changed()
+        self.directory.reconfigure(accounts)
         self.reception.reconfigure(loaded.policy, resolver)
 
     def reload_certificates(self) -> None:

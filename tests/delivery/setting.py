@@ -88,7 +88,7 @@ class Setting:
             is_self=lambda name, port: name in self.own,
             chance=self.chance,
         )
-        dialer = Dialer("relay.example", self.timeouts, self.tls, self.tokens)
+        dialer = Dialer("relay.example", self.timeouts, self.tls, tokens=self.tokens)
         self.ways = Ways(
             self.router,
             Standings((30.0, 60.0)),
