@@ -15,7 +15,7 @@ from typing import Any
 from relayd.events import store as store_events
 from relayd.events.event import Span
 
-EVERY = 10.0
+EVERY = 2.0
 FILE = "smarthosts.json"
 _LARGEST = 16 << 20
 
