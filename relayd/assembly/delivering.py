@@ -29,6 +29,7 @@ from relayd.delivery.sts_policies import PolicyStore, StsPolicies, open_policies
 from relayd.delivery.suppressing import Suppressing
 from relayd.delivery.tls import TlsContexts
 from relayd.delivery.ways import Ways
+from relayd.directory.address_book import AddressBook
 from relayd.events import store as store_events
 from relayd.events.event import EventStream, Span
 from relayd.mail.envelope import domain_of
@@ -49,8 +50,15 @@ class Delivering:
     """The parts of delivery, made of one configuration and reloaded with another."""
 
     def __init__(
-        self, loaded: Loaded, opened: OpenQueue, resolver: LiveResolver, signing: Signing, snowflakes: Snowflakes
+        self,
+        loaded: Loaded,
+        opened: OpenQueue,
+        book: AddressBook,
+        resolver: LiveResolver,
+        signing: Signing,
+        snowflakes: Snowflakes,
     ) -> None:
+        self._book = book
         self._opened = opened
         self._signing = signing
         self._snowflakes = snowflakes
@@ -95,6 +103,7 @@ class Delivering:
             span=span,
             seed=lambda: random.getrandbits(64),
             signing=self._signing,
+            book=self._book,
         )
         self.suppressions = SuppressionList(loaded.data, stream.clock, span)
         await self.suppressions.reconfigure(loaded.config.section(SuppressionOptions))
@@ -124,8 +133,11 @@ class Delivering:
         self.scheduler.reload(loaded.settings, loaded.router)
         await self.suppressions.reconfigure(loaded.config.section(SuppressionOptions))
 
-    def hosts(self, loaded: Loaded, resolver: Resolver) -> Hosts:
-        """What finds the hosts of a next hop, by `loaded`, asking `resolver`."""
+    def hosts(self, loaded: Loaded, resolver: Resolver, *, strict: bool = False) -> Hosts:
+        """What finds the hosts of a next hop, by `loaded`, asking `resolver`.
+
+        strict: DANE and MTA-STS count whatever the configuration says.
+        """
         outbound = loaded.config.section(routing.OutboundOptions)
         binds = (bind for each in loaded.listeners.listeners.values() for bind in each.bind if not bind.path)
         return Hosts(
@@ -135,8 +147,16 @@ class Delivering:
             allow_private=outbound.allow_private,
             is_self=Ourselves(loaded.hostname, ((bind.host, bind.port) for bind in binds)),
             chance=random.random,
-            policies=HostPolicies(resolver, DaneUse(outbound.dane), self.sts if outbound.mta_sts else None),
+            policies=HostPolicies(
+                resolver,
+                DaneUse.OPTIONAL if strict else DaneUse(outbound.dane),
+                self.sts if strict or outbound.mta_sts else None,
+            ),
         )
+
+    def dialer(self, loaded: Loaded, timeouts: TimeoutOptions) -> Dialer:
+        """What makes connections, by `loaded`, within `timeouts`."""
+        return Dialer(loaded.hostname, timeouts, self._contexts(loaded), tokens=self.tokens)
 
     def lane(self, destination: str) -> LaneStats | None:
         """What runs and waits for a destination; None when nothing does."""
@@ -155,8 +175,7 @@ class Delivering:
         return place.relay or place.local
 
     def _road(self, loaded: Loaded) -> Road:
-        contexts = self._contexts(loaded)
-        dialer = Dialer(loaded.hostname, loaded.config.section(TimeoutOptions), contexts, tokens=self.tokens)
+        dialer = self.dialer(loaded, loaded.config.section(TimeoutOptions))
         reuse = loaded.config.section(ReuseOptions)
         hosts = self.hosts(loaded, self._resolver)
         return Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=reuse, ways=self.ways, rules=loaded.bounce_rules)

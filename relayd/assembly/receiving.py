@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from relayd.assembly.delivering import Delivering
 from relayd.assembly.loaded import Loaded
+from relayd.directory.address_book import AddressBook
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions
 from relayd.directory.principal import reserved_by
@@ -26,6 +27,7 @@ class Receiving:
         self,
         loaded: Loaded,
         opened: OpenQueue,
+        book: AddressBook,
         principals: Principals,
         delivering: Delivering,
         resolver: LiveResolver,
@@ -36,6 +38,7 @@ class Receiving:
         self._delivering = delivering
         self._resolver = resolver
         self._signing = signing
+        self._book = book
         self.principals = principals
         self.directory: Directory
         self.reception: Reception
@@ -60,6 +63,7 @@ class Receiving:
             snowflakes=snowflakes,
             signing=self._signing,
             suppressions=self._delivering.suppressions,
+            book=self._book,
         )
         self.reception = Reception(loaded.policy, parts)
         self.trials = Trials(parts, lambda: self.reception.policy)

@@ -38,7 +38,7 @@ class _Step(Enum):
     FINAL = 6
     LAST_RSET = 7
     QUIT = 8
-    CHECK = 9
+    COMMAND = 9
 
 
 class TransactionProtocol(asyncio.Protocol):
@@ -96,17 +96,31 @@ class TransactionProtocol(asyncio.Protocol):
         self._probing = True
         return await self._run([mail, rcpt, b"RSET\r\n"], False)
 
-    async def check(self, seconds: float) -> bool:
-        """NOOP, or RSET where that is due: whether the peer is still there; without an answer in time it is let go."""
-        command = self._begin() or [b"NOOP\r\n"]
-        self._step = _Step.CHECK
-        if not self._answers.lost:
-            self._write(command[0], seconds)
+    async def command(self, line: bytes, seconds: float) -> Reply | None:
+        """One command outside of transactions, with its CRLF; None when the connection was lost, see `lost`."""
+        self._answers = Answers()
+        if self._transport.is_closing():
+            self._lose("closed by the peer")
+            return None
+        self._step = _Step.COMMAND
+        self._write(line, seconds)
         await self._wait()
-        answers = self._finish()
-        if answers.lost:
+        self._step = _Step.IDLE
+        return self._answers.final[0] if self._answers.final else None
+
+    @property
+    def lost(self) -> str:
+        """Why the connection was lost, "" while it was not."""
+        return self._answers.lost
+
+    async def check(self, seconds: float) -> bool:
+        """Whether the peer still is there; one that does not answer within `seconds` is let go."""
+        line = b"RSET\r\n" if self._reset_needed else b"NOOP\r\n"
+        self._reset_needed = False
+        await self.command(line, seconds)
+        if self.lost:
             self._transport.abort()
-        return not answers.lost
+        return not self.lost
 
     def park(self, seconds: float) -> None:
         """Nothing to do for now: close politely when that lasts `seconds`."""
@@ -298,7 +312,10 @@ class TransactionProtocol(asyncio.Protocol):
             self._step = _Step.MAIL
             if not self._pipelining and self._transaction is not None:
                 self._write(self._transaction.mail, self._timeouts.mail)
-        elif step in (_Step.LAST_RSET, _Step.CHECK):
+        elif step is _Step.LAST_RSET:
+            self._wake()
+        elif step is _Step.COMMAND:
+            answers.final.append(reply)
             self._wake()
 
     def _on_closing(self, reply: Reply) -> None:
@@ -308,7 +325,7 @@ class TransactionProtocol(asyncio.Protocol):
             answers.mail = reply
         elif step is _Step.RCPT:
             answers.rcpts.append(reply)
-        elif step is _Step.FINAL:
+        elif step in (_Step.FINAL, _Step.COMMAND):
             answers.final.append(reply)
         elif step in (_Step.DATA, _Step.BODY):
             answers.data = reply

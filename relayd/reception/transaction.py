@@ -27,11 +27,15 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Accepted:
-    """A recipient that the message will be queued for: given by the client, or put in the place of one that was."""
+    """A recipient that the message will be queued for: given by the client, or put in the place of one that was.
+
+    return_path: of the message to it; None: the transaction's.
+    """
 
     address: str
     notify: frozenset[Notify] | None = None
     orcpt: str | None = None
+    return_path: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
