@@ -212,6 +212,7 @@ class Daemon:
         engine = self.engine
         self._own("scheduler", engine.delivering.scheduler.run())
         self._own("budgets", engine.delivering.budgets.run())
+        self._own("webhooks", engine.webhooks.run())
         self._own("upkeep", engine.opened.upkeep.run())
         self._own("loop watch", self._watch_loop())
         self._own("watchdog", self.supervisor.keep_alive())
@@ -250,6 +251,7 @@ class Daemon:
             bans=self._bans,
             certificates=engine.receiving.listeners.certificates,
             suppressions=engine.delivering.suppressions,
+            webhooks=engine.webhooks,
             signatures=Signatures(engine, self.settings),
             explaining=Explaining(
                 examine=engine.troubleshooting.examinations.examine,

@@ -36,6 +36,7 @@ from relayd.control.api.steering import Bounce, Destinations, QueueActions, Queu
 from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.api.suppression import SuppressionOperations
 from relayd.control.api.troubleshoot import Explaining, Troubleshooting
+from relayd.control.api.webhooks import WebhookOperations
 from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
 from relayd.control.background import Background
@@ -61,6 +62,7 @@ from relayd.reputation.bans import Bans
 from relayd.reputation.suppression import SuppressionList
 from relayd.smtp.proxy import ProxyHeader
 from relayd.telemetry.metrics import Metrics
+from relayd.webhooks.webhooks import Webhooks
 
 _CROWD = 4
 """How many times `max-connections` there may be before new ones from the network are not taken."""
@@ -77,8 +79,8 @@ class Parts:
     metrics: of the daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.
     settings: their owner.  signing_in: checks credentials.  principals: of the database.  ids: issues request ids
     (span ids).  bans: who is shut out.  certificates: of listeners with TLS.  signatures: the keys that sign.
-    explaining: whom troubleshooting asks.
-    suppressions: the list of recipients that are not sent to.
+    explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.
+    webhooks: who is told of events.
     """
 
     queue: QueueOfMessages
@@ -100,6 +102,7 @@ class Parts:
     certificates: Certificates = field(default_factory=NoCertificates)
     signatures: SignaturesSide = field(default_factory=NoSignatures)
     suppressions: SuppressionList | None = None
+    webhooks: Webhooks | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +188,7 @@ class ControlApp:
         yield from Explanations(parts.explaining, parts.queue).routes()
         yield from SuppressionOperations(parts.suppressions, clock).routes()
         yield from PrincipalOperations(parts.principals, self._background).routes()
+        yield from WebhookOperations(parts.webhooks).routes()
         yield from later.routes()
         yield from self._description.routes()
 
