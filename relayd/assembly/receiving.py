@@ -17,6 +17,7 @@ from relayd.events.event import EventStream, Span
 from relayd.listener.listeners import Listeners, Machinery
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.opening import OpenQueue
+from relayd.queue.usage import Ledger
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
 from relayd.reception.sign_in import SignIns
@@ -52,6 +53,7 @@ class Receiving:
         self.tokens: Tokens
         self.bans: Bans
         self.ban_store: BanStore
+        self.ledger: Ledger
         self.directory: Directory
         self.reception: Reception
         self.trials: Trials
@@ -75,6 +77,7 @@ class Receiving:
             decoys=hmac.digest(key, b"relayd decoys 1", "sha256"),
         )
         self.principals.on_change.append(self.directory.changed)
+        self.ledger = Ledger(self._opened.database, stream.clock)
         parts = Parts(
             queue=self._opened.queue,
             blobs=self._opened.blobs,
@@ -95,6 +98,8 @@ class Receiving:
                 bans=self.bans,
                 has_scram=lambda: self.principals.has_scram,
             ),
+            principals=self.principals,
+            ledger=self.ledger,
         )
         self.reception = Reception(loaded.policy, parts)
         self.trials = Trials(parts, lambda: self.reception.policy)

@@ -47,8 +47,8 @@ from relayd.control.headers import Headers
 from relayd.control.hosts import Hosts
 from relayd.control.limits import Limits
 from relayd.control.listening import Certificates, Doorway, Listening, NoCertificates
-from relayd.control.options import HttpOptions
 from relayd.control.oauth_endpoints import OAuthEndpoints
+from relayd.control.options import HttpOptions
 from relayd.control.requests import Checks, doors, trace
 from relayd.control.routes import Door, Route, add
 from relayd.control.signing_in import SigningIn
@@ -150,9 +150,7 @@ class ControlApp:
         self._tokens = TokenEndpoint(
             parts.signing_in, self._codes, self._devices, setting.expiry, self.gate.check_private, options.body_timeout
         )
-        self._oauth = OAuthEndpoints(
-            parts.signing_in, self._devices, lambda: self._setting.http.body_timeout
-        )
+        self._oauth = OAuthEndpoints(parts.signing_in, self._devices, lambda: self._setting.http.body_timeout)
         self._description = Description(lambda: self.routes)
         self._checks = Checks(gate=self.gate, limits=self._limits, options=options, hosts=setting.hosts, doors={})
         self._app = web.Application(

@@ -53,6 +53,7 @@ def _form(required: str, about: str) -> Json:
 
 
 _OPEN: Json = {"security": []}
+_SIGNED_IN: Json = {"x-permission": "authenticate"}
 
 _ENDPOINTS: Json = {
     "issuer": _TEXT,
@@ -119,19 +120,28 @@ OAUTH: dict[str, Json] = {
             _TOKEN,
             ["active"],
             requestBody=_form("token", "An access or refresh token."),
+            **_SIGNED_IN,
         )
     },
     "/auth/userinfo": {
-        "get": _operation("get-auth-userinfo", "Who asks", _USER, ["sub", "preferred_username", "name"]),
+        "get": _operation("get-auth-userinfo", "Who asks", _USER, ["sub", "preferred_username", "name"], **_SIGNED_IN),
     },
     "/auth/jwks.json": {
         "get": _operation(
-            "get-auth-jwks", "Keys of what is signed: none", {"keys": {"type": "array", "items": _TEXT}}, ["keys"], **_OPEN
+            "get-auth-jwks",
+            "Keys of what is signed: none",
+            {"keys": {"type": "array", "items": _TEXT}},
+            ["keys"],
+            **_OPEN,
         ),
     },
     "/.well-known/oauth-authorization-server": {
         "get": _operation(
-            "get-oauth-authorization-server", "Where the endpoints are (RFC 8414)", _ENDPOINTS, list(_ENDPOINTS), **_OPEN
+            "get-oauth-authorization-server",
+            "Where the endpoints are (RFC 8414)",
+            _ENDPOINTS,
+            list(_ENDPOINTS),
+            **_OPEN,
         ),
     },
     "/.well-known/openid-configuration": {

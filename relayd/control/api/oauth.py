@@ -103,7 +103,6 @@ class OAuth:
         )
         return CodeAnswer(code=code, permissions=sorted(account.permissions), version=API_VERSION, isEnterprise=True)
 
-
     def _approve(self, user_code: str, identity: Identity | None) -> bool:
         holder = _holder(identity)
         account = holder.account
