@@ -22,6 +22,7 @@ from relayd import __version__
 from relayd.assembly.control_socket import Signatures, control_setting
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
+from relayd.assembly.telemetry import Views
 from relayd.blobs.spool import BlobError
 from relayd.config.configuration import Config, ConfigError, Problem
 from relayd.config.listeners import check_certificates
@@ -111,9 +112,11 @@ class Daemon:
         if isinstance(loaded, int):
             return loaded
         log = self._open_log(loaded)
+        self._views = Views(loaded, self.span, self._metrics, asyncio.get_running_loop().call_soon_threadsafe)
         try:
             return await self._run(loaded)
         finally:
+            await asyncio.to_thread(self._views.close)
             log.close()
 
     def _load_first(self) -> Loaded | int:
@@ -211,6 +214,8 @@ class Daemon:
         self._own("scheduler", engine.delivering.scheduler.run())
         self._own("webhooks", engine.webhooks.run())
         self._own("upkeep", engine.opened.upkeep.run())
+        self._own("tls results", engine.delivering.tls_results.run())
+        self._own("tls hosts", engine.delivering.tls_hosts.run())
         self._own("loop watch", self._watch_loop())
         self._own("watchdog", self.supervisor.keep_alive())
         self._rotation = Rotation(
@@ -243,11 +248,14 @@ class Daemon:
             settings=self.settings,
             signing_in=self._signing_in,
             principals=engine.principals,
+            quota=engine.receiving.reception.quota,
             logs=Logs(lambda: self._log.place, self._log.flush),
             ids=lambda: snowflakes.issue(self.stream.clock()),
             bans=engine.receiving.bans,
             certificates=engine.receiving.listeners.certificates,
             suppressions=engine.delivering.suppressions,
+            tls_hosts=engine.delivering.tls_hosts,
+            tls_results=engine.delivering.tls_results,
             webhooks=engine.webhooks,
             signatures=Signatures(engine, self.settings),
             explaining=Explaining(
@@ -256,7 +264,10 @@ class Daemon:
                 road=engine.troubleshooting.outlooks.of,
                 rehearse=engine.troubleshooting.rehearsals.run,
             ),
+            telemetry=self._views.shown(engine),
         )
+        for name, work in self._views.tasks().items():
+            self._own(name, work)
         setting = control_setting(loaded)
         self.control = ControlApp(parts, self.span, setting)
         passed = {id: inherited.pop(id) for id in setting.listeners if id in inherited}
@@ -342,6 +353,7 @@ class Daemon:
         except OptionError as error:
             raise located(config, error) from error
         self._signing_in.reconfigure(config.section(FallbackAdminOptions))
+        self._views.reload(config)
         await self.control.reload(control_setting(loaded))
         self._rotation.wake()
         self.config = self.settings.config = config

@@ -50,10 +50,10 @@ class Receiving:
         self._signing = signing
         self._book = book
         self.principals = principals
+        self.ledger: Ledger
         self.tokens: Tokens
         self.bans: Bans
         self.ban_store: BanStore
-        self.ledger: Ledger
         self.directory: Directory
         self.reception: Reception
         self.trials: Trials
@@ -69,6 +69,7 @@ class Receiving:
         await self.ban_store.open(stream.clock())
         accounts = loaded.config.records(AccountOptions)
         self.principals.reserved = reserved_by(accounts)
+        self.ledger = Ledger(self._opened.database, stream.clock)
         self.directory = Directory(
             accounts,
             stream.clock,
@@ -77,7 +78,6 @@ class Receiving:
             decoys=hmac.digest(key, b"relayd decoys 1", "sha256"),
         )
         self.principals.on_change.append(self.directory.changed)
-        self.ledger = Ledger(self._opened.database, stream.clock)
         parts = Parts(
             queue=self._opened.queue,
             blobs=self._opened.blobs,
@@ -91,6 +91,8 @@ class Receiving:
             signing=self._signing,
             suppressions=self._delivering.suppressions,
             book=self._book,
+            principals=self.principals,
+            ledger=self.ledger,
             sign_ins=SignIns(
                 self.directory,
                 stream.clock,
@@ -98,8 +100,6 @@ class Receiving:
                 bans=self.bans,
                 has_scram=lambda: self.principals.has_scram,
             ),
-            principals=self.principals,
-            ledger=self.ledger,
         )
         self.reception = Reception(loaded.policy, parts)
         self.trials = Trials(parts, lambda: self.reception.policy)

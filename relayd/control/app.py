@@ -31,11 +31,15 @@ from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.oauth import OAuth
 from relayd.control.api.principals import PrincipalOperations
 from relayd.control.api.queue import QueueOperations
+from relayd.control.api.quota import QuotaOperations, QuotaSide
 from relayd.control.api.rehearse import RehearsalOperation
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.api.suppression import SuppressionOperations
+from relayd.control.api.telemetry import Telemetry, TelemetryOperations
+from relayd.control.api.telemetry_live import LiveOperations
+from relayd.control.api.tls import TlsOperations
 from relayd.control.api.troubleshoot import Explaining, Troubleshooting
 from relayd.control.api.webhooks import WebhookOperations
 from relayd.control.auth import PATH as TOKEN_PATH
@@ -54,6 +58,7 @@ from relayd.control.routes import Door, Route, add
 from relayd.control.signing_in import SigningIn
 from relayd.control.streaming import Streams
 from relayd.control.sweep import Sweep
+from relayd.delivery.tls_hosts import TlsHosts
 from relayd.directory.codes import Codes
 from relayd.directory.device_codes import DeviceCodes
 from relayd.directory.options import CodeOptions, ExpiryOptions
@@ -61,6 +66,7 @@ from relayd.directory.principals import Principals
 from relayd.events import http, server
 from relayd.events.event import Span
 from relayd.listener.options import CertificateOptions, ListenerOptions
+from relayd.reports.tls_results import TlsResults
 from relayd.reputation.bans import Bans
 from relayd.reputation.suppression import SuppressionList
 from relayd.smtp.proxy import ProxyHeader
@@ -82,8 +88,8 @@ class Parts:
     metrics: of the daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.
     settings: their owner.  signing_in: checks credentials.  principals: of the database.  ids: issues request ids
     (span ids).  bans: who is shut out.  certificates: of listeners with TLS.  signatures: the keys that sign.
-    explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.
-    webhooks: who is told of events.
+    explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.  tls_hosts,
+    tls_results: what is known of hosts' TLS.  webhooks: who is told of events.  telemetry: the views of the events.
     """
 
     queue: QueueOfMessages
@@ -98,13 +104,17 @@ class Parts:
     settings: OwnerOfSettings
     signing_in: SigningIn
     principals: Principals
+    quota: QuotaSide
     logs: LogFilesReader
     ids: Callable[[], int]
     explaining: Explaining
+    telemetry: Telemetry
     bans: Bans = field(default_factory=Bans)
     certificates: Certificates = field(default_factory=NoCertificates)
     signatures: SignaturesSide = field(default_factory=NoSignatures)
     suppressions: SuppressionList | None = None
+    tls_hosts: TlsHosts | None = None
+    tls_results: TlsResults | None = None
     webhooks: Webhooks | None = None
 
 
@@ -178,6 +188,8 @@ class ControlApp:
         yield from SettingsOperations(parts.settings).routes()
         yield from BlobOperations(parts.bodies).routes()
         yield from LogOperations(parts.logs).routes()
+        yield from TelemetryOperations(parts.telemetry, clock).routes()
+        yield from LiveOperations(parts.telemetry, self.streams).routes()
         yield from OAuth(self._codes, self._devices).routes()
         yield from StreamTokens(parts.signing_in).routes()
         yield from BanOperations(parts.bans, clock).routes()
@@ -194,6 +206,8 @@ class ControlApp:
         yield from Explanations(parts.explaining, parts.queue).routes()
         yield from SuppressionOperations(parts.suppressions, clock).routes()
         yield from PrincipalOperations(parts.principals, self._background).routes()
+        yield from TlsOperations(parts.tls_hosts, parts.tls_results, clock, lambda: self._setting.hostname).routes()
+        yield from QuotaOperations(parts.quota, parts.principals).routes()
         yield from WebhookOperations(parts.webhooks).routes()
         yield from AccountAuth(parts.principals).routes()
         yield from later.routes()

@@ -29,7 +29,7 @@ from relayd.reception.recipients import Recipients
 from relayd.reception.sign_in import SignIns
 from relayd.reception.signing import Signing
 from relayd.reception.standing import Standing
-from relayd.reception.submission import Submissions
+from relayd.reception.submission import Quota, Submissions
 from relayd.reception.transaction import Transaction
 from relayd.reputation.suppression import SuppressionList
 from relayd.resolver.answer import Resolver
@@ -79,8 +79,8 @@ class Reception:
         self._standing = Standing(parts.book) if parts.book is not None else None
         self._recipients = Recipients(self.probes, parts.clock, parts.suppressions, self._standing)
         self._checks = Checks(parts.resolver, parts.clock)
-        self.sign_ins = parts.sign_ins or SignIns(parts.directory, parts.clock)
         self._submissions = Submissions(parts.directory, parts.principals, parts.ledger, parts.clock)
+        self.sign_ins = parts.sign_ins or SignIns(parts.directory, parts.clock)
         self._promises = Promises(
             parts.queue,
             parts.admission,
@@ -158,6 +158,10 @@ class Reception:
             origin=self.policy.origin if client.role == "submit" else "",
         )
 
+    async def quota(self, name: str) -> Quota | None:
+        """What an account, domain or tenant sent, and what it may; None when there is none.  Raises DatabaseError."""
+        return await self._submissions.quota(name, self.policy.options.submission)
+
     def normalises(self, client: Client) -> bool:
         """Whether bare newlines of this client are mended instead of refused."""
         return self.policy.normalises(client)
@@ -194,7 +198,8 @@ class Reception:
             if isinstance(tx, Transaction):
                 client.messages += 1
                 await self._checks.of_sender(tx)
-                smtp.MAIL_FROM(client.span, from_=sender, size=command.size)
+                announced = {"size": command.size} if command.size else {}
+                smtp.MAIL_FROM(client.span, from_=sender, **announced)
                 tx.submission, submission = submission, None
             return tx
         finally:
