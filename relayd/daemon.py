@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from relayd import __version__
-from relayd.assembly import Engine, Loaded, Signatures, control_setting
+from relayd.assembly.control_socket import Signatures, control_setting
+from relayd.assembly.engine import Engine
+from relayd.assembly.loaded import Loaded
 from relayd.blobs.spool import BlobError
 from relayd.config.configuration import Config, ConfigError, Problem
 from relayd.config.listeners import check_certificates
@@ -207,7 +209,7 @@ class Daemon:
     async def _start_faces(self, loaded: Loaded, snowflakes: Snowflakes) -> None:
         """The background tasks, the control socket, the listeners.  Raises OSError, OptionError."""
         engine = self.engine
-        self._own("scheduler", engine.scheduler.run())
+        self._own("scheduler", engine.delivering.scheduler.run())
         self._own("upkeep", engine.opened.upkeep.run())
         self._own("loop watch", self._watch_loop())
         self._own("watchdog", self.supervisor.keep_alive())
@@ -218,13 +220,15 @@ class Daemon:
         inherited = inherited_sockets()
         self._bans = Bans(loaded.config.section(BanOptions))
         self._signing_in = SigningIn(
-            engine.directory,
+            engine.receiving.directory,
             loaded.config.section(FallbackAdminOptions),
             Tokens(load_key(loaded.data / "token.key"), self.stream.clock),
             self.stream.clock,
         )
         self._metrics.watch(
-            "relayd_delivery_idle_connections", "Connections kept for the next message", lambda: engine.pool.idle
+            "relayd_delivery_idle_connections",
+            "Connections kept for the next message",
+            lambda: engine.delivering.pool.idle,
         )
         parts = Parts(
             queue=engine.opened.queue,
@@ -241,17 +245,19 @@ class Daemon:
             logs=Logs(lambda: self._log.place, self._log.flush),
             ids=lambda: snowflakes.issue(self.stream.clock()),
             bans=self._bans,
-            certificates=engine.listeners.certificates,
+            certificates=engine.receiving.listeners.certificates,
             signatures=Signatures(engine, self.settings),
             explaining=Explaining(
-                examine=engine.examinations.examine, rcpt=engine.trials.rcpt, road=engine.outlooks.of
+                examine=engine.troubleshooting.examinations.examine,
+                rcpt=engine.receiving.trials.rcpt,
+                road=engine.troubleshooting.outlooks.of,
             ),
         )
         setting = control_setting(loaded)
         self.control = ControlApp(parts, self.span, setting)
         passed = {id: inherited.pop(id) for id in setting.listeners if id in inherited}
         await self.control.start(control_socket(loaded.config), passed)
-        await engine.listeners.start(inherited)
+        await engine.receiving.listeners.start(inherited)
 
     def _own(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -282,9 +288,9 @@ class Daemon:
             problems = await asyncio.to_thread(lambda: list(check_certificates(self.config)))
             errors = findings([replace(each, kind="build") for each in problems if each.fatal], self.config)
             if not errors:
-                self.engine.reload_certificates()
+                self.engine.receiving.reload_certificates()
         elif part == "lookup":
-            self.engine.reload_lists()
+            self.engine.receiving.reload_lists()
         return ReloadAnswer(warnings={}, errors=errors)
 
     async def reload(self, *, dry_run: bool = False) -> ReloadAnswer:
@@ -350,7 +356,7 @@ class Daemon:
         return await backup(self.engine.opened, directory, self.stream.clock, self.span, beside=beside)
 
     async def _bounce(self, filter: Filter, by: str, reason: str) -> int:
-        compose = partial(self.engine.bounces.compose, now=self.stream.clock())
+        compose = partial(self.engine.delivering.bounces.compose, now=self.stream.clock())
         return await self.engine.opened.actions.bounce(filter, by, reason, compose)
 
     def _destinations(self, next_hop: str | None) -> Callable[[str], str]:

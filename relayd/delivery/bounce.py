@@ -11,9 +11,10 @@ mail with a null return path is never reported to its sender.  A notification of
 the postmaster, once; if that cannot be delivered either, or there is no postmaster, it is dropped (its recipient is
 counted as bounced or expired all the same) and DOUBLE_BOUNCE says so.
 
-A failure returns the whole message when RET=FULL asked for it, the sender is trusted, and it is at most 1 MB; else,
-and in all other cases, the header, cut at 64 KB.  A notification is queued in the transaction that records the outcome.
-It is signed like other mail; with a key that could never be read it is queued held, for an operator to decide.
+A failure returns the whole message when RET=FULL asked for it, the sender is trusted, and it is at most 1 MB; else, and
+in all other cases, the header, cut at 64 KB.  What is reported of a message under REQUIRETLS is under it too, and never
+returns more than the header (RFC 8689 §5).  A notification is queued in the transaction that records the outcome. It is
+signed like other mail; with a key that could never be read it is queued held, for an operator to decide.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from relayd.mail.snowflake import Snowflakes
 from relayd.mailauth.signing_key import KeyUnreadable
 from relayd.queue.failure import BodyMissing, QueueUnavailable
 from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, Origin, Outcome, Recipient, Result
-from relayd.routing.next_hop import NextHop
+from relayd.routing.next_hop import MessageTls, NextHop
 from relayd.routing.next_hop import Protocol as Spoken
 from relayd.routing.schedule import Schedule
 
@@ -188,6 +189,7 @@ class Bounces:
             created=now,
             trusted=True,
             smtputf8=not head_is_ascii or not all(address.isascii() for address in targets),
+            tls=MessageTls.REQUIRED if message.tls is MessageTls.REQUIRED else MessageTls.USUAL,
             message_id=message_id,
             held=held,
             counts=counts,
@@ -222,6 +224,7 @@ class Bounces:
         whole = (
             message.ret == "FULL"
             and message.trusted
+            and message.tls is not MessageTls.REQUIRED
             and message.size <= FULL_LIMIT
             and any(each.action is Action.FAILED for each in reported)
         )

@@ -204,6 +204,13 @@ EXPN_DISABLED = EventKind("smtp.expn-disabled", Level.INFO, "EXPN refused", "EXP
 DSN_DISABLED = EventKind(
     "smtp.dsn-disabled", Level.DEBUG, "DSN not offered", "A DSN parameter was sent to which it is not offered", ""
 )
+REQUIRE_TLS_DISABLED = EventKind(
+    "smtp.require-tls-disabled",
+    Level.DEBUG,
+    "REQUIRETLS not offered",
+    "REQUIRETLS was sent to a session without TLS",
+    "",
+)
 AUTH_NOT_ALLOWED = EventKind(
     "smtp.auth-not-allowed", Level.INFO, "AUTH not allowed", "AUTH is not offered to this session", "reason"
 )

@@ -121,13 +121,16 @@ async def _hello_with_plugins(session: RelaySMTP, verb: str) -> None:
 
 
 def offered_to(session: RelaySMTP) -> Extensions:
-    """What reception offers the client, and what hangs on the connection: TLS, AUTH only where it is safe, XCLIENT."""
+    """What reception offers the client, and what hangs on the connection: TLS, REQUIRETLS under it, AUTH only where it
+    is safe, XCLIENT.
+    """
     client = session.client
     return replace(
         session.reception.offered(client),
         starttls=client.tls is None and client.account is None and _has_tls(session),
         auth=mechanisms(session),
         xclient=session.may_xclient,
+        requiretls=client.tls is not None,
     )
 
 
@@ -360,8 +363,11 @@ VERBS: dict[str, Verb] = {
     "XFORWARD": not_implemented,
 }
 
+DISABLED = {"REQUIRETLS": smtp.REQUIRE_TLS_DISABLED}
+"""What a parameter is that was sent to a session to which it is not offered."""
+
 LINE_LIMITS = {
-    "MAIL": 1280,  # RFC 1870 +26, RFC 3461 +115, RFC 4954 +500, RFC 6531 +10
+    "MAIL": 1280,  # RFC 1870 +26, RFC 3461 +115, RFC 4954 +500, RFC 6531 +10, RFC 8689 +11
     "RCPT": 1280,  # RFC 3461 +528
     "AUTH": 12288,  # RFC 4954 §4
     "XCLIENT": 2048,

@@ -19,9 +19,10 @@ from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, O
 from relayd.reception.admission import Admission, Plan
 from relayd.reception.body import HeaderTooLarge
 from relayd.reception.checks import Checks
-from relayd.reception.head import compose_head
+from relayd.reception.head import Head, compose_head
 from relayd.reception.signing import Signing
 from relayd.reception.transaction import Accepted, Refused, Transaction
+from relayd.routing.next_hop import MessageTls
 
 MAX_RECEIVED = 100
 """Received fields of any host; RFC 5321 §6.3 asks for a limit of at least 100."""
@@ -98,7 +99,7 @@ class Promises:
             signed=head.signed,
         )
         plan = self.admission.plan(now)
-        return self._message(tx, body, head.message_id, plan, now), plan.leased_until
+        return self._message(tx, body, head, plan, now), plan.leased_until
 
     def _check(self, tx: Transaction) -> None:
         """Rules that only the complete content can break."""
@@ -112,7 +113,7 @@ class Promises:
             smtp.LOOP_DETECTED(span, total=total if total > MAX_RECEIVED else ours, limit=limit)
             raise Refused(LOOP)
 
-    def _message(self, tx: Transaction, body: Body, message_id: str, plan: Plan, now: float) -> NewMessage:
+    def _message(self, tx: Transaction, body: Body, head: Head, plan: Plan, now: float) -> NewMessage:
         client = tx.client
         sender_key = client.account or tx.return_path
         places = [(each, self.admission.destination(each.address)) for each in tx.recipients]
@@ -142,12 +143,13 @@ class Promises:
             sender_key=sender_key,
             trusted=tx.trusted,
             smtputf8=tx.smtputf8,
+            tls=_asked_tls(tx, head),
             ret=tx.ret,
             envid=tx.envid,
             account=client.account,
             listener=client.listener,
             client=client.address_text if client.uid is None else f"unix uid {client.uid}",
-            message_id=message_id,
+            message_id=head.message_id,
             held=tx.held,
             counts=counts,
             leased=leased,
@@ -205,6 +207,13 @@ def failure(tx: Transaction, error: Exception) -> Reply:
     return NO_SPACE if isinstance(error, QueueFull | BlobFull) else TROUBLE
 
 
+def _asked_tls(tx: Transaction, head: Head) -> MessageTls:
+    """What the sender asks of TLS; REQUIRETLS makes a TLS-Required field count for nothing (RFC 8689 §4.1)."""
+    if tx.requiretls:
+        return MessageTls.REQUIRED
+    return MessageTls.OPTIONAL if head.tls_optional else MessageTls.USUAL
+
+
 def _next_notify(tx: Transaction, each: Accepted, plan: Plan) -> float | None:
     """Delay notices go to trusted senders, and to others who asked for them; never where there is no return path."""
     if not tx.return_path:
@@ -252,4 +261,5 @@ def _job_message(message: NewMessage, recipients: tuple[Recipient, ...]) -> Mess
         eight_bit=body.eight_bit,
         utf8_header=body.utf8_header,
         signed=body.signed,
+        tls=message.tls,
     )

@@ -184,6 +184,7 @@ class Reception:
             trusted=client.trusted,
             announced_size=command.size,
             smtputf8=command.smtputf8,
+            requiretls=command.requiretls,
             ret=command.ret,
             envid=command.envid,
             normalise=policy.normalises(client),

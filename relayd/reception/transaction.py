@@ -60,6 +60,7 @@ class Transaction:
     trusted: bool
     announced_size: int = 0
     smtputf8: bool = False
+    requiretls: bool = False
     ret: str | None = None
     envid: str | None = None
     normalise: bool = False

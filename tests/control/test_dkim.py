@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from relayd.assembly import Signatures
+from relayd.assembly.control_socket import Signatures
 from relayd.config.settings import Settings
 from relayd.control.access import Caller
 from relayd.control.answers import Failure, Problem

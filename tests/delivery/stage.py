@@ -32,7 +32,7 @@ from relayd.queue.message import (
 )
 from relayd.queue.schema import MIGRATIONS
 from relayd.queue.store import Queue
-from relayd.routing.next_hop import NextHop
+from relayd.routing.next_hop import MessageTls, NextHop
 from relayd.routing.options import BreakerOptions, ConcurrencyOptions, OutboundOptions, RouteOptions, ScheduleOptions
 from relayd.routing.route import Router
 from relayd.routing.schedule import Schedule
@@ -159,6 +159,7 @@ class Stage:
         ret: str | None = None,
         origin: Origin = Origin.SUBMITTED,
         leased: bool = False,
+        tls: MessageTls = MessageTls.USUAL,
     ) -> NewMessage:
         """A message for the given addresses."""
         plan = self.scheduler.plan(self.clock.now)
@@ -184,6 +185,7 @@ class Stage:
             ret=ret,
             counts={"accepted": len(recipients)},
             leased=leased,
+            tls=tls,
         )
 
     async def send(self, *recipients: str, **more: object) -> int:
@@ -278,6 +280,7 @@ def message_of(new: NewMessage, recipients: tuple[Recipient, ...]) -> Message:
         sender_key=new.sender_key,
         trusted=new.trusted,
         smtputf8=new.smtputf8,
+        tls=new.tls,
         ret=new.ret,
         envid=new.envid,
         account=new.account,

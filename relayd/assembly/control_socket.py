@@ -1,0 +1,59 @@
+"""What the control socket is given: its settings, and what it is told of the signatures."""
+
+from __future__ import annotations
+
+import asyncio
+
+from relayd.assembly.engine import Engine
+from relayd.assembly.loaded import Loaded, keyring_of
+from relayd.config.configuration import ConfigError
+from relayd.config.settings import Settings as StoredSettings
+from relayd.control.app import Setting
+from relayd.control.options import HttpOptions
+from relayd.directory.options import CodeOptions, ExpiryOptions
+from relayd.listener import options as listening
+from relayd.listener.options import ListenerOptions
+from relayd.mailauth.dkim_sign import SignatureRule
+from relayd.mailauth.signing_key import SigningKey
+from relayd.options import OptionError
+from relayd.reception.keyring import Keyring
+from relayd.reception.rotation import unpublished
+
+
+class Signatures:
+    """What the control socket is told of the signatures; see `control.api.dkim.SignaturesSide`."""
+
+    def __init__(self, engine: Engine, settings: StoredSettings) -> None:
+        self._engine = engine
+        self._settings = settings
+
+    @property
+    def in_force(self) -> Keyring:
+        """What signs now."""
+        return self._engine.signing.keyring
+
+    async def configured(self) -> Keyring:
+        """What file and database say now; what is in force when that is wrong."""
+        try:
+            config = await self._settings.load()
+            return await asyncio.to_thread(keyring_of, config)
+        except (ConfigError, OptionError):
+            return self.in_force
+
+    async def unpublished(self, rule: SignatureRule, key: SigningKey) -> str:
+        """Why the DNS does not show the key; "" when it does."""
+        return await unpublished(self._engine.resolver, rule, key)
+
+
+def control_setting(loaded: Loaded) -> Setting:
+    """What the configuration says about the control socket."""
+    config = loaded.config
+    return Setting(
+        listeners={id: each for id, each in config.records(ListenerOptions).items() if each.protocol == "http"},
+        all_listeners=config.records(ListenerOptions),
+        certificates=config.records(listening.CertificateOptions),
+        hostname=loaded.hostname,
+        http=config.section(HttpOptions),
+        expiry=config.section(ExpiryOptions),
+        codes=config.section(CodeOptions),
+    )

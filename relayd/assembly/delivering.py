@@ -1,0 +1,161 @@
+"""The way out: from the queue to the next hop, and back to the sender."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from relayd.assembly.loaded import Loaded
+from relayd.database.interface import DatabaseError
+from relayd.delivery.attempt import Attempts, Road
+from relayd.delivery.bounce import Bounces
+from relayd.delivery.connection import Dialer
+from relayd.delivery.host_policy import HostPolicies
+from relayd.delivery.hosts import Hosts
+from relayd.delivery.lanes import LaneStats
+from relayd.delivery.options import BounceOptions, ReuseOptions, TimeoutOptions
+from relayd.delivery.ourselves import Ourselves
+from relayd.delivery.pool import Pool
+from relayd.delivery.prober import NextHopProber
+from relayd.delivery.scheduler import Scheduler
+from relayd.delivery.sts_fetch import PolicyFetcher
+from relayd.delivery.sts_policies import FILE as STS_FILE
+from relayd.delivery.sts_policies import PolicyStore, StsPolicies, open_policies
+from relayd.delivery.tls import TlsContexts
+from relayd.events import store as store_events
+from relayd.events.event import EventStream, Span
+from relayd.mail.snowflake import Snowflakes
+from relayd.queue.opening import OpenQueue
+from relayd.reception.signing import Signing
+from relayd.resolver.answer import Resolver
+from relayd.resolver.hosts_file import HostsFile, LocalFirst
+from relayd.resolver.live import LiveResolver
+from relayd.routing import options as routing
+from relayd.routing.next_hop import DaneUse
+
+
+class Delivering:
+    """The parts of delivery, made of one configuration and reloaded with another."""
+
+    def __init__(
+        self, loaded: Loaded, opened: OpenQueue, resolver: LiveResolver, signing: Signing, snowflakes: Snowflakes
+    ) -> None:
+        self._opened = opened
+        self._signing = signing
+        self._snowflakes = snowflakes
+        self._loaded = loaded
+        self._resolver = resolver
+        self._stream: EventStream
+        self.sts: StsPolicies
+        self.pool: Pool
+        self.attempts: Attempts
+        self.prober: NextHopProber
+        self.bounces: Bounces
+        self.scheduler: Scheduler
+
+    async def open(self, stream: EventStream, span: Span) -> None:
+        """Bring the parts up; nothing runs yet."""
+        loaded, self._stream = self._loaded, stream
+        self.sts = StsPolicies(
+            self._resolver, self._fetcher(loaded), await open_sts_policies(loaded, span, stream.clock), stream.clock
+        )
+        self.pool = Pool(loaded.config.section(ReuseOptions), time.monotonic)
+        self.attempts = Attempts(
+            self._road(loaded),
+            self._opened.queue.open_body,
+            stream,
+            self._snowflakes,
+            sign_again=self._signing.again,
+            soft_bounce=soft_bounce(loaded),
+        )
+        self.prober = NextHopProber(self._road(loaded), lambda: self._loaded.router, stream)
+        self.bounces = Bounces(
+            self._opened.queue,
+            loaded.router,
+            loaded.policy.local_names,
+            hostname=loaded.hostname,
+            ids=self._snowflakes,
+            schedule=loaded.settings.schedule,
+            span=span,
+            seed=lambda: random.getrandbits(64),
+            signing=self._signing,
+        )
+        self.scheduler = Scheduler(
+            self._opened.queue,
+            self.attempts,
+            loaded.router,
+            self.bounces,
+            loaded.settings,
+            stream=stream,
+            chance=random.random,
+            may_attempt=lambda: self._opened.space.may_attempt,
+        )
+
+    def reload(self, loaded: Loaded, resolver: LiveResolver) -> None:
+        """Take another configuration; attempts under way end as they began."""
+        self._loaded, self._resolver = loaded, resolver
+        self.sts.reconfigure(resolver, self._fetcher(loaded))
+        road = self._road(loaded)
+        self.attempts.reconfigure(road, soft_bounce=soft_bounce(loaded))
+        self.prober.reconfigure(road)
+        self.bounces.local = loaded.policy.local_names
+        self.bounces.router, self.bounces.schedule = loaded.router, loaded.settings.schedule
+        self.scheduler.reload(loaded.settings, loaded.router)
+
+    def hosts(self, loaded: Loaded, resolver: Resolver) -> Hosts:
+        """What finds the hosts of a next hop, by `loaded`, asking `resolver`."""
+        outbound = loaded.config.section(routing.OutboundOptions)
+        binds = (bind for each in loaded.listeners.listeners.values() for bind in each.bind if not bind.path)
+        return Hosts(
+            resolver,
+            loaded.config.section(ReuseOptions),
+            local=LocalFirst(resolver, HostsFile()),
+            allow_private=outbound.allow_private,
+            is_self=Ourselves(loaded.hostname, ((bind.host, bind.port) for bind in binds)),
+            chance=random.random,
+            policies=HostPolicies(resolver, DaneUse(outbound.dane), self.sts if outbound.mta_sts else None),
+        )
+
+    def lane(self, destination: str) -> LaneStats | None:
+        """What runs and waits for a destination; None when nothing does."""
+        found = (each for each in self.scheduler.stats().destinations if each.destination == destination)
+        return next(found, None)
+
+    async def close(self) -> None:
+        """Close what is open, once the scheduler is drained."""
+        await self.pool.close()
+        await self.sts.close()
+
+    def _road(self, loaded: Loaded) -> Road:
+        outbound = loaded.config.section(routing.OutboundOptions)
+        files = {id: each.tls_ca_files for id, each in loaded.config.records(routing.RouteOptions).items()}
+        contexts = TlsContexts(outbound.ca_files, files, minimum=outbound.tls_minimum)
+        dialer = Dialer(loaded.hostname, loaded.config.section(TimeoutOptions), contexts)
+        reuse = loaded.config.section(ReuseOptions)
+        hosts = self.hosts(loaded, self._resolver)
+        return Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=reuse, rules=loaded.bounce_rules)
+
+    def _fetcher(self, loaded: Loaded) -> PolicyFetcher:
+        outbound = loaded.config.section(routing.OutboundOptions)
+        contexts = TlsContexts(outbound.ca_files)
+        return PolicyFetcher(
+            self._resolver,
+            lambda: contexts.context(verified=True),
+            allow_private=outbound.allow_private,
+            port=outbound.mta_sts_port,
+        )
+
+
+async def open_sts_policies(loaded: Loaded, span: Span, clock: Callable[[], float]) -> PolicyStore:
+    """The MTA-STS policies kept on disk; in memory alone where that cannot be opened: mail goes on without."""
+    try:
+        return await open_policies(loaded.data, span, clock())
+    except DatabaseError as error:
+        store_events.BROKEN(span, path=str(loaded.data / STS_FILE), reason=str(error))
+        return PolicyStore()
+
+
+def soft_bounce(loaded: Loaded) -> bool:
+    """`queue.soft-bounce`."""
+    return loaded.config.section(BounceOptions).soft_bounce

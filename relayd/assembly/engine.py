@@ -1,0 +1,88 @@
+"""The parts of one daemon, in the order in which they need each other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from relayd.assembly.delivering import Delivering
+from relayd.assembly.loaded import Loaded
+from relayd.assembly.receiving import Receiving
+from relayd.assembly.troubleshooting import Troubleshooting
+from relayd.events.event import EventStream, Span
+from relayd.mail.snowflake import Snowflakes
+from relayd.queue.opening import OpenQueue, Surroundings, open_queue
+from relayd.reception.signing import Signing
+from relayd.resolver.live import LiveResolver
+
+
+class Engine:
+    """The parts of one daemon."""
+
+    def __init__(self, loaded: Loaded, stream: EventStream, snowflakes: Snowflakes) -> None:
+        self.loaded = loaded
+        self.stream = stream
+        self.snowflakes = snowflakes
+        self.span = Span(stream)
+        self.opened: OpenQueue
+        self.resolver: LiveResolver
+        self.signing: Signing
+        self.delivering: Delivering
+        self.receiving: Receiving
+        self.troubleshooting: Troubleshooting
+
+    async def open(self, on_broken: Callable[[str], None]) -> None:
+        """Bring everything up but the listeners.  on_broken: the queue's database can be used no more.
+
+        Raises DirectoryInUse, NewerSchema (nothing was touched), DatabaseError, BlobError, OSError.
+        """
+        loaded = self.loaded
+        around = Surroundings(clock=self.stream.clock, span=self.span, on_broken=on_broken)
+        self.opened = await open_queue(loaded.data, loaded.queue, loaded.server.node, around)
+        self.resolver = LiveResolver(loaded.resolving, self.span)
+        self.signing = Signing(loaded.keyring, self.span)
+        self.delivering = Delivering(loaded, self.opened, self.resolver, self.signing, self.snowflakes)
+        await self.delivering.open(self.stream, self.span)
+        self.receiving = Receiving(loaded, self.opened, self.delivering, self.resolver, self.signing)
+        self.receiving.open(self.stream, self.snowflakes)
+        self.troubleshooting = Troubleshooting(
+            lambda: self.loaded, lambda: self.resolver, self.receiving, self.delivering
+        )
+        self.troubleshooting.open(self.stream, self.span)
+
+    async def reload(self, loaded: Loaded) -> None:
+        """Put another configuration in force; sessions and attempts under way end as they began."""
+        await self.receiving.reload_listeners(loaded)
+        before, self.loaded = self.loaded, loaded
+        self.signing.keyring = loaded.keyring
+        self.opened.configure(loaded.queue)
+        retired = None
+        if loaded.resolving != before.resolving:
+            retired, self.resolver = self.resolver, LiveResolver(loaded.resolving, self.span)
+        self.receiving.reload(loaded, self.resolver)
+        self.delivering.reload(loaded, self.resolver)
+        if retired is not None:
+            await retired.close()
+
+    async def drain(self, timeout: float) -> None:
+        """Stop accepting, finish and settle what is in flight within `timeout` seconds; the queue stays open."""
+        until = time.monotonic() + timeout
+        await self.receiving.listeners.drain(timeout)
+        await self.delivering.scheduler.drain(max(0.0, until - time.monotonic()))
+
+    async def close(self) -> None:
+        """Close everything, once it is drained."""
+        await self.receiving.close()
+        await self.delivering.close()
+        self.signing.close()
+        await self.resolver.close()
+        await self.opened.close()
+
+    def problems(self) -> list[str]:
+        """Why the daemon is not ready; empty when it is."""
+        found = []
+        if not self.receiving.listeners.is_accepting:
+            found.append("a listener does not accept connections")
+        if not self.opened.space.is_ready:
+            found.append("there is too little space, or the queue is full")
+        return found

@@ -1,0 +1,104 @@
+"""A configuration as the parts take it."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from relayd.config.bounces import bounce_rules
+from relayd.config.configuration import Config
+from relayd.config.places import data_directory, submit_socket
+from relayd.delivery.scheduler import Settings
+from relayd.listener import options as listening
+from relayd.listener.listeners import ListenerConfiguration
+from relayd.listener.options import Bind, ListenerOptions
+from relayd.mail.options import ServerOptions
+from relayd.mailauth.options import AuthOptions
+from relayd.mailauth.signature_options import SignatureOptions
+from relayd.queue.opening import QueueOptions
+from relayd.queue.options import DeletedOptions, LimitOptions, SpaceOptions
+from relayd.reception import options as receiving
+from relayd.reception.keyring import Keyring
+from relayd.reception.policy import Policy
+from relayd.resolver.exchange import parse_server
+from relayd.resolver.options import ResolverOptions
+from relayd.routing import options as routing
+from relayd.routing.route import Router
+from relayd.routing.schedule import Schedule
+
+SUBMIT = "submit"
+"""Id of the listener that the submit socket is."""
+
+
+class Loaded:
+    """A configuration as the parts take it.  Raises OptionError, UnknownRoute, BadServer; nothing is touched then."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.server = config.section(ServerOptions)
+        self.hostname = self.server.hostname or socket.getfqdn()
+        self.data = data_directory(config)
+        self.listeners = self._listeners()
+        self.policy = Policy(self._reception())
+        self.router = self._router()
+        self.queue = QueueOptions(
+            space=config.section(SpaceOptions),
+            limits=config.section(LimitOptions),
+            deleted=config.section(DeletedOptions),
+        )
+        self.resolving = config.section(ResolverOptions)
+        for text in self.resolving.custom:
+            parse_server(text, self.resolving.trust_ad)
+        self.settings = Settings(
+            schedule=Schedule(config.section(routing.ScheduleOptions)),
+            concurrency=config.section(routing.ConcurrencyOptions),
+            breaker=config.section(routing.BreakerOptions),
+        )
+        self.keyring = keyring_of(config)
+        self.bounce_rules = bounce_rules(config)
+
+    def _listeners(self) -> ListenerConfiguration:
+        config = self.config
+        listeners = dict(config.records(ListenerOptions))
+        if not any(each.role == SUBMIT for each in listeners.values()):
+            path = str(submit_socket(config))
+            listeners[SUBMIT] = ListenerOptions(bind=(Bind(path=path),), role=SUBMIT)
+        return ListenerConfiguration(
+            hostname=self.hostname,
+            listeners=listeners,
+            certificates=config.records(listening.CertificateOptions),
+            timeouts=config.section(listening.TimeoutOptions),
+            errors=config.section(listening.ErrorLimitOptions),
+            plugins=config.section(listening.PluginOptions),
+        )
+
+    def _reception(self) -> receiving.ReceptionOptions:
+        config = self.config
+        return receiving.ReceptionOptions(
+            hostname=self.hostname,
+            server=self.server,
+            session=config.section(receiving.TrustedRelayOptions),
+            auth=config.section(AuthOptions),
+            rcpt=config.section(receiving.RcptOptions),
+            probe=config.section(receiving.ProbeOptions),
+            known=config.records(receiving.KnownOptions),
+            ehlo=config.section(receiving.EhloOptions),
+            data=config.section(receiving.DataOptions),
+            limits=config.section(receiving.DataLimits),
+            received=config.section(receiving.ReceivedOptions),
+            redirect=config.section(receiving.RedirectOptions),
+            access=config.records(receiving.AccessOptions),
+            rewrite=config.records(receiving.RewriteOptions),
+            listener_networks={id: each.relay_networks for id, each in config.records(ListenerOptions).items()},
+        )
+
+    def _router(self) -> Router:
+        config = self.config
+        domains = {id: each.next_hop for id, each in config.records(routing.DomainOptions).items()}
+        return Router(config.section(routing.OutboundOptions), config.records(routing.RouteOptions), domains)
+
+
+def keyring_of(config: Config) -> Keyring:
+    """The keys of a configuration; reads them, which blocks for a while.  Raises OptionError."""
+    expire = config.section(routing.ScheduleOptions).expire
+    return Keyring(config.records(SignatureOptions), expire, time.monotonic)

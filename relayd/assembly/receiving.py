@@ -1,0 +1,78 @@
+"""The way in: listeners, reception, and who may sign in."""
+
+from __future__ import annotations
+
+from relayd.assembly.delivering import Delivering
+from relayd.assembly.loaded import Loaded
+from relayd.directory.directory import Directory
+from relayd.directory.options import AccountOptions
+from relayd.events.event import EventStream
+from relayd.listener.listeners import Listeners, Machinery
+from relayd.mail.snowflake import Snowflakes
+from relayd.queue.opening import OpenQueue
+from relayd.reception.policy import Policy
+from relayd.reception.receive import Parts, Reception
+from relayd.reception.signing import Signing
+from relayd.reception.trial import Trials
+from relayd.resolver.live import LiveResolver
+
+
+class Receiving:
+    """The parts of reception, made of one configuration and reloaded with another."""
+
+    def __init__(
+        self, loaded: Loaded, opened: OpenQueue, delivering: Delivering, resolver: LiveResolver, signing: Signing
+    ) -> None:
+        self._loaded = loaded
+        self._opened = opened
+        self._delivering = delivering
+        self._resolver = resolver
+        self._signing = signing
+        self.directory: Directory
+        self.reception: Reception
+        self.trials: Trials
+        self.listeners: Listeners
+
+    def open(self, stream: EventStream, snowflakes: Snowflakes) -> None:
+        """Bring the parts up; nothing listens yet."""
+        loaded = self._loaded
+        self.directory = Directory(loaded.config.records(AccountOptions), stream.clock)
+        parts = Parts(
+            queue=self._opened.queue,
+            blobs=self._opened.blobs,
+            space=self._opened.space,
+            admission=self._delivering.scheduler,
+            prober=self._delivering.prober,
+            directory=self.directory,
+            resolver=self._resolver,
+            clock=stream.clock,
+            snowflakes=snowflakes,
+            signing=self._signing,
+        )
+        self.reception = Reception(loaded.policy, parts)
+        self.trials = Trials(parts, lambda: self.reception.policy)
+        machinery = Machinery(reception=self.reception, stream=stream, snowflakes=snowflakes)
+        self.listeners = Listeners(loaded.listeners, machinery)
+
+    async def reload_listeners(self, loaded: Loaded) -> None:
+        """Take other listeners, before all else of a reload: what they need may not be there.  Raises OptionError."""
+        await self.listeners.reload(loaded.listeners)
+
+    def reload(self, loaded: Loaded, resolver: LiveResolver) -> None:
+        """Take another configuration; sessions under way end as they began."""
+        self._loaded = loaded
+        self.directory.reconfigure(loaded.config.records(AccountOptions))
+        self.reception.reconfigure(loaded.policy, resolver)
+
+    def reload_certificates(self) -> None:
+        """Read the certificates' files again, for new connections."""
+        self.listeners.certificates.replace(self._loaded.listeners.certificates)
+
+    def reload_lists(self) -> None:
+        """Read the files of known recipients again, each when it is next asked."""
+        self.reception.reconfigure(Policy(self.reception.policy.options))
+
+    async def close(self) -> None:
+        """Close what is open, once the listeners are drained."""
+        await self.reception.close()
+        self.directory.close()

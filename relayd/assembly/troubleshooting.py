@@ -1,0 +1,59 @@
+"""Whom an operator's questions about mail are put to: where it would go, and what would be found about its sender."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from relayd.assembly.delivering import Delivering, soft_bounce
+from relayd.assembly.loaded import Loaded
+from relayd.assembly.receiving import Receiving
+from relayd.delivery.outlook import Outlooks, Roads
+from relayd.events import smtp
+from relayd.events.event import EventStream, Span
+from relayd.reception.examination import Examinations, InForce
+from relayd.resolver.live import LiveResolver
+from relayd.routing import options as routing
+
+
+class Troubleshooting:
+    """Answers by what is in force when it is asked."""
+
+    def __init__(
+        self,
+        loaded: Callable[[], Loaded],
+        resolver: Callable[[], LiveResolver],
+        receiving: Receiving,
+        delivering: Delivering,
+    ) -> None:
+        self._loaded = loaded
+        self._resolver = resolver
+        self._receiving = receiving
+        self._delivering = delivering
+        self._span: Span
+        self.examinations: Examinations
+        self.outlooks: Outlooks
+
+    def open(self, stream: EventStream, span: Span) -> None:
+        """Bring the parts up."""
+        self._span = span
+        self.examinations = Examinations(self._in_force, stream.clock)
+        self.outlooks = Outlooks(self._roads, stream.clock)
+
+    def _in_force(self) -> InForce:
+        return InForce(policy=self._receiving.reception.policy, resolver=self._resolver(), on_bug=self._bug_in_check)
+
+    def _roads(self) -> Roads:
+        loaded = self._loaded()
+        return Roads(
+            router=loaded.router,
+            outbound=loaded.config.section(routing.OutboundOptions),
+            schedule=loaded.settings.schedule,
+            resolver=self._resolver(),
+            hosts=lambda resolver: self._delivering.hosts(loaded, resolver),
+            lane=self._delivering.lane,
+            most=loaded.settings.concurrency.per_destination,
+            soft_bounce=soft_bounce(loaded),
+        )
+
+    def _bug_in_check(self, check: str, error: Exception) -> None:
+        smtp.HANDLER_ERROR(self._span, reason=f"check {check}: {type(error).__name__}: {error}")
