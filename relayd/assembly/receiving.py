@@ -7,9 +7,13 @@ from relayd.assembly.loaded import Loaded
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions
 from relayd.events.event import EventStream
+from relayd.filters.milters import Milters
+from relayd.filters.options import FilterOptions, MilterOptions, ScanOptions
+from relayd.filters.scanning import Scanners
 from relayd.listener.listeners import Listeners, Machinery
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.opening import OpenQueue
+from relayd.reception.filtering import Filtering
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
 from relayd.reception.signing import Signing
@@ -29,6 +33,7 @@ class Receiving:
         self._resolver = resolver
         self._signing = signing
         self.directory: Directory
+        self.filtering: Filtering
         self.reception: Reception
         self.trials: Trials
         self.listeners: Listeners
@@ -36,6 +41,12 @@ class Receiving:
     def open(self, stream: EventStream, snowflakes: Snowflakes) -> None:
         """Bring the parts up; nothing listens yet."""
         loaded = self._loaded
+        self.filtering = Filtering(
+            Scanners(loaded.config.records(FilterOptions)),
+            Milters(loaded.config.records(MilterOptions)),
+            loaded.config.section(ScanOptions),
+            loaded.hostname,
+        )
         self.directory = Directory(loaded.config.records(AccountOptions), stream.clock)
         parts = Parts(
             queue=self._opened.queue,
@@ -48,6 +59,7 @@ class Receiving:
             clock=stream.clock,
             snowflakes=snowflakes,
             signing=self._signing,
+            filtering=self.filtering,
         )
         self.reception = Reception(loaded.policy, parts)
         self.trials = Trials(parts, lambda: self.reception.policy)
@@ -62,6 +74,10 @@ class Receiving:
         """Take another configuration; sessions under way end as they began."""
         self._loaded = loaded
         self.directory.reconfigure(loaded.config.records(AccountOptions))
+        filtering, config = self.filtering, loaded.config
+        filtering.scanners.reconfigure(config.records(FilterOptions))
+        filtering.milters = Milters(config.records(MilterOptions), filtering.milters)
+        filtering.options, filtering.hostname = config.section(ScanOptions), loaded.hostname
         self.reception.reconfigure(loaded.policy, resolver)
 
     def reload_certificates(self) -> None:
@@ -75,4 +91,5 @@ class Receiving:
     async def close(self) -> None:
         """Close what is open, once the listeners are drained."""
         await self.reception.close()
+        await self.filtering.scanners.close()
         self.directory.close()

@@ -108,6 +108,9 @@ class Steps(enum.IntFlag):
 ALL_ACTIONS = Actions(0x1FF)
 ALL_STEPS = Steps(sum(Steps))
 
+_OFFERABLE = 0xFFFFFFF
+"""Bits of the steps; those above are about the size of packets, and libmilter's own."""
+
 STAGE_NUMBERS = ("connect", "helo", "mail", "rcpt", "data", "eom", "eoh")
 """Names of the stages by the number that a list of macros has (SMFIM_*)."""
 
@@ -184,9 +187,9 @@ def read_negotiated(reply: MilterReply) -> Negotiated:
     version, actions, steps = struct.unpack(">III", reply.data[:12])
     if not OLDEST_VERSION <= version <= VERSION:
         raise WireError(f"protocol version {version}")
-    if actions & ~ALL_ACTIONS or steps & ~ALL_STEPS & 0xFFFFFFF:
+    if actions & ~int(ALL_ACTIONS) or steps & ~int(ALL_STEPS) & _OFFERABLE:
         raise WireError(f"wants what was not offered: actions {actions:#x}, steps {steps:#x}")
-    wanted = Steps(steps & ALL_STEPS)
+    wanted = Steps(steps & int(ALL_STEPS))
     return Negotiated(version, Actions(actions), wanted, dict(_macro_lists(reply.data[12:])))
 
 

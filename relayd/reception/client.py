@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from relayd.events.event import Span
+from relayd.filters.milters import MilterSession
 from relayd.mailauth.examine import SenderFindings
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -32,6 +33,7 @@ class Client:
     helo: the argument of EHLO/HELO/LHLO.  esmtp: it was EHLO or LHLO.  tls: protocol version, or None.  tls_cipher.
     account: who signed in.  uid: peer of a Unix socket.  trusted: decided by Reception.connect and .authenticated.
     from_proxy: PROXY or XCLIENT gave the address.  remembered: what the checks of an earlier message found.
+    milters: those that follow the session, None: there are none.
     """
 
     span: Span
@@ -56,6 +58,7 @@ class Client:
     messages: int = 0
     skip_checks: bool = False
     remembered: Remembered | None = None
+    milters: MilterSession | None = None
     notes: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -18,6 +18,7 @@ from relayd.reception.admission import Admission, Prober
 from relayd.reception.body import BodyBuffer
 from relayd.reception.checks import Checks
 from relayd.reception.client import Client
+from relayd.reception.filtering import Filtering
 from relayd.reception.known import Probes
 from relayd.reception.policy import Policy, unmapped
 from relayd.reception.promise import NO_RECIPIENTS, Intake, Promises, failure
@@ -51,6 +52,7 @@ class Parts:
     clock: Callable[[], float]
     snowflakes: Snowflakes
     signing: Signing
+    filtering: Filtering | None = None
 
 
 class Reception:
@@ -67,7 +69,10 @@ class Reception:
         self.probes = Probes(policy.options.probe, parts.prober, parts.clock)
         self._recipients = Recipients(self.probes, parts.clock)
         self._checks = Checks(parts.resolver, parts.clock)
-        self._promises = Promises(parts.queue, parts.admission, self._checks, parts.clock, parts.signing)
+        self._promises = Promises(
+            parts.queue, parts.admission, self._checks, parts.clock, parts.signing, parts.filtering
+        )
+        self._filtering = parts.filtering
 
     def reconfigure(self, policy: Policy, resolver: Resolver | None = None) -> None:
         """From the next command on decide by `policy` and ask `resolver`; transactions under way end as they began."""
@@ -89,9 +94,18 @@ class Reception:
         client.trusted = self.policy.trusts(client)
         client.skip_checks = False
         rules = self.policy.access.connect
-        if not rules:
-            return None
-        return _session_rule(first_match(rules, client), client)
+        if rules:
+            refused = _session_rule(first_match(rules, client), client)
+            if refused is not None:
+                return refused
+        if self._filtering is not None and self._filtering.milters:
+            return await self._filtering.connect(client)
+        return None
+
+    def leave(self, client: Client) -> None:
+        """The session is over."""
+        if client.milters is not None:
+            client.milters.close()
 
     async def _adopt_login(self, client: Client) -> None:
         """The account that XCLIENT's LOGIN names; a name that is not known here lends no rights."""
@@ -114,6 +128,10 @@ class Reception:
         rules = self.policy.access.ehlo
         if rules:
             refused = _session_rule(first_match(rules, client), client)
+            if refused is not None:
+                return refused
+        if client.milters is not None and self._filtering is not None:
+            refused = await self._filtering.helo(client)
             if refused is not None:
                 return refused
         (smtp.EHLO if client.esmtp else smtp.HELO)(client.span, domain=client.helo)
@@ -193,7 +211,10 @@ class Reception:
             skip_checks=client.skip_checks,
         )
         refused = self._mail_rules(tx)
+        if refused is None and client.milters is not None and self._filtering is not None:
+            refused = await self._filtering.mail(tx, command)
         if refused is not None:
+            self.abort(tx)
             return refused
         client.messages += 1
         await self._checks.of_sender(tx)
@@ -229,13 +250,24 @@ class Reception:
 
     async def rcpt(self, tx: Transaction, command: RcptCommand) -> Reply:
         """Take or refuse one recipient."""
-        return await self._recipients.offer(tx, command)
+        if tx.client.milters is None or self._filtering is None:
+            return await self._recipients.offer(tx, command)
+        before = tx.so_far()
+        reply = await self._recipients.offer(tx, command)
+        refused = await self._filtering.rcpt(tx, command) if reply.is_positive else None
+        if refused is None:
+            return reply
+        tx.back_to(before)
+        smtp.RCPT_TO_REJECTED(tx.client.span, to=command.address, code=refused.code, reason=refused.text)
+        return refused
 
     async def begin_data(self, tx: Transaction) -> Reply | None:
         """Before DATA or the first BDAT; a Reply refuses it."""
         if not tx.given:
             smtp.RCPT_TO_MISSING(tx.client.span)
             return NO_RECIPIENTS
+        if tx.client.milters is not None and self._filtering is not None:
+            return await self._filtering.data(tx)
         return None
 
     async def write(self, tx: Transaction, chunks: list[bytes]) -> None:
@@ -261,6 +293,8 @@ class Reception:
         if reply is None:
             reply = await self._promises.promise(tx)
         tx.closed = True
+        if tx.client.milters is not None:
+            tx.client.milters.abort()
         if not reply.is_positive:
             tx.body.forget()
         return [reply] * len(tx.given) if tx.client.protocol == "lmtp" else reply
@@ -270,6 +304,8 @@ class Reception:
         if not tx.closed:
             tx.closed = True
             tx.body.forget()
+            if tx.client.milters is not None:
+                tx.client.milters.abort()
 
     async def vrfy(self, client: Client, argument: str) -> Reply:
         """Whether a trusted client could send to an address (RFC 5321 §3.5.3); nothing is sent or probed."""

@@ -233,5 +233,5 @@ def _take(tx: Transaction, command: RcptCommand, address: str, targets: tuple[st
         target_key = mailbox_key(target)
         if target_key not in tx.seen or target_key == key:
             tx.seen.add(target_key)
-            tx.recipients.append(Accepted(target, command.notify, orcpt))
+            tx.recipients.append(Accepted(target, command.notify, orcpt, key))
             tx.expanded += 1
