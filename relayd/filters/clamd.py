@@ -10,6 +10,7 @@ from relayd.filters.endpoint import Endpoint
 from relayd.filters.scan import Outcome, Scan, ScanFailed, Scannable, TooLarge
 
 MAX_REPLY = 4096
+CHUNK = 64 << 10
 _END = struct.pack(">I", 0)
 
 
@@ -22,18 +23,25 @@ class Clamd:
     async def scan(self, message: Scannable) -> Scan:
         """Whether the message carries what ClamAV has a signature for."""
         reader, writer = await self._endpoint.connect(MAX_REPLY)
+        # read all the while: one that has had enough answers and closes, and what it said would go with the connection
+        reading = asyncio.ensure_future(_answer(reader))
         try:
-            # one that has had enough answers and closes: what it said is still there to be read
             with contextlib.suppress(ConnectionError):
                 writer.write(b"zINSTREAM\0")
                 async for piece in message.octets():
-                    if piece:
-                        writer.write(struct.pack(">I", len(piece)) + piece)
+                    for begin in range(0, len(piece), CHUNK):
+                        chunk = piece[begin : begin + CHUNK]
+                        writer.write(struct.pack(">I", len(chunk)) + chunk)
                         await writer.drain()
-                writer.write(_END)
-                await writer.drain()
-            return read_answer(await _answer(reader))
+                        await asyncio.sleep(0)
+                    if reading.done():
+                        break
+                else:
+                    writer.write(_END)
+            return read_answer(await reading)
         finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
             writer.transport.abort()
 
     async def ping(self) -> None:
