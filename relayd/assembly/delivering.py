@@ -22,12 +22,16 @@ from relayd.delivery.scheduler import Scheduler
 from relayd.delivery.sts_fetch import PolicyFetcher
 from relayd.delivery.sts_policies import FILE as STS_FILE
 from relayd.delivery.sts_policies import PolicyStore, StsPolicies, open_policies
+from relayd.delivery.suppressing import Suppressing
 from relayd.delivery.tls import TlsContexts
 from relayd.events import store as store_events
 from relayd.events.event import EventStream, Span
+from relayd.mail.envelope import domain_of
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.opening import OpenQueue
 from relayd.reception.signing import Signing
+from relayd.reputation.options import SuppressionOptions
+from relayd.reputation.suppression import SuppressionList
 from relayd.resolver.answer import Resolver
 from relayd.resolver.hosts_file import HostsFile, LocalFirst
 from relayd.resolver.live import LiveResolver
@@ -53,6 +57,7 @@ class Delivering:
         self.prober: NextHopProber
         self.bounces: Bounces
         self.scheduler: Scheduler
+        self.suppressions: SuppressionList
 
     async def open(self, stream: EventStream, span: Span) -> None:
         """Bring the parts up; nothing runs yet."""
@@ -81,9 +86,11 @@ class Delivering:
             seed=lambda: random.getrandbits(64),
             signing=self._signing,
         )
+        self.suppressions = SuppressionList(loaded.data, stream.clock, span)
+        await self.suppressions.reconfigure(loaded.config.section(SuppressionOptions))
         self.scheduler = Scheduler(
             self._opened.queue,
-            self.attempts,
+            Suppressing(self.attempts, self.suppressions, self._is_ours, stream.clock, span),
             loaded.router,
             self.bounces,
             loaded.settings,
@@ -92,7 +99,7 @@ class Delivering:
             may_attempt=lambda: self._opened.space.may_attempt,
         )
 
-    def reload(self, loaded: Loaded, resolver: LiveResolver) -> None:
+    async def reload(self, loaded: Loaded, resolver: LiveResolver) -> None:
         """Take another configuration; attempts under way end as they began."""
         self._loaded, self._resolver = loaded, resolver
         self.sts.reconfigure(resolver, self._fetcher(loaded))
@@ -102,6 +109,7 @@ class Delivering:
         self.bounces.local = loaded.policy.local_names
         self.bounces.router, self.bounces.schedule = loaded.router, loaded.settings.schedule
         self.scheduler.reload(loaded.settings, loaded.router)
+        await self.suppressions.reconfigure(loaded.config.section(SuppressionOptions))
 
     def hosts(self, loaded: Loaded, resolver: Resolver) -> Hosts:
         """What finds the hosts of a next hop, by `loaded`, asking `resolver`."""
@@ -126,6 +134,11 @@ class Delivering:
         """Close what is open, once the scheduler is drained."""
         await self.pool.close()
         await self.sts.close()
+        await self.suppressions.close()
+
+    def _is_ours(self, address: str) -> bool:
+        place = self._loaded.policy.place(domain_of(address))
+        return place.relay or place.local
 
     def _road(self, loaded: Loaded) -> Road:
         outbound = loaded.config.section(routing.OutboundOptions)

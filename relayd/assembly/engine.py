@@ -9,6 +9,7 @@ from relayd.assembly.delivering import Delivering
 from relayd.assembly.loaded import Loaded
 from relayd.assembly.receiving import Receiving
 from relayd.assembly.troubleshooting import Troubleshooting
+from relayd.directory.principals import Principals, open_principals
 from relayd.events.event import EventStream, Span
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.opening import OpenQueue, Surroundings, open_queue
@@ -25,6 +26,7 @@ class Engine:
         self.snowflakes = snowflakes
         self.span = Span(stream)
         self.opened: OpenQueue
+        self.principals: Principals
         self.resolver: LiveResolver
         self.signing: Signing
         self.delivering: Delivering
@@ -39,11 +41,16 @@ class Engine:
         loaded = self.loaded
         around = Surroundings(clock=self.stream.clock, span=self.span, on_broken=on_broken)
         self.opened = await open_queue(loaded.data, loaded.queue, loaded.server.node, around)
+        try:
+            self.principals = await open_principals(loaded.data, self.span)
+        except BaseException:
+            await self.opened.close()
+            raise
         self.resolver = LiveResolver(loaded.resolving, self.span)
         self.signing = Signing(loaded.keyring, self.span)
         self.delivering = Delivering(loaded, self.opened, self.resolver, self.signing, self.snowflakes)
         await self.delivering.open(self.stream, self.span)
-        self.receiving = Receiving(loaded, self.opened, self.delivering, self.resolver, self.signing)
+        self.receiving = Receiving(loaded, self.opened, self.principals, self.delivering, self.resolver, self.signing)
         self.receiving.open(self.stream, self.snowflakes)
         self.troubleshooting = Troubleshooting(
             lambda: self.loaded, lambda: self.resolver, self.receiving, self.delivering
@@ -60,7 +67,7 @@ class Engine:
         if loaded.resolving != before.resolving:
             retired, self.resolver = self.resolver, LiveResolver(loaded.resolving, self.span)
         self.receiving.reload(loaded, self.resolver)
-        self.delivering.reload(loaded, self.resolver)
+        await self.delivering.reload(loaded, self.resolver)
         if retired is not None:
             await retired.close()
 
@@ -76,6 +83,11 @@ class Engine:
         await self.delivering.close()
         self.signing.close()
         await self.resolver.close()
+        await self.close_stores()
+
+    async def close_stores(self) -> None:
+        """Close what is durable; the data directory is unlocked by it."""
+        await self.principals.close()
         await self.opened.close()
 
     def problems(self) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from relayd.assembly.delivering import Delivering
+from relayd.assembly.filtering import open_filtering, reload_filtering
 from relayd.assembly.loaded import Loaded
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions
+from relayd.directory.principal import reserved_by
+from relayd.directory.principals import Principals
 from relayd.events.event import EventStream
-from relayd.filters.milters import Milters
-from relayd.filters.options import FilterOptions, MilterOptions, ScanOptions
-from relayd.filters.scanning import Scanners
 from relayd.listener.listeners import Listeners, Machinery
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.opening import OpenQueue
@@ -25,13 +25,20 @@ class Receiving:
     """The parts of reception, made of one configuration and reloaded with another."""
 
     def __init__(
-        self, loaded: Loaded, opened: OpenQueue, delivering: Delivering, resolver: LiveResolver, signing: Signing
+        self,
+        loaded: Loaded,
+        opened: OpenQueue,
+        principals: Principals,
+        delivering: Delivering,
+        resolver: LiveResolver,
+        signing: Signing,
     ) -> None:
         self._loaded = loaded
         self._opened = opened
         self._delivering = delivering
         self._resolver = resolver
         self._signing = signing
+        self.principals = principals
         self.directory: Directory
         self.filtering: Filtering
         self.reception: Reception
@@ -41,13 +48,10 @@ class Receiving:
     def open(self, stream: EventStream, snowflakes: Snowflakes) -> None:
         """Bring the parts up; nothing listens yet."""
         loaded = self._loaded
-        self.filtering = Filtering(
-            Scanners(loaded.config.records(FilterOptions)),
-            Milters(loaded.config.records(MilterOptions)),
-            loaded.config.section(ScanOptions),
-            loaded.hostname,
-        )
-        self.directory = Directory(loaded.config.records(AccountOptions), stream.clock)
+        self.filtering = open_filtering(loaded)
+        accounts = loaded.config.records(AccountOptions)
+        self.principals.reserved = reserved_by(accounts)
+        self.directory = Directory(accounts, stream.clock, [self.principals])
         parts = Parts(
             queue=self._opened.queue,
             blobs=self._opened.blobs,
@@ -60,6 +64,7 @@ class Receiving:
             snowflakes=snowflakes,
             signing=self._signing,
             filtering=self.filtering,
+            suppressions=self._delivering.suppressions,
         )
         self.reception = Reception(loaded.policy, parts)
         self.trials = Trials(parts, lambda: self.reception.policy)
@@ -73,11 +78,11 @@ class Receiving:
     def reload(self, loaded: Loaded, resolver: LiveResolver) -> None:
         """Take another configuration; sessions under way end as they began."""
         self._loaded = loaded
-        self.directory.reconfigure(loaded.config.records(AccountOptions))
-        filtering, config = self.filtering, loaded.config
-        filtering.scanners.reconfigure(config.records(FilterOptions))
-        filtering.milters = Milters(config.records(MilterOptions), filtering.milters)
-        filtering.options, filtering.hostname = config.section(ScanOptions), loaded.hostname
+        accounts = loaded.config.records(AccountOptions)
+        self.principals.reserved = reserved_by(accounts)
+        self.principals.changed()
+        self.directory.reconfigure(accounts)
+        reload_filtering(self.filtering, loaded)
         self.reception.reconfigure(loaded.policy, resolver)
 
     def reload_certificates(self) -> None:

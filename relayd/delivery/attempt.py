@@ -13,9 +13,10 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from relayd.delivery.connection import Connection, ConnectionFailed, Dialer, Endpoint
+from relayd.delivery.connection import Connection, Dialer
 from relayd.delivery.content import OpenBody, QueuedContent, SignAgain
 from relayd.delivery.delivering import Delivering
+from relayd.delivery.endpoint import ConnectionFailed, Endpoint
 from relayd.delivery.exchange import Transaction
 from relayd.delivery.hosts import Hosts, NoHosts
 from relayd.delivery.options import ReuseOptions

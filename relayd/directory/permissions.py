@@ -93,6 +93,9 @@ _ADMIN = (
         "backup",  # ours: a copy of the running relay's data
         "ban-list",  # ours: who is shut out
         "ban-delete",
+        "suppression-list",  # ours: the recipients that are not sent to
+        "suppression-create",
+        "suppression-delete",
     }
 )
 

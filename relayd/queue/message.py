@@ -17,6 +17,7 @@ import msgspec
 
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
+from relayd.queue.usage import Charge
 from relayd.routing.next_hop import MessageTls
 
 
@@ -67,9 +68,9 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
 
     id: its snowflake.  sender_key: whose turn it takes within a destination (the account, else the return path's
     address).  counts: what the invariant's counters gain with it, e.g. {"accepted": 2} or {"generated": 1, "replaced":
-    1, "expanded": 3}.  held: a reason when it must not go out before an operator releases it. tls: what it says of TLS
-    (RFC 8689).  leased: the delivery side takes it at once, in memory; its recipients' next_attempt is then when they
-    are due again.
+    1, "expanded": 3}.  held: a reason when it must not go out before an operator releases it.  tls: what it says of TLS
+    (RFC 8689).  charges: in whose name it counts, and how much.  leased: the delivery side takes it at once, in memory;
+    its recipients' next_attempt is then when they are due again.
     """
 
     id: int
@@ -90,6 +91,7 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str = ""
     held: str | None = None
     counts: dict[str, int] = msgspec.field(default_factory=dict)
+    charges: tuple[Charge, ...] = ()
     leased: bool = False
 
 

@@ -25,6 +25,7 @@ from relayd.reception.promise import NO_RECIPIENTS, Intake, Promises, failure
 from relayd.reception.recipients import Recipients
 from relayd.reception.signing import Signing
 from relayd.reception.transaction import Transaction
+from relayd.reputation.suppression import SuppressionList
 from relayd.resolver.answer import Resolver
 from relayd.smtp.command import MailCommand, RcptCommand
 from relayd.smtp.extension import Extensions
@@ -53,6 +54,7 @@ class Parts:
     snowflakes: Snowflakes
     signing: Signing
     filtering: Filtering | None = None
+    suppressions: SuppressionList | None = None
 
 
 class Reception:
@@ -67,7 +69,7 @@ class Reception:
         self.policy = policy
         self._parts = parts
         self.probes = Probes(policy.options.probe, parts.prober, parts.clock)
-        self._recipients = Recipients(self.probes, parts.clock)
+        self._recipients = Recipients(self.probes, parts.clock, parts.suppressions)
         self._checks = Checks(parts.resolver, parts.clock)
         self._promises = Promises(
             parts.queue, parts.admission, self._checks, parts.clock, parts.signing, parts.filtering

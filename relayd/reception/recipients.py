@@ -1,7 +1,8 @@
 """Which recipients are taken, and for whom they stand.
 
 In this order: the syntax of relay tricks, access rules, the right to relay, rewriting, local names, whether the
-recipient exists.  The right to relay is decided on the address that the client gave: no rule can lend it one.
+recipient exists, the suppression list.  The right to relay is decided on the address that the client gave: no rule
+can lend it one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from relayd.events import smtp
+from relayd.database.interface import DatabaseError
+from relayd.events import smtp, suppression
 from relayd.mail.address import (
     literal_address,
     mailbox_key,
@@ -26,7 +28,9 @@ from relayd.reception.client import Client
 from relayd.reception.known import Probes, Verdict, judge
 from relayd.reception.policy import Place, Policy, unmapped
 from relayd.reception.transaction import Accepted, Transaction
+from relayd.reputation.suppression import SuppressionList, sentence
 from relayd.smtp.command import RcptCommand
+from relayd.telemetry.render import rfc3339
 
 _OK = Reply(250, "2.1.5", "Recipient ok")
 _RELAYING = Reply(550, "5.7.1", "Relaying denied")
@@ -34,6 +38,7 @@ _TRICK = Reply(550, "5.7.1", "Relaying through the local part is denied")
 _UNKNOWN = Reply(550, "5.1.1", "Mailbox does not exist")
 _BARE = Reply(550, "5.1.1", "The address needs a domain")
 _UNCERTAIN = Reply(451, "4.4.3", "Cannot tell now whether the mailbox exists, try again later")
+_UNREADABLE = Reply(451, "4.3.0", "The suppression list cannot be read now, try again later")
 _APART = Reply(452, "4.5.3", "Send to postmaster in a transaction of its own")
 
 UNREAD_POSTMASTER = "mail to postmaster, and server.postmaster names nobody to read it"
@@ -59,9 +64,10 @@ class Candidate:
 class Recipients:
     """Decides about RCPT."""
 
-    def __init__(self, probes: Probes, clock: Callable[[], float]) -> None:
+    def __init__(self, probes: Probes, clock: Callable[[], float], suppressions: SuppressionList | None = None) -> None:
         self._probes = probes
         self._clock = clock
+        self._suppressions = suppressions
 
     async def offer(self, tx: Transaction, command: RcptCommand) -> Reply:
         """Take one recipient into the transaction, or say why not."""
@@ -105,12 +111,35 @@ class Recipients:
             refused = await self._existence(tx, address, candidate.place.key)
             if refused is not None:
                 return refused
+        if tx.trusted and tx.return_path and targets == (address,) and not redirect:
+            refused = await self._suppressed(tx, candidate)
+            if refused is not None:
+                return refused
         if policy.redirect_all:
             tx.redirected.append(address)
         if redirect:
             targets = tuple(dict.fromkeys(target for each in redirect for target in _aliased(policy, each)))
         _take(tx, command, address, targets)
         return None
+
+    async def _suppressed(self, tx: Transaction, candidate: Candidate) -> Reply | None:
+        """Why a trusted sender's mail is not sent to a recipient elsewhere that is on the suppression list.
+
+        For whom a recipient stands is looked at when it is tried: a list of many is not refused for one of them.
+        """
+        suppressions, address = self._suppressions, candidate.address
+        if suppressions is None or candidate.place.relay or candidate.local:
+            return None
+        try:
+            entry = await suppressions.find(address, tx.client.account, tx.return_path)
+        except DatabaseError as error:
+            suppression.ERROR(tx.client.span, to=address, reason=str(error))
+            return _UNREADABLE
+        if entry is None:
+            return None
+        text = sentence(entry, rfc3339(entry.since)[:10])
+        suppression.REFUSED(tx.client.span, to=address, scope=entry.scope, cause=entry.cause, details=text)
+        return Reply(550, "5.7.1", text)
 
     def _targets(self, tx: Transaction, candidate: Candidate) -> tuple[str, ...] | Reply:
         """For whom the recipient stands (itself, most often), or why it may not be sent to."""
