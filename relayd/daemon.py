@@ -22,6 +22,7 @@ from relayd import __version__
 from relayd.assembly.control_socket import Signatures, control_setting
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
+from relayd.assembly.switching import ScannerSwitches
 from relayd.blobs.spool import BlobError
 from relayd.config.configuration import Config, ConfigError, Problem
 from relayd.config.listeners import check_certificates
@@ -248,6 +249,9 @@ class Daemon:
             bans=self._bans,
             certificates=engine.receiving.listeners.certificates,
             suppressions=engine.delivering.suppressions,
+            switches=ScannerSwitches(
+                engine.receiving.filtering.scanners, lambda: self.config, self.settings, self.reload_part, self.span
+            ),
             signatures=Signatures(engine, self.settings),
             explaining=Explaining(
                 examine=engine.troubleshooting.examinations.examine,

@@ -38,6 +38,7 @@ from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
 from relayd.control.background import Background
 from relayd.control.compat.brainycp import BrainyCp
+from relayd.control.compat.brainycp_scanners import NoSwitches, Switches
 from relayd.control.connection import Connection, Place
 from relayd.control.headers import Headers
 from relayd.control.hosts import Hosts
@@ -74,7 +75,7 @@ class Parts:
     metrics: of the daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.
     settings: their owner.  signing_in: checks credentials.  ids: issues request ids (span ids).  bans: who is shut
     out.  certificates: of listeners with TLS.  signatures: the keys that sign.  explaining: whom troubleshooting asks.
-    suppressions: the list of recipients that are not sent to.
+    suppressions: the list of recipients that are not sent to.  switches: of outside scanners.
     """
 
     queue: QueueOfMessages
@@ -95,6 +96,7 @@ class Parts:
     certificates: Certificates = field(default_factory=NoCertificates)
     signatures: SignaturesSide = field(default_factory=NoSignatures)
     suppressions: SuppressionList | None = None
+    switches: Switches = field(default_factory=NoSwitches)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +195,7 @@ class ControlApp:
             self._background,
             lambda: self._setting.http,
             self._span.stream.clock,
+            parts.switches,
         )
         yield from brainycp.doors()
 

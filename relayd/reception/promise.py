@@ -226,14 +226,12 @@ def failure(tx: Transaction, error: Exception) -> Reply:
 
 def _counts(tx: Transaction) -> dict[str, int]:
     """What the message adds to the sums of recipients (the invariant of the queue)."""
-    if not (tx.replaced or tx.expanded or tx.discarded):
-        return {"accepted": tx.accepted}
-    return {
-        "accepted": tx.accepted,
-        "replaced": tx.replaced,
-        "expanded": tx.expanded,
-        "discarded": tx.discarded,
-    }
+    counts = {"accepted": tx.accepted}
+    if tx.replaced or tx.expanded:
+        counts |= {"replaced": tx.replaced, "expanded": tx.expanded}
+    if tx.discarded:
+        counts["discarded"] = tx.discarded
+    return counts
 
 
 def _asked_tls(tx: Transaction, head: Head) -> MessageTls:

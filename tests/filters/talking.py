@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,12 +82,13 @@ class Talk:
     async def message(self, body: bytes = BODY, until: float = 1e12) -> Ruling | None:
         """MAIL to the end; the first refusal ends it."""
         session = self.session
-        for stage, work in (
-            ("mail", lambda: session.mail(4711, "a@b.test", ("SIZE=100",))),
-            ("rcpt", lambda: session.rcpt("c@d.test")),
-            ("data", session.data),
-            ("content", lambda: session.content(self.edited, Content(len(body), lambda: pieces(body), until))),
-        ):
+        stages: dict[str, Callable[[], Awaitable[Ruling | None]]] = {
+            "mail": lambda: session.mail(4711, "a@b.test", ("SIZE=100",)),
+            "rcpt": lambda: session.rcpt("c@d.test"),
+            "data": session.data,
+            "content": lambda: session.content(self.edited, Content(len(body), lambda: pieces(body), until)),
+        }
+        for stage, work in stages.items():
             self.rulings[stage] = ruling = await work()
             if ruling is not None:
                 return ruling

@@ -162,7 +162,7 @@ _LETTERS = {
 )  # fmt: skip
 async def test_a_refusal_at_each_stage(tmp_path: Path, stage: str, said: bytes, code: int) -> None:
     letter = _LETTERS[stage]
-    async with peer(tmp_path, **{letter: said}) as milter:
+    async with MilterPeer(tmp_path / "a", {letter.encode(): said}) as milter:
         found = await whole(milter_options(milter.address))
         said_to_it = await milter.ended()
     ruling = found.rulings[stage if stage in ("connect", "helo", "mail", "rcpt", "data") else "content"]
