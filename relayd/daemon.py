@@ -244,6 +244,7 @@ class Daemon:
             reload=self.reload_part,
             settings=self.settings,
             signing_in=self._signing_in,
+            principals=engine.principals,
             logs=Logs(lambda: self._log.place, self._log.flush),
             ids=lambda: snowflakes.issue(self.stream.clock()),
             bans=self._bans,
@@ -257,6 +258,7 @@ class Daemon:
                 examine=engine.troubleshooting.examinations.examine,
                 rcpt=engine.receiving.trials.rcpt,
                 road=engine.troubleshooting.outlooks.of,
+                rehearse=engine.troubleshooting.rehearsals.run,
             ),
         )
         setting = control_setting(loaded)

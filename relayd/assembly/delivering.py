@@ -24,6 +24,7 @@ from relayd.delivery.sts_policies import FILE as STS_FILE
 from relayd.delivery.sts_policies import PolicyStore, StsPolicies, open_policies
 from relayd.delivery.suppressing import Suppressing
 from relayd.delivery.tls import TlsContexts
+from relayd.directory.address_book import AddressBook
 from relayd.events import store as store_events
 from relayd.events.event import EventStream, Span
 from relayd.mail.envelope import domain_of
@@ -43,8 +44,15 @@ class Delivering:
     """The parts of delivery, made of one configuration and reloaded with another."""
 
     def __init__(
-        self, loaded: Loaded, opened: OpenQueue, resolver: LiveResolver, signing: Signing, snowflakes: Snowflakes
+        self,
+        loaded: Loaded,
+        opened: OpenQueue,
+        book: AddressBook,
+        resolver: LiveResolver,
+        signing: Signing,
+        snowflakes: Snowflakes,
     ) -> None:
+        self._book = book
         self._opened = opened
         self._signing = signing
         self._snowflakes = snowflakes
@@ -85,6 +93,7 @@ class Delivering:
             span=span,
             seed=lambda: random.getrandbits(64),
             signing=self._signing,
+            book=self._book,
         )
         self.suppressions = SuppressionList(loaded.data, stream.clock, span)
         await self.suppressions.reconfigure(loaded.config.section(SuppressionOptions))
@@ -111,8 +120,11 @@ class Delivering:
         self.scheduler.reload(loaded.settings, loaded.router)
         await self.suppressions.reconfigure(loaded.config.section(SuppressionOptions))
 
-    def hosts(self, loaded: Loaded, resolver: Resolver) -> Hosts:
-        """What finds the hosts of a next hop, by `loaded`, asking `resolver`."""
+    def hosts(self, loaded: Loaded, resolver: Resolver, *, strict: bool = False) -> Hosts:
+        """What finds the hosts of a next hop, by `loaded`, asking `resolver`.
+
+        strict: DANE and MTA-STS count whatever the configuration says.
+        """
         outbound = loaded.config.section(routing.OutboundOptions)
         binds = (bind for each in loaded.listeners.listeners.values() for bind in each.bind if not bind.path)
         return Hosts(
@@ -122,8 +134,19 @@ class Delivering:
             allow_private=outbound.allow_private,
             is_self=Ourselves(loaded.hostname, ((bind.host, bind.port) for bind in binds)),
             chance=random.random,
-            policies=HostPolicies(resolver, DaneUse(outbound.dane), self.sts if outbound.mta_sts else None),
+            policies=HostPolicies(
+                resolver,
+                DaneUse.OPTIONAL if strict else DaneUse(outbound.dane),
+                self.sts if strict or outbound.mta_sts else None,
+            ),
         )
+
+    def dialer(self, loaded: Loaded, timeouts: TimeoutOptions) -> Dialer:
+        """What makes connections, by `loaded`, within `timeouts`."""
+        outbound = loaded.config.section(routing.OutboundOptions)
+        files = {id: each.tls_ca_files for id, each in loaded.config.records(routing.RouteOptions).items()}
+        contexts = TlsContexts(outbound.ca_files, files, minimum=outbound.tls_minimum)
+        return Dialer(loaded.hostname, timeouts, contexts)
 
     def lane(self, destination: str) -> LaneStats | None:
         """What runs and waits for a destination; None when nothing does."""
@@ -141,10 +164,7 @@ class Delivering:
         return place.relay or place.local
 
     def _road(self, loaded: Loaded) -> Road:
-        outbound = loaded.config.section(routing.OutboundOptions)
-        files = {id: each.tls_ca_files for id, each in loaded.config.records(routing.RouteOptions).items()}
-        contexts = TlsContexts(outbound.ca_files, files, minimum=outbound.tls_minimum)
-        dialer = Dialer(loaded.hostname, loaded.config.section(TimeoutOptions), contexts)
+        dialer = self.dialer(loaded, loaded.config.section(TimeoutOptions))
         reuse = loaded.config.section(ReuseOptions)
         hosts = self.hosts(loaded, self._resolver)
         return Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=reuse, rules=loaded.bounce_rules)

@@ -55,6 +55,7 @@ class Loaded:
             breaker=config.section(routing.BreakerOptions),
         )
         self.keyring = keyring_of(config)
+        self.srs = config.section(receiving.SrsOptions)
         self.bounce_rules = bounce_rules(config)
 
     def _listeners(self) -> ListenerConfiguration:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from relayd.assembly.delivering import Delivering
 from relayd.assembly.filtering import open_filtering, reload_filtering
 from relayd.assembly.loaded import Loaded
+from relayd.directory.address_book import AddressBook
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions
 from relayd.directory.principal import reserved_by
@@ -28,6 +29,7 @@ class Receiving:
         self,
         loaded: Loaded,
         opened: OpenQueue,
+        book: AddressBook,
         principals: Principals,
         delivering: Delivering,
         resolver: LiveResolver,
@@ -38,6 +40,7 @@ class Receiving:
         self._delivering = delivering
         self._resolver = resolver
         self._signing = signing
+        self._book = book
         self.principals = principals
         self.directory: Directory
         self.filtering: Filtering
@@ -65,6 +68,7 @@ class Receiving:
             signing=self._signing,
             filtering=self.filtering,
             suppressions=self._delivering.suppressions,
+            book=self._book,
         )
         self.reception = Reception(loaded.policy, parts)
         self.trials = Trials(parts, lambda: self.reception.policy)

@@ -28,7 +28,9 @@ from relayd.control.api.health import Health, Ready
 from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.oauth import OAuth
+from relayd.control.api.principals import PrincipalOperations
 from relayd.control.api.queue import QueueOperations
+from relayd.control.api.rehearse import RehearsalOperation
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
@@ -52,6 +54,7 @@ from relayd.control.streaming import Streams
 from relayd.control.sweep import Sweep
 from relayd.directory.codes import Codes
 from relayd.directory.options import CodeOptions, ExpiryOptions
+from relayd.directory.principals import Principals
 from relayd.events import http, server
 from relayd.events.event import Span
 from relayd.listener.options import CertificateOptions, ListenerOptions
@@ -73,9 +76,10 @@ class Parts:
 
     queue, actions, bounce, destinations: see `Steering`.  bodies: the messages' octets.  logs: the log files.
     metrics: of the daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.
-    settings: their owner.  signing_in: checks credentials.  ids: issues request ids (span ids).  bans: who is shut
-    out.  certificates: of listeners with TLS.  signatures: the keys that sign.  explaining: whom troubleshooting asks.
-    suppressions: the list of recipients that are not sent to.  switches: of outside scanners.
+    settings: their owner.  signing_in: checks credentials.  principals: of the database.  ids: issues request ids
+    (span ids).  bans: who is shut out.  certificates: of listeners with TLS.  signatures: the keys that sign.
+    explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.
+    switches: of outside scanners.
     """
 
     queue: QueueOfMessages
@@ -89,6 +93,7 @@ class Parts:
     reload: Reload
     settings: OwnerOfSettings
     signing_in: SigningIn
+    principals: Principals
     logs: LogFilesReader
     ids: Callable[[], int]
     explaining: Explaining
@@ -178,8 +183,10 @@ class ControlApp:
             clock,
         ).routes()
         yield from Troubleshooting(parts.explaining).routes()
+        yield from RehearsalOperation(parts.explaining.rehearse, self.streams).routes()
         yield from Explanations(parts.explaining, parts.queue).routes()
         yield from SuppressionOperations(parts.suppressions, clock).routes()
+        yield from PrincipalOperations(parts.principals, self._background).routes()
         yield from later.routes()
         yield from self._description.routes()
 

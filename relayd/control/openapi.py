@@ -126,6 +126,9 @@ def _operation(route: Route, path: str, schemas: Mapping[int, Json]) -> Json:
     if route.or_permission:
         operation["x-or-permission"] = route.or_permission
         about.append(f"Permission: `{route.permission}` or `{route.or_permission}`.")
+    elif route.or_permissions:
+        operation["x-or-permissions"] = list(route.or_permissions)
+        about.append(f"Permission, by the type: {', '.join(f'`{each}`' for each in route.opened_by)}.")
     else:
         about.append(f"Permission: `{route.permission}`.")
     if route.operation:

@@ -4,66 +4,59 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import struct
 
 from relayd.filters.endpoint import Endpoint
 from relayd.filters.scan import Outcome, Scan, ScanFailed, Scannable, TooLarge
 
 MAX_REPLY = 4096
-CHUNK = 64 << 10
 _END = struct.pack(">I", 0)
 
 
 class Clamd:
-    """See `scan.Scanner`."""
+    """See `scan.Scanner`.
+
+    It reads its socket itself: clamd answers and closes as soon as it has had enough, and a stream would lose that
+    answer with the write that fails.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
 
     async def scan(self, message: Scannable) -> Scan:
         """Whether the message carries what ClamAV has a signature for."""
-        reader, writer = await self._endpoint.connect(MAX_REPLY)
-        # read all the while: one that has had enough answers and closes, and what it said would go with the connection
-        reading = asyncio.ensure_future(_answer(reader))
-        try:
+        send = asyncio.get_running_loop().sock_sendall
+        with await self._endpoint.open_socket() as connection:
             with contextlib.suppress(ConnectionError):
-                writer.write(b"zINSTREAM\0")
+                await send(connection, b"zINSTREAM\0")
                 async for piece in message.octets():
-                    for begin in range(0, len(piece), CHUNK):
-                        chunk = piece[begin : begin + CHUNK]
-                        writer.write(struct.pack(">I", len(chunk)) + chunk)
-                        await writer.drain()
-                        await asyncio.sleep(0)
-                    if reading.done():
-                        break
-                else:
-                    writer.write(_END)
-            return read_answer(await reading)
-        finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
-            writer.transport.abort()
+                    if piece:
+                        await send(connection, struct.pack(">I", len(piece)) + piece)
+                await send(connection, _END)
+            return read_answer(await _answer(connection))
 
     async def ping(self) -> None:
         """PING."""
-        reader, writer = await self._endpoint.connect(MAX_REPLY)
-        try:
-            writer.write(b"zPING\0")
-            if (answer := await _answer(reader)) != "PONG":
+        with await self._endpoint.open_socket() as connection:
+            await asyncio.get_running_loop().sock_sendall(connection, b"zPING\0")
+            if (answer := await _answer(connection)) != "PONG":
                 raise ScanFailed(f"clamd answers PING with {answer[:100]!r}")
-        finally:
-            writer.transport.abort()
 
     async def close(self) -> None:
         """Nothing is kept."""
 
 
-async def _answer(reader: asyncio.StreamReader) -> str:
-    try:
-        answer = await reader.readuntil(b"\0")
-    except asyncio.LimitOverrunError:
-        raise ScanFailed(f"clamd's answer is longer than {MAX_REPLY} octets") from None
-    return answer[:-1].decode("utf-8", "replace").strip()
+async def _answer(connection: socket.socket) -> str:
+    octets = b""
+    while b"\0" not in octets:
+        if len(octets) > MAX_REPLY:
+            raise ScanFailed(f"clamd's answer is longer than {MAX_REPLY} octets")
+        more = await asyncio.get_running_loop().sock_recv(connection, MAX_REPLY)
+        if not more:
+            raise EOFError("clamd closed the connection without an answer")
+        octets += more
+    return octets.partition(b"\0")[0].decode("utf-8", "replace").strip()
 
 
 def read_answer(answer: str) -> Scan:

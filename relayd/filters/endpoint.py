@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from dataclasses import dataclass
+from typing import Any
 
 from relayd.options import Kind, OptionError, Raw
 
@@ -31,6 +33,28 @@ class Endpoint:
         if self.path:
             return await asyncio.open_unix_connection(self.path, limit=limit)
         return await asyncio.open_connection(self.host, self.port, limit=limit)
+
+    async def open_socket(self) -> socket.socket:
+        """A connected socket that does not block, for who must read what was said before a write failed.  OSError."""
+        loop = asyncio.get_running_loop()
+        places: list[tuple[int, Any]] = [(socket.AF_UNIX, self.path)]
+        if not self.path:
+            found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+            places = [(each[0], each[4]) for each in found]
+        problem: OSError | None = None
+        for kind, place in places:
+            opened = socket.socket(kind, socket.SOCK_STREAM)
+            opened.setblocking(False)
+            try:
+                await loop.sock_connect(opened, place)
+                return opened
+            except OSError as error:
+                opened.close()
+                problem = error
+            except BaseException:
+                opened.close()
+                raise
+        raise problem or OSError(f"{self} has no address")
 
 
 def parse_endpoint(value: Raw) -> Endpoint:

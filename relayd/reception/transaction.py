@@ -32,12 +32,14 @@ class Discarded(Exception):
 class Accepted:
     """A recipient that the message will be queued for: given by the client, or put in the place of one that was.
 
-    stands_for: the key of the one in whose place it is, None: it was given itself.
+    return_path: of the message to it; None: the transaction's.  stands_for: the key of the one in whose place it is,
+    None: it was given itself.
     """
 
     address: str
     notify: frozenset[Notify] | None = None
     orcpt: str | None = None
+    return_path: str | None = None
     stands_for: tuple[str, str] | None = None
 
 

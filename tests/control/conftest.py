@@ -20,6 +20,8 @@ from relayd.control.signing_in import SigningIn
 from relayd.directory.account import Account, Refusal
 from relayd.directory.directory import Directory, TooBusy
 from relayd.directory.options import AccountOptions
+from relayd.directory.principal import reserved_by
+from relayd.directory.principals import open_principals
 from relayd.directory.tokens import Tokens
 from relayd.events.event import Event, EventStream, Span
 from relayd.listener.options import Bind, ListenerOptions
@@ -146,7 +148,9 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
     async def bounce(filter: Filter, by: str, reason: str) -> int:
         return await rig.o.actions.bounce(filter, by, reason, untold)
 
-    accounts = Accounts(ACCOUNTS, rig.clock)
+    principals = await open_principals(tmp_path, span)
+    principals.reserved = reserved_by(ACCOUNTS)
+    accounts = Accounts(ACCOUNTS, rig.clock, [principals])
     fallback = FallbackAdminOptions(user="admin", secret="s3:cret")
     signing_in = SigningIn(accounts, fallback, Tokens(bytes(32), rig.clock), rig.clock)
     suppressions = SuppressionList(tmp_path, rig.clock, span)
@@ -163,6 +167,7 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
         reload=reload,
         settings=settings,
         signing_in=signing_in,
+        principals=principals,
         logs=Logs(lambda: control_logs.place, lambda timeout: True),
         ids=lambda: flakes.issue(stream.clock()),
         explaining=world.explaining(),
@@ -176,6 +181,7 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
     await app.stop()
     signing_in.close()
     accounts.close()
+    await principals.close()
     await suppressions.close()
     await settings.store.close()
 

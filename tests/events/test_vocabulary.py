@@ -71,6 +71,7 @@ KNOWN = {
         tlsa-record-match tlsa-record-fetch tlsa-record-fetch-error tlsa-record-not-found tlsa-record-not-dnssec-signed
         tlsa-record-invalid""",
     "mta-sts": "authorized not-authorized policy-fetch policy-not-found policy-fetch-error invalid-policy",
+    "tls-rpt": "record-fetch record-fetch-error record-not-found",
     "tls": """handshake handshake-error not-configured certificate-not-found no-certificates-available
         multiple-certificates-available""",
 }

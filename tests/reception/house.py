@@ -85,10 +85,10 @@ class FakeQueue:
     async def discard(self, counts: Mapping[str, int]) -> None:
         """Nothing is kept of it."""
 
-    async def enqueue(self, message: NewMessage) -> None:
+    async def enqueue(self, message: NewMessage, *others: NewMessage) -> None:
         if self.failure is not None:
             raise self.failure
-        self.messages.append(message)
+        self.messages += [message, *others]
 
 
 @dataclass

@@ -43,8 +43,8 @@ class ListQueue:
     async def discard(self, counts: Mapping[str, int]) -> None:
         """Nothing is kept of it."""
 
-    async def enqueue(self, message: NewMessage) -> None:
-        self.messages.append(message)
+    async def enqueue(self, message: NewMessage, *others: NewMessage) -> None:
+        self.messages += [message, *others]
 
 
 class NoDelivery:
