@@ -212,6 +212,7 @@ class Daemon:
         """The background tasks, the control socket, the listeners.  Raises OSError, OptionError."""
         engine = self.engine
         self._own("scheduler", engine.delivering.scheduler.run())
+        self._own("webhooks", engine.webhooks.run())
         self._own("upkeep", engine.opened.upkeep.run())
         self._own("loop watch", self._watch_loop())
         self._own("watchdog", self.supervisor.keep_alive())
@@ -253,6 +254,7 @@ class Daemon:
             switches=ScannerSwitches(
                 engine.receiving.filtering.scanners, lambda: self.config, self.settings, self.reload_part, self.span
             ),
+            webhooks=engine.webhooks,
             signatures=Signatures(engine, self.settings),
             explaining=Explaining(
                 examine=engine.troubleshooting.examinations.examine,

@@ -62,6 +62,7 @@ from relayd.reputation.bans import Bans
 from relayd.reputation.suppression import SuppressionList
 from relayd.smtp.proxy import ProxyHeader
 from relayd.telemetry.metrics import Metrics
+from relayd.webhooks.webhooks import Webhooks
 
 _CROWD = 4
 """How many times `max-connections` there may be before new ones from the network are not taken."""
@@ -80,6 +81,7 @@ class Parts:
     (span ids).  bans: who is shut out.  certificates: of listeners with TLS.  signatures: the keys that sign.
     explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.
     switches: of outside scanners.
+    webhooks: who is told of events.
     """
 
     queue: QueueOfMessages
@@ -102,6 +104,7 @@ class Parts:
     signatures: SignaturesSide = field(default_factory=NoSignatures)
     suppressions: SuppressionList | None = None
     switches: Switches = field(default_factory=NoSwitches)
+    webhooks: Webhooks | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,10 +31,12 @@ from relayd.queue.filter import Filter
 from relayd.queue.message import Message, Outcome
 from relayd.reputation.options import SuppressionOptions
 from relayd.reputation.suppression import SuppressionList
+from relayd.resolver.zone import Zone
 from relayd.routing.options import OutboundOptions, RouteOptions
 from relayd.routing.route import Router
 from relayd.telemetry.metrics import Metrics
 from relayd.telemetry.reading import Logs, Place
+from relayd.webhooks.webhooks import Webhooks
 from tests.queue.conftest import Rig
 from tests.rig.explaining import World
 
@@ -155,6 +157,7 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
     signing_in = SigningIn(accounts, fallback, Tokens(bytes(32), rig.clock), rig.clock)
     suppressions = SuppressionList(tmp_path, rig.clock, span)
     await suppressions.reconfigure(SuppressionOptions(enable=True))
+    webhooks = Webhooks(tmp_path, stream, flakes, lambda: Zone({}))
     parts = Parts(
         queue=rig.o.queue,
         bodies=rig.o.queue,
@@ -172,6 +175,7 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
         ids=lambda: flakes.issue(stream.clock()),
         explaining=world.explaining(),
         suppressions=suppressions,
+        webhooks=webhooks,
     )
     app = ControlApp(parts, span, setting)
     path = tmp_path / "control.sock"
@@ -183,6 +187,7 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
     accounts.close()
     await principals.close()
     await suppressions.close()
+    await webhooks.close()
     await settings.store.close()
 
 

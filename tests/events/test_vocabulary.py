@@ -88,7 +88,7 @@ OURS = {
     "manage": "action",
     "config": "reloaded restart-needed",
     "server": "shutdown-complete task-failed loop-stalled",
-    "telemetry": "subscriber-failed dropped",
+    "telemetry": "subscriber-failed dropped webhook-recovered webhook-dropped webhook-replayed",
     "tls": "certificate-loaded certificate-error",
     "filter": "passed found skipped failed suspended resumed switched",
     "milter": "action-quarantine modified change-refused not-asked",
