@@ -36,6 +36,7 @@ from relayd.control.api.steering import Bounce, Destinations, QueueActions, Queu
 from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.api.suppression import SuppressionOperations
 from relayd.control.api.troubleshoot import Explaining, Troubleshooting
+from relayd.control.api.webhooks import WebhookOperations
 from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
 from relayd.control.background import Background
@@ -190,6 +191,7 @@ class ControlApp:
         yield from Explanations(parts.explaining, parts.queue).routes()
         yield from SuppressionOperations(parts.suppressions, clock).routes()
         yield from PrincipalOperations(parts.principals, self._background).routes()
+        yield from WebhookOperations(parts.webhooks).routes()
         yield from later.routes()
         yield from self._description.routes()
 

@@ -26,6 +26,7 @@ from relayd.reception.checks import Checks
 from relayd.reception.filtering import Filtering
 from relayd.reception.head import Head, compose_head
 from relayd.reception.signing import Signing
+from relayd.reception.submission import Submissions
 from relayd.reception.transaction import Accepted, Discarded, Refused, Transaction
 from relayd.routing.next_hop import MessageTls
 
@@ -73,6 +74,7 @@ class Promises:
     clock: Callable[[], float]
     signing: Signing
     snowflakes: Snowflakes
+    submissions: Submissions
     filtering: Filtering | None = None
 
     async def promise(self, tx: Transaction) -> Reply:
@@ -98,6 +100,8 @@ class Promises:
         """Count a message that was taken and is thrown away; QueueUnavailable."""
         tx.discarded += len(tx.recipients)
         await self.queue.discard(_counts(tx))
+        if tx.submission is not None:
+            tx.submission.charges = ()  # nothing of it was sent
         queue_events.DISCARDED(
             tx.client.span, queue_id=tx.id, from_=tx.return_path, to=list(tx.given), size=tx.body.size, reason=reason
         )
@@ -119,6 +123,11 @@ class Promises:
         now = self.clock()
         scanner = tx.body.scanner
         head = compose_head(tx, tx.body.header, now, marks)
+        if tx.submission is not None:
+            header = head.octets if head.replaces else tx.body.header
+            refused = self.submissions.content(tx, header, len(head.octets) + scanner.size - head.replaces)
+            if refused is not None:
+                raise Refused(refused)
         if self.filtering is not None and (self.filtering.scanners or tx.client.milters is not None):
             filtered = await self.filtering.content(tx, head, content, marks)
             head, content, marks = filtered.head, filtered.content, filtered.marks
@@ -157,7 +166,10 @@ class Promises:
         for each in tx.recipients:
             by_path.setdefault(tx.return_path if each.return_path is None else each.return_path, []).append(each)
         first, *others = [self._message(tx, composed, path, to) for path, to in by_path.items()]
-        return [first, *(replace(each, id=self.snowflakes.issue(composed.now), counts={}) for each in others)]
+        return [
+            first,
+            *(replace(each, id=self.snowflakes.issue(composed.now), counts={}, charges=()) for each in others),
+        ]
 
     def _message(
         self, tx: Transaction, composed: _Composed, return_path: str, recipients: Sequence[Accepted]
@@ -198,6 +210,7 @@ class Promises:
             message_id=head.message_id,
             held=tx.held,
             counts=_counts(tx),
+            charges=tx.submission.charges if tx.submission is not None else (),
             leased=leased,
         )
 

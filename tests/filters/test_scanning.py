@@ -12,7 +12,7 @@ import pytest
 
 from relayd.filters.circuit import Circuit
 from relayd.filters.options import FilterOptions
-from relayd.filters.scan import Outcome, Scan
+from relayd.filters.scan import Outcome, Scan, Scannable
 from relayd.filters.scanning import Scanners
 from tests.filters.talking import Told, filter_options, scannable
 
@@ -24,20 +24,31 @@ MESSAGE = b"Subject: hello\r\n\r\nhello\r\n"
 async def serving(path: Path, serve: Serve) -> AsyncIterator[str]:
     """A peer on a Unix socket; its address."""
 
+    talks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        talks[task] = writer
         try:
             await serve(reader, writer)
             await writer.drain()
+            writer.close()
+            await writer.wait_closed()
         except (OSError, EOFError):
             pass
         finally:
-            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
+            writer.transport.abort()
+            del talks[task]
 
     server = await asyncio.start_unix_server(handle, path)
     try:
         yield f"unix:{path}"
     finally:
         server.close()
+        for writer in talks.values():
+            writer.transport.abort()
+        await asyncio.gather(*talks)
 
 
 def saying(answer: bytes, first: bytes = b"") -> Serve:
@@ -164,14 +175,21 @@ async def test_a_large_message_is_not_given_to_it() -> None:
 
 
 async def test_a_body_that_cannot_be_read_is_a_failure(tmp_path: Path) -> None:
+    under_way = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(11)
+        under_way.set()
+        await reader.read()
+
     async def broken() -> AsyncIterator[bytes]:
         yield b"x"
+        await under_way.wait()
         raise RuntimeError("gone")
 
-    async with serving(tmp_path / "s", hanging) as address:
+    async with serving(tmp_path / "s", serve) as address:
         scanners = Scanners({"a": filter_options("clamd", address)})
-        message = scannable(b"")
-        (scan,) = await scanners.scan(type(message)(queue_id=1, size=10, octets=broken), 10.0, Told().span)
+        (scan,) = await scanners.scan(Scannable(queue_id=1, size=10, octets=broken), 10.0, Told().span)
     assert (scan.outcome, scan.what) == (Outcome.FAILED, "RuntimeError: gone")
 
 

@@ -32,6 +32,7 @@ from relayd.reception.options import (
     ReceptionOptions,
     RedirectOptions,
     RewriteOptions,
+    SubmissionOptions,
     TrustedRelayOptions,
 )
 from relayd.reception.policy import Policy
@@ -57,6 +58,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "limits": DataLimits,
     "received": ReceivedOptions,
     "redirect": RedirectOptions,
+    "submission": SubmissionOptions,
 }
 _RECORDS: dict[str, type[Any]] = {"known": KnownOptions, "access": AccessOptions, "rewrite": RewriteOptions}
 
