@@ -19,6 +19,7 @@ from relayd.reception import options as reception
 from relayd.reputation import options as reputation
 from relayd.resolver import options as resolver
 from relayd.routing import options as routing
+from relayd.routing.shaping import options as shaping
 from relayd.telemetry import options as telemetry
 
 MODULES: tuple[ModuleType, ...] = (
@@ -32,6 +33,7 @@ MODULES: tuple[ModuleType, ...] = (
     signing,
     queue,
     routing,
+    shaping,
     resolver,
     delivery,
     telemetry,
