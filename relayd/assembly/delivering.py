@@ -26,6 +26,7 @@ from relayd.delivery.tls import TlsContexts
 from relayd.events import store as store_events
 from relayd.events.event import EventStream, Span
 from relayd.mail.snowflake import Snowflakes
+from relayd.queue.daily import DailyCounts
 from relayd.queue.opening import OpenQueue
 from relayd.reception.signing import Signing
 from relayd.resolver.answer import Resolver
@@ -90,6 +91,7 @@ class Delivering:
             stream=stream,
             chance=random.random,
             may_attempt=lambda: self._opened.space.may_attempt,
+            counts=DailyCounts(self._opened.queue),
         )
 
     def reload(self, loaded: Loaded, resolver: LiveResolver) -> None:

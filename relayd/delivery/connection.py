@@ -73,7 +73,10 @@ class ConnectionFailed(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Connection:
-    """A connection ready for transactions.  opened: monotonic seconds.  messages: transactions begun on it."""
+    """A connection ready for transactions.  opened: monotonic seconds.  messages: transactions begun on it.
+
+    subject: under whose limit of connections it counts while idle, "" for nobody's.
+    """
 
     endpoint: Endpoint
     next_hop: NextHop
@@ -82,6 +85,7 @@ class Connection:
     tls: str | None
     opened: float
     messages: int = 0
+    subject: str = ""
 
     @property
     def host(self) -> str:

@@ -24,6 +24,7 @@ from relayd.delivery.outcome import (
     with_enhanced,
 )
 from relayd.delivery.parameters import message_needs_smtputf8
+from relayd.delivery.permit import Permit
 from relayd.events import delivery as events
 from relayd.events.event import Span
 from relayd.mail.reply import Reply
@@ -41,8 +42,8 @@ _STEPS = {stage: "connect" if stage is Stage.BANNER else stage.value for stage i
 class Delivering:
     """The state of one attempt.  todo: recipients without an outcome.
 
-    eight_bit, smtputf8: of the message as it goes over the connection that `fit` was asked about last.  rules: by which
-    failures are classified.
+    permit: what it may do where limits hold.  eight_bit, smtputf8: of the message as it goes over the connection that
+    `fit` was asked about last.  rules: by which failures are classified.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Delivering:
         self.message = message
         self.next_hop = next_hop
         self.span = span
+        self.permit: Permit | None = None
         self.todo: list[Recipient] = list(message.recipients)
         self.outcomes: list[Outcome] = []
         self.eight_bit = False
@@ -147,6 +149,24 @@ class Delivering:
             return
         learnt = self._learnt_ourselves(reply, host, status)
         self.outcomes += [outcome_of(each, judgement, learnt) for each in self.todo]
+        self.todo = []
+
+    def put_off(self, due: float) -> None:
+        """A limit lets nothing more go before `due` (Unix time): whoever is left waits, and this was no attempt."""
+        reply = Reply(451, "4.4.5", "The rate of the destination is used up")
+        self.outcomes += [
+            Outcome(
+                number=each.number,
+                address=each.address,
+                result=Result.DEFERRED,
+                reply=reply,
+                status=reply.text,
+                next_attempt=due,
+                uncounted=True,
+                ours=True,
+            )
+            for each in self.todo
+        ]
         self.todo = []
 
     def give_up(self) -> None:

@@ -1,8 +1,8 @@
 """Which limits each destination has, how much of them is used, and what a provider's complaint changes.
 
-The decisions are `routing/shaping`'s; here is what they need to be told: the MX hosts of domains (`learn`), the answers of
-providers (`heard`), the day's counts from disk.  Everything that is kept by destination or provider is bounded: what is
-idle goes first.
+The decisions are `routing/shaping`'s; here is what they need to be told: the MX hosts of domains (`learn`), the answers
+of providers (`heard`), the day's counts from disk.  Everything that is kept by destination or provider is bounded: what
+is idle goes first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol
 
 from relayd.queue.message import Outcome, Result
 from relayd.routing.shaping.daily import Count
-from relayd.routing.shaping.limits import DOMAIN, PROVIDER, Limits, Shape
+from relayd.routing.shaping.limits import DOMAIN, PROVIDER, UNSHAPED, Limits, Shape
 from relayd.routing.shaping.meter import Meter
 from relayd.routing.shaping.responses import Action, Response, Scope
 from relayd.routing.shaping.rules import NO_SHAPING, ShapingRules
@@ -78,6 +78,7 @@ class Shaping:
         self._members: dict[str, set[str]] = {}
         self._kept: dict[str, Count] = {}
         self._slowed: dict[str, Meter] = {}
+        self._capped: dict[str, Meter] = {}
 
     # -- destinations
 
@@ -110,6 +111,8 @@ class Shaping:
 
     def shape(self, destination: str) -> Shape:
         """What holds for a destination, as far as it is known."""
+        if self.rules is NO_SHAPING:
+            return UNSHAPED
         known = self._of(destination)
         return known.shape if known is not None else self.rules.shape(destination)
 
@@ -161,6 +164,10 @@ class Shaping:
             meter = self._meters[key] = Meter(key, limits, self._kept.pop(key, None))
         else:
             meter.resize(limits)
+        if meter.daily is not None:
+            self._capped[key] = meter
+        else:
+            self._capped.pop(key, None)
         return meter
 
     def _forget(self, destination: str) -> None:
@@ -184,6 +191,7 @@ class Shaping:
         for key, meter in list(self._meters.items()):
             if key not in used and meter.is_idle(now):
                 del self._meters[key]
+                self._capped.pop(key, None)
         self._slowed = {key: meter for key, meter in self._slowed.items() if meter.factor(now) < 1.0}
 
     # -- answers
@@ -239,7 +247,7 @@ class Shaping:
         now = self._clock()
         return {
             key: count
-            for key, meter in self._meters.items()
+            for key, meter in self._capped.items()
             if meter.daily is not None and (count := meter.daily.wanted(now)) is not None
         }
 
@@ -253,12 +261,7 @@ class Shaping:
 
     def exact(self) -> dict[str, Count]:
         """What to write at the end."""
-        return {key: meter.daily.exact() for key, meter in self._meters.items() if meter.daily is not None}
-
-    @property
-    def has_caps(self) -> bool:
-        """Whether anything is counted by day."""
-        return any(meter.daily is not None for meter in self._meters.values())
+        return {key: meter.daily.exact() for key, meter in self._capped.items() if meter.daily is not None}
 
 
 def _memberships(shape: Shape) -> set[str]:

@@ -77,7 +77,7 @@ OURS = {
     "smtp": """helo rcpt-to-rejected access-rule xclient unauthorized-pipelining smuggling-attempt handler-error
         plugin-error auth-verdict""",
     "delivery": """loop-to-self private-address connection-lost maybe-delivered deferred bounced expired downgraded
-        converted route-alarm route-suspended route-resumed""",
+        converted route-alarm suspended resumed slowed""",
     "queue": "held released removed paused resumed audit-failed purged restored rerouted space-low space-ok",
     "http": "handler-error",
     "manage": "action",

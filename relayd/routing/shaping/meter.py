@@ -30,7 +30,7 @@ class Meter:
     overflow: more of its mail may wait on disk.
     """
 
-    __slots__ = ("_daily", "_paces", "_slowing", "key", "limits", "overflow", "running", "waiting")
+    __slots__ = ("_backlog", "_daily", "_paces", "_slowing", "key", "limits", "overflow", "running", "waiting")
 
     def __init__(self, key: str, limits: Limits, kept: Count | None = None) -> None:
         self.key = key
@@ -52,6 +52,8 @@ class Meter:
     def _fit(self, kept: Count | None) -> None:
         before = {pace.rate: pace for pace in self._paces}
         self._paces = [before.get(rate) or Pace(rate) for rate in self.limits.rates]
+        slowest = min((rate.per_second for rate in self.limits.rates), default=None)
+        self._backlog = None if slowest is None else int(slowest * BACKLOG)
         self._daily = Daily(self.limits.daily, kept) if self.limits.daily is not None else None
 
     def hold(self, now: float) -> Hold | None:
@@ -119,8 +121,7 @@ class Meter:
 
     def most_waiting(self, most: int) -> int:
         """How many may wait in memory, of `most` at all: what the rates let go within BACKLOG."""
-        rate = min((pace.rate.per_second for pace in self._paces), default=math.inf)
-        return most if rate == math.inf else max(2, min(most, int(rate * BACKLOG)))
+        return most if self._backlog is None else max(2, min(most, self._backlog))
 
     def is_idle(self, now: float) -> bool:
         """Whether it holds nothing that a new one would not."""

@@ -19,6 +19,9 @@ _MOST = 1_000_000
 _SLACK = 0.02
 """Seconds, and part of the period, by which a late timer is made up for."""
 
+_ROUNDING = 5e-7
+"""Seconds: what a sum of Unix times may lose."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -57,7 +60,7 @@ class Pace:
     def __init__(self, rate: Rate) -> None:
         self.rate = rate
         self._slack = min(_SLACK, _SLACK * rate.period)
-        self._interval = (rate.period + self._slack) / rate.messages
+        self._interval = (rate.period + self._slack) / rate.messages + _ROUNDING
         self._step = self._interval
         self._due = 0.0
 

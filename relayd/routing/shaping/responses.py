@@ -1,8 +1,8 @@
 """What is done when a provider complains: rules about its replies, as data.
 
-A rule fits when every condition that it names is met: the provider, the reply's code, its enhanced code, a phrase of its
-text, the class that the bounce rules gave it.  Phrases are those of `routing/bounce_rules`: looked for as they stand,
-with "*" for anything between, in a text that is bounded; so no text can make the search expensive.
+A rule fits when every condition that it names is met: the provider, the reply's code, its enhanced code, a phrase of
+its text, the class that the bounce rules gave it.  Phrases are those of `routing/bounce_rules`: looked for as they
+stand, with "*" for anything between, in a text that is bounded; so no text can make the search expensive.
 """
 
 from __future__ import annotations
