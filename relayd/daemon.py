@@ -50,6 +50,7 @@ from relayd.queue.lock import DirectoryInUse
 from relayd.reception.rotation import Rotation
 from relayd.reputation.bans import Bans
 from relayd.reputation.options import BanOptions
+from relayd.reputation.suppression import FILE as SUPPRESSIONS
 from relayd.resolver.exchange import BadServer
 from relayd.routing.route import UnknownRoute
 from relayd.supervision import Supervisor, inherited_sockets
@@ -144,7 +145,7 @@ class Daemon:
         except DirectoryInUse as error:
             return self._failed(str(error), EX_TEMPFAIL)
         except OptionError as error:  # a plug-in that cannot be loaded: known only now that it is
-            await engine.opened.close()
+            await engine.close_stores()
             return self._failed(str(located(self.config, error)), EX_CONFIG)
         except NewerSchema as error:
             return self._failed(str(error), EX_CONFIG)
@@ -152,7 +153,7 @@ class Daemon:
             return self._failed(str(error), EX_OSERR)
         code = await self._open_settings(loaded)
         if code != EX_OK:
-            await engine.opened.close()
+            await engine.close_stores()
             return code
         self._watch_signals()
         try:
@@ -246,6 +247,7 @@ class Daemon:
             ids=lambda: snowflakes.issue(self.stream.clock()),
             bans=self._bans,
             certificates=engine.receiving.listeners.certificates,
+            suppressions=engine.delivering.suppressions,
             signatures=Signatures(engine, self.settings),
             explaining=Explaining(
                 examine=engine.troubleshooting.examinations.examine,
@@ -353,6 +355,9 @@ class Daemon:
 
     async def _backup(self, directory: Path) -> Backup:
         beside = {SETTINGS: self.settings.store.copy_to}
+        suppressions = self.engine.delivering.suppressions
+        if suppressions.is_open:
+            beside[SUPPRESSIONS] = suppressions.copy_to
         return await backup(self.engine.opened, directory, self.stream.clock, self.span, beside=beside)
 
     async def _bounce(self, filter: Filter, by: str, reason: str) -> int:

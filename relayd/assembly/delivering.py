@@ -22,13 +22,18 @@ from relayd.delivery.scheduler import Scheduler
 from relayd.delivery.sts_fetch import PolicyFetcher
 from relayd.delivery.sts_policies import FILE as STS_FILE
 from relayd.delivery.sts_policies import PolicyStore, StsPolicies, open_policies
+from relayd.delivery.suppressing import Suppressing
 from relayd.delivery.tls import TlsContexts
+from relayd.directory.address_book import AddressBook
 from relayd.events import store as store_events
 from relayd.events.event import EventStream, Span
+from relayd.mail.envelope import domain_of
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.daily import DailyCounts
 from relayd.queue.opening import OpenQueue
 from relayd.reception.signing import Signing
+from relayd.reputation.options import SuppressionOptions
+from relayd.reputation.suppression import SuppressionList
 from relayd.resolver.answer import Resolver
 from relayd.resolver.hosts_file import HostsFile, LocalFirst
 from relayd.resolver.live import LiveResolver
@@ -40,8 +45,15 @@ class Delivering:
     """The parts of delivery, made of one configuration and reloaded with another."""
 
     def __init__(
-        self, loaded: Loaded, opened: OpenQueue, resolver: LiveResolver, signing: Signing, snowflakes: Snowflakes
+        self,
+        loaded: Loaded,
+        opened: OpenQueue,
+        book: AddressBook,
+        resolver: LiveResolver,
+        signing: Signing,
+        snowflakes: Snowflakes,
     ) -> None:
+        self._book = book
         self._opened = opened
         self._signing = signing
         self._snowflakes = snowflakes
@@ -54,6 +66,7 @@ class Delivering:
         self.prober: NextHopProber
         self.bounces: Bounces
         self.scheduler: Scheduler
+        self.suppressions: SuppressionList
 
     async def open(self, stream: EventStream, span: Span) -> None:
         """Bring the parts up; nothing runs yet."""
@@ -81,10 +94,13 @@ class Delivering:
             span=span,
             seed=lambda: random.getrandbits(64),
             signing=self._signing,
+            book=self._book,
         )
+        self.suppressions = SuppressionList(loaded.data, stream.clock, span)
+        await self.suppressions.reconfigure(loaded.config.section(SuppressionOptions))
         self.scheduler = Scheduler(
             self._opened.queue,
-            self.attempts,
+            Suppressing(self.attempts, self.suppressions, self._is_ours, stream.clock, span),
             loaded.router,
             self.bounces,
             loaded.settings,
@@ -94,7 +110,7 @@ class Delivering:
             counts=DailyCounts(self._opened.queue),
         )
 
-    def reload(self, loaded: Loaded, resolver: LiveResolver) -> None:
+    async def reload(self, loaded: Loaded, resolver: LiveResolver) -> None:
         """Take another configuration; attempts under way end as they began."""
         self._loaded, self._resolver = loaded, resolver
         self.sts.reconfigure(resolver, self._fetcher(loaded))
@@ -104,6 +120,7 @@ class Delivering:
         self.bounces.local = loaded.policy.local_names
         self.bounces.router, self.bounces.schedule = loaded.router, loaded.settings.schedule
         self.scheduler.reload(loaded.settings, loaded.router)
+        await self.suppressions.reconfigure(loaded.config.section(SuppressionOptions))
 
     def hosts(self, loaded: Loaded, resolver: Resolver) -> Hosts:
         """What finds the hosts of a next hop, by `loaded`, asking `resolver`."""
@@ -128,6 +145,11 @@ class Delivering:
         """Close what is open, once the scheduler is drained."""
         await self.pool.close()
         await self.sts.close()
+        await self.suppressions.close()
+
+    def _is_ours(self, address: str) -> bool:
+        place = self._loaded.policy.place(domain_of(address))
+        return place.relay or place.local
 
     def _road(self, loaded: Loaded) -> Road:
         outbound = loaded.config.section(routing.OutboundOptions)

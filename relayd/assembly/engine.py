@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -9,11 +10,17 @@ from relayd.assembly.delivering import Delivering
 from relayd.assembly.loaded import Loaded
 from relayd.assembly.receiving import Receiving
 from relayd.assembly.troubleshooting import Troubleshooting
+from relayd.directory.address_book import AddressBook
+from relayd.directory.principals import Principals, open_principals
+from relayd.directory.tokens import load_key
 from relayd.events.event import EventStream, Span
 from relayd.mail.snowflake import Snowflakes
+from relayd.mail.srs import SrsKeys
 from relayd.queue.opening import OpenQueue, Surroundings, open_queue
 from relayd.reception.signing import Signing
 from relayd.resolver.live import LiveResolver
+
+SRS_KEY = "srs.key"
 
 
 class Engine:
@@ -25,6 +32,8 @@ class Engine:
         self.snowflakes = snowflakes
         self.span = Span(stream)
         self.opened: OpenQueue
+        self.principals: Principals
+        self.book: AddressBook
         self.resolver: LiveResolver
         self.signing: Signing
         self.delivering: Delivering
@@ -39,20 +48,41 @@ class Engine:
         loaded = self.loaded
         around = Surroundings(clock=self.stream.clock, span=self.span, on_broken=on_broken)
         self.opened = await open_queue(loaded.data, loaded.queue, loaded.server.node, around)
+        try:
+            self.principals = await open_principals(loaded.data, self.span)
+        except BaseException:
+            await self.opened.close()
+            raise
+        self.book = AddressBook(self.principals, self.stream.clock)
+        await self._configure_addresses(loaded)
         self.resolver = LiveResolver(loaded.resolving, self.span)
         self.signing = Signing(loaded.keyring, self.span)
-        self.delivering = Delivering(loaded, self.opened, self.resolver, self.signing, self.snowflakes)
+        self.delivering = Delivering(loaded, self.opened, self.book, self.resolver, self.signing, self.snowflakes)
         await self.delivering.open(self.stream, self.span)
-        self.receiving = Receiving(loaded, self.opened, self.delivering, self.resolver, self.signing)
+        self.receiving = Receiving(
+            loaded, self.opened, self.book, self.principals, self.delivering, self.resolver, self.signing
+        )
         self.receiving.open(self.stream, self.snowflakes)
         self.troubleshooting = Troubleshooting(
             lambda: self.loaded, lambda: self.resolver, self.receiving, self.delivering
         )
         self.troubleshooting.open(self.stream, self.span)
 
+    async def _configure_addresses(self, loaded: Loaded) -> None:
+        """What a configuration means for addresses of the directory.  Raises OSError."""
+        keys = None
+        if loaded.srs.enabled:
+            secrets = [each.encode() for each in loaded.srs.secrets]
+            keys = SrsKeys(secrets or [await asyncio.to_thread(load_key, loaded.data / SRS_KEY)])
+        self.book.srs = keys
+        separator = loaded.policy.options.rcpt.sub_address_separator
+        self.book.separator = "" if separator == "none" else separator
+        loaded.router.of_directory = self.principals.next_hops
+
     async def reload(self, loaded: Loaded) -> None:
         """Put another configuration in force; sessions and attempts under way end as they began."""
         await self.receiving.reload_listeners(loaded)
+        await self._configure_addresses(loaded)
         before, self.loaded = self.loaded, loaded
         self.signing.keyring = loaded.keyring
         self.opened.configure(loaded.queue)
@@ -60,7 +90,7 @@ class Engine:
         if loaded.resolving != before.resolving:
             retired, self.resolver = self.resolver, LiveResolver(loaded.resolving, self.span)
         self.receiving.reload(loaded, self.resolver)
-        self.delivering.reload(loaded, self.resolver)
+        await self.delivering.reload(loaded, self.resolver)
         if retired is not None:
             await retired.close()
 
@@ -76,6 +106,11 @@ class Engine:
         await self.delivering.close()
         self.signing.close()
         await self.resolver.close()
+        await self.close_stores()
+
+    async def close_stores(self) -> None:
+        """Close what is durable; the data directory is unlocked by it."""
+        await self.principals.close()
         await self.opened.close()
 
     def problems(self) -> list[str]:

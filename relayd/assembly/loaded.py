@@ -57,6 +57,7 @@ class Loaded:
             shaping=shaping_rules(config),
         )
         self.keyring = keyring_of(config)
+        self.srs = config.section(receiving.SrsOptions)
         self.bounce_rules = bounce_rules(config)
 
     def _listeners(self) -> ListenerConfiguration:

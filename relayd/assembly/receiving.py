@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from relayd.assembly.delivering import Delivering
 from relayd.assembly.loaded import Loaded
+from relayd.directory.address_book import AddressBook
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions
+from relayd.directory.principal import reserved_by
+from relayd.directory.principals import Principals
 from relayd.events.event import EventStream
 from relayd.listener.listeners import Listeners, Machinery
 from relayd.mail.snowflake import Snowflakes
@@ -21,13 +24,22 @@ class Receiving:
     """The parts of reception, made of one configuration and reloaded with another."""
 
     def __init__(
-        self, loaded: Loaded, opened: OpenQueue, delivering: Delivering, resolver: LiveResolver, signing: Signing
+        self,
+        loaded: Loaded,
+        opened: OpenQueue,
+        book: AddressBook,
+        principals: Principals,
+        delivering: Delivering,
+        resolver: LiveResolver,
+        signing: Signing,
     ) -> None:
         self._loaded = loaded
         self._opened = opened
         self._delivering = delivering
         self._resolver = resolver
         self._signing = signing
+        self._book = book
+        self.principals = principals
         self.directory: Directory
         self.reception: Reception
         self.trials: Trials
@@ -36,7 +48,9 @@ class Receiving:
     def open(self, stream: EventStream, snowflakes: Snowflakes) -> None:
         """Bring the parts up; nothing listens yet."""
         loaded = self._loaded
-        self.directory = Directory(loaded.config.records(AccountOptions), stream.clock)
+        accounts = loaded.config.records(AccountOptions)
+        self.principals.reserved = reserved_by(accounts)
+        self.directory = Directory(accounts, stream.clock, [self.principals])
         parts = Parts(
             queue=self._opened.queue,
             blobs=self._opened.blobs,
@@ -48,6 +62,8 @@ class Receiving:
             clock=stream.clock,
             snowflakes=snowflakes,
             signing=self._signing,
+            suppressions=self._delivering.suppressions,
+            book=self._book,
         )
         self.reception = Reception(loaded.policy, parts)
         self.trials = Trials(parts, lambda: self.reception.policy)
@@ -61,7 +77,10 @@ class Receiving:
     def reload(self, loaded: Loaded, resolver: LiveResolver) -> None:
         """Take another configuration; sessions under way end as they began."""
         self._loaded = loaded
-        self.directory.reconfigure(loaded.config.records(AccountOptions))
+        accounts = loaded.config.records(AccountOptions)
+        self.principals.reserved = reserved_by(accounts)
+        self.principals.changed()
+        self.directory.reconfigure(accounts)
         self.reception.reconfigure(loaded.policy, resolver)
 
     def reload_certificates(self) -> None:

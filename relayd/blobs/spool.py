@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -105,6 +106,25 @@ class Blobs:
         """A file for the body of `id` that comes in now."""
         self._serial += 1
         return SpoolFile(self._incoming / f"{id}.{os.getpid()}.{self._serial}")
+
+    def again(self, path: Path, id: int) -> Path:
+        """The octets of a complete file that comes in once more, as what comes in for `id`; blocks.
+
+        Another name of the same file where the file system allows that: bodies are never changed, only removed.
+        """
+        self._serial += 1
+        other = self._incoming / f"{id}.{os.getpid()}.{self._serial}"
+        try:
+            try:
+                os.link(path, other)
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS):
+                    raise
+                shutil.copyfile(path, other)
+        except OSError as error:
+            other.unlink(missing_ok=True)
+            raise _error(error, other) from error
+        return other
 
     async def commit(self, path: Path, id: int) -> None:
         """`keep` in a thread."""

@@ -29,6 +29,7 @@ VERBS = {
     "message": ("relayd.cli.message:message", "Read queued mail."),
     "log": ("relayd.cli.log:log", "Show the daemon's log."),
     "bans": ("relayd.cli.bans:bans", "Show and lift bans."),
+    "suppression": ("relayd.cli.suppression:suppression", "Recipients that are not sent to."),
     "api": ("relayd.cli.api:api", "Carry out any operation of the API."),
     "backup": ("relayd.cli.backup:backup", "Copy the running relay's data."),
 }

@@ -32,6 +32,7 @@ from relayd.control.api.queue import QueueOperations
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
+from relayd.control.api.suppression import SuppressionOperations
 from relayd.control.api.troubleshoot import Explaining, Troubleshooting
 from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
@@ -54,6 +55,7 @@ from relayd.events import http, server
 from relayd.events.event import Span
 from relayd.listener.options import CertificateOptions, ListenerOptions
 from relayd.reputation.bans import Bans
+from relayd.reputation.suppression import SuppressionList
 from relayd.smtp.proxy import ProxyHeader
 from relayd.telemetry.metrics import Metrics
 
@@ -72,6 +74,7 @@ class Parts:
     metrics: of the daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.
     settings: their owner.  signing_in: checks credentials.  ids: issues request ids (span ids).  bans: who is shut
     out.  certificates: of listeners with TLS.  signatures: the keys that sign.  explaining: whom troubleshooting asks.
+    suppressions: the list of recipients that are not sent to.
     """
 
     queue: QueueOfMessages
@@ -91,6 +94,7 @@ class Parts:
     bans: Bans = field(default_factory=Bans)
     certificates: Certificates = field(default_factory=NoCertificates)
     signatures: SignaturesSide = field(default_factory=NoSignatures)
+    suppressions: SuppressionList | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +177,7 @@ class ControlApp:
         ).routes()
         yield from Troubleshooting(parts.explaining).routes()
         yield from Explanations(parts.explaining, parts.queue).routes()
+        yield from SuppressionOperations(parts.suppressions, clock).routes()
         yield from later.routes()
         yield from self._description.routes()
 

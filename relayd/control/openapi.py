@@ -31,6 +31,7 @@ _ELEMENTS = {
     "dmarc/id": "The id of a report, as the list gives it.",
     "tls/id": "The id of a report, as the list gives it.",
     "arf/id": "The id of a report, as the list gives it.",
+    "suppression/id": "The id of an entry, as the list gives it.",
     "dkim/id": "The id of a signature.",
     "account_id": "The name of an account.",
     "address": "An IP address.",

@@ -11,16 +11,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from relayd.delivery.connection import Connection, ConnectionFailed, Dialer, Endpoint
+from relayd.delivery.connection import Connection, Dialer
 from relayd.delivery.content import OpenBody, QueuedContent, SignAgain
 from relayd.delivery.delivering import Delivering
+from relayd.delivery.endpoint import ConnectionFailed, Endpoint
 from relayd.delivery.exchange import Transaction
 from relayd.delivery.hosts import Hosts, NoHosts
 from relayd.delivery.options import ReuseOptions
 from relayd.delivery.outcome import Trouble
-from relayd.delivery.parameters import mail_line, rcpt_line
+from relayd.delivery.parameters import asked_tls, mail_line, rcpt_line
 from relayd.delivery.permit import Permit
 from relayd.delivery.pool import Pool
 from relayd.events import delivery as events
@@ -28,7 +29,7 @@ from relayd.events.event import EventStream, Span
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.message import Job, Outcome, Recipient
 from relayd.routing.bounce_rules import NO_RULES, Rules
-from relayd.routing.next_hop import NextHop
+from relayd.routing.next_hop import MessageTls, NextHop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,8 @@ class Attempts:
     async def run(self, job: Job, next_hop: NextHop, permit: Permit | None = None) -> list[Outcome]:
         """Try every recipient of the job once; an outcome for each, in no order.  Raises nothing but CancelledError."""
         message = job.message
+        if message.tls is not MessageTls.USUAL:
+            next_hop = replace(next_hop, message_tls=asked_tls(message))
         started = time.monotonic()
         to = [recipient.address for recipient in message.recipients]
         keys = {"queueId": message.id, "from": message.return_path, "to": to, "domain": next_hop.key}

@@ -11,9 +11,10 @@ mail with a null return path is never reported to its sender.  A notification of
 the postmaster, once; if that cannot be delivered either, or there is no postmaster, it is dropped (its recipient is
 counted as bounced or expired all the same) and DOUBLE_BOUNCE says so.
 
-A failure returns the whole message when RET=FULL asked for it, the sender is trusted, and it is at most 1 MB; else,
-and in all other cases, the header, cut at 64 KB.  A notification is queued in the transaction that records the outcome.
-It is signed like other mail; with a key that could never be read it is queued held, for an operator to decide.
+A failure returns the whole message when RET=FULL asked for it, the sender is trusted, and it is at most 1 MB; else, and
+in all other cases, the header, cut at 64 KB.  What is reported of a message under REQUIRETLS is under it too, and never
+returns more than the header (RFC 8689 §5).  A notification is queued in the transaction that records the outcome. It is
+signed like other mail; with a key that could never be read it is queued held, for an operator to decide.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Protocol
 from relayd.blobs.spool import BlobError
 from relayd.delivery.due import notice_due
 from relayd.delivery.parts import BodySide, RouterSide
+from relayd.directory.address_book import Target
 from relayd.events import delivery as events
 from relayd.events import queue as queue_events
 from relayd.events.event import Span
@@ -33,7 +35,7 @@ from relayd.mail.snowflake import Snowflakes
 from relayd.mailauth.signing_key import KeyUnreadable
 from relayd.queue.failure import BodyMissing, QueueUnavailable
 from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, Origin, Outcome, Recipient, Result
-from relayd.routing.next_hop import NextHop
+from relayd.routing.next_hop import MessageTls, NextHop
 from relayd.routing.next_hop import Protocol as Spoken
 from relayd.routing.schedule import Schedule
 
@@ -59,6 +61,19 @@ class LocalSide(Protocol):
         """Where mail to postmaster goes."""
 
 
+class BookSide(Protocol):
+    """`relayd.directory.address_book`'s AddressBook as bounces use it."""
+
+    async def domain(self, name: str) -> object | None:
+        """Not None for a domain of the directory."""
+
+    def returned(self, address: str) -> str | None:
+        """Where a rewritten return path of ours leads."""
+
+    async def stands_for(self, address: str, postmaster: Sequence[str] = ()) -> Sequence[Target] | None:
+        """For whom an address of the directory stands."""
+
+
 class SigningSide(Protocol):
     """`relayd.reception.signing`'s Signing as bounces use it."""
 
@@ -70,7 +85,7 @@ class Bounces:
     """Writes notifications.
 
     hostname: the reporting host.  local: what our own names stand for.  router, schedule: replaced at a reload.
-    seed: a number nobody else knows, for boundaries.
+    seed: a number nobody else knows, for boundaries.  book: what addresses of the directory stand for.
     """
 
     def __init__(
@@ -85,6 +100,7 @@ class Bounces:
         span: Span,
         seed: Callable[[], int],
         signing: SigningSide,
+        book: BookSide | None = None,
     ) -> None:
         self.router = router
         self.local = local
@@ -95,6 +111,7 @@ class Bounces:
         self._span = span
         self._seed = seed
         self._signing = signing
+        self._book = book
 
     def are_due(self, message: Message, outcomes: Sequence[Outcome], now: float) -> bool:
         """Whether `reports` may have something to write; cheap, it is asked after every attempt."""
@@ -139,7 +156,7 @@ class Bounces:
     async def _write(
         self, message: Message, reported: Sequence[ReportedRecipient], now: float, header: bytes, content: bytes | None
     ) -> NewMessage | None:
-        targets = self._targets(message)
+        targets = await self._targets(message)
         if not targets:
             return None
         id = self._ids.issue(now)
@@ -188,6 +205,7 @@ class Bounces:
             created=now,
             trusted=True,
             smtputf8=not head_is_ascii or not all(address.isascii() for address in targets),
+            tls=MessageTls.REQUIRED if message.tls is MessageTls.REQUIRED else MessageTls.USUAL,
             message_id=message_id,
             held=held,
             counts=counts,
@@ -202,8 +220,12 @@ class Bounces:
             expires=self.schedule.expires(now),
         )
 
-    def _targets(self, message: Message) -> tuple[str, ...]:
-        """Where the report goes: the sender, for our own notifications the postmaster, else nowhere."""
+    async def _targets(self, message: Message) -> tuple[str, ...]:
+        """Where the report goes: the sender, for our own notifications the postmaster, else nowhere.
+
+        Return paths of ours that stand for somebody else - a rewritten one, the owner of a list - are followed here:
+        what is queued for a domain of ours goes to its mailboxes.
+        """
         if not message.return_path:
             if message.origin is Origin.DSN:
                 return self.local.postmaster
@@ -213,7 +235,18 @@ class Bounces:
             known = self.local.targets(name or domain)
             if known:
                 return known
-        return (message.return_path,)
+        return await self._behind(message.return_path)
+
+    async def _behind(self, address: str) -> tuple[str, ...]:
+        if self._book is None:
+            return (address,)
+        back = self._book.returned(address)
+        if back is not None:
+            return (back,)
+        if await self._book.domain(address.rpartition("@")[2]) is None:
+            return (address,)
+        found = await self._book.stands_for(address, self.local.postmaster)
+        return tuple(each.address for each in found) if found else (address,)
 
     async def _original(
         self, message: Message, body: Body | None, reported: Sequence[ReportedRecipient]
@@ -222,6 +255,7 @@ class Bounces:
         whole = (
             message.ret == "FULL"
             and message.trusted
+            and message.tls is not MessageTls.REQUIRED
             and message.size <= FULL_LIMIT
             and any(each.action is Action.FAILED for each in reported)
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from relayd.delivery.connection import Connection, ConnectionFailed
+from relayd.delivery.connection import Connection
 from relayd.delivery.content import QueuedContent
+from relayd.delivery.endpoint import ConnectionFailed
 from relayd.delivery.exchange import Answers, Content
 from relayd.delivery.judging import Judged, judge_answers
 from relayd.delivery.outcome import (

@@ -6,10 +6,11 @@ addresses came with the AD bit of a trusted resolver (RFC 7672 §2.1, §2.2).
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol as Interface
 
 from relayd.delivery.tls import demanded_mode
 from relayd.events import dane as dane_events
@@ -18,11 +19,11 @@ from relayd.events.event import Span
 from relayd.resolver.answer import Answer, NoData, NoName, ResolveError, Resolver, Tlsa
 from relayd.routing.dane import tlsa_name, usable
 from relayd.routing.mta_sts import Policy
-from relayd.routing.next_hop import DaneUse, MessageTls, NextHop, TlsMode
+from relayd.routing.next_hop import DaneUse, MessageTls, NextHop, Protocol, TlsMode
 from relayd.routing.tls_policy import Circumstances, Lookup, Source, TlsPolicy, decide
 
 
-class PolicySource(Protocol):
+class PolicySource(Interface):
     """Who knows the MTA-STS policies of domains."""
 
     async def policy(self, domain: str, span: Span) -> Policy | None:
@@ -121,12 +122,28 @@ class HostPolicies:
 
 def _may_matter(next_hop: NextHop) -> bool:
     """Whether DANE or MTA-STS could change anything."""
-    if next_hop.message_tls is MessageTls.REQUIRED:
+    if next_hop.message_tls in (MessageTls.REQUIRED, MessageTls.REPORT):
         return True
     return demanded_mode(next_hop) is not TlsMode.NONE and next_hop.message_tls is not MessageTls.OPTIONAL
 
 
 def configured(next_hop: NextHop, host: str) -> HostPolicy:
     """What the configuration alone demands: of hosts that no DNS answer named."""
-    policy = decide(Circumstances(host=host, mode=demanded_mode(next_hop), message=next_hop.message_tls, by_mx=False))
+    store = next_hop.protocol is Protocol.LMTP and _is_loopback(next_hop.host)
+    policy = decide(
+        Circumstances(
+            host=host,
+            mode=demanded_mode(next_hop),
+            message=next_hop.message_tls,
+            by_mx=False,
+            on_this_machine=store or next_hop.host.startswith("unix:"),
+        )
+    )
     return HostPolicy(tls=policy, names=(host,))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

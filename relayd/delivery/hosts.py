@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
-from relayd.delivery.connection import Endpoint
+from relayd.delivery.endpoint import Endpoint
 from relayd.delivery.host_policy import Found, HostPolicies
 from relayd.delivery.options import ReuseOptions
 from relayd.delivery.outcome import Trouble

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from relayd.delivery.connection import Endpoint
+from relayd.delivery.endpoint import Endpoint
 from relayd.delivery.host_policy import configured
 from relayd.delivery.hosts import Hosts, NoHosts
 from relayd.delivery.lanes import LaneStats

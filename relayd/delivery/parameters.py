@@ -1,9 +1,10 @@
-"""MAIL and RCPT lines with the parameters that the peer offers (RFC 1870, 3461, 6152, 6531)."""
+"""MAIL and RCPT lines with the parameters that the peer offers (RFC 1870, 3461, 6152, 6531, 8689)."""
 
 from __future__ import annotations
 
 from relayd.mail.envelope import Notify
 from relayd.queue.message import Message, Recipient
+from relayd.routing.next_hop import MessageTls
 from relayd.smtp.extension import PeerExtensions
 
 _NOTIFY_ORDER = (Notify.NEVER, Notify.SUCCESS, Notify.FAILURE, Notify.DELAY)
@@ -14,7 +15,7 @@ class UnsafeAddress(ValueError):
 
 
 def mail_line(message: Message, offered: PeerExtensions, *, size: int, eight_bit: bool, smtputf8: bool) -> bytes:
-    """MAIL FROM with SIZE, BODY, SMTPUTF8, RET and ENVID, as far as they are offered and mean something.
+    """MAIL FROM with SIZE, BODY, SMTPUTF8, REQUIRETLS, RET and ENVID, as far as they are offered and mean something.
 
     eight_bit: the content as it will be sent holds octets over 127.
     """
@@ -25,6 +26,8 @@ def mail_line(message: Message, offered: PeerExtensions, *, size: int, eight_bit
         line += " BODY=8BITMIME"
     if smtputf8 and offered.smtputf8:
         line += " SMTPUTF8"
+    if message.tls is MessageTls.REQUIRED and "REQUIRETLS" in offered.keywords:
+        line += " REQUIRETLS"
     if offered.dsn:
         if message.ret is not None:
             line += f" RET={message.ret}"
@@ -42,6 +45,11 @@ def rcpt_line(recipient: Recipient, offered: PeerExtensions) -> bytes:
         if recipient.orcpt is not None:
             line += f" ORCPT={recipient.orcpt}"
     return _encoded(line)
+
+
+def asked_tls(message: Message) -> MessageTls:
+    """What a message asks of TLS, the null return path taken into account."""
+    return MessageTls.REPORT if message.tls is MessageTls.REQUIRED and not message.return_path else message.tls
 
 
 def message_needs_smtputf8(message: Message) -> bool:

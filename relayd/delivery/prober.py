@@ -10,7 +10,8 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 from relayd.delivery.attempt import Road
-from relayd.delivery.connection import Connection, ConnectionFailed
+from relayd.delivery.connection import Connection
+from relayd.delivery.endpoint import ConnectionFailed
 from relayd.delivery.exchange import Answers
 from relayd.delivery.hosts import NoHosts
 from relayd.delivery.outcome import Stage, Verdict, judge_trouble, with_enhanced

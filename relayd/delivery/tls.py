@@ -79,10 +79,15 @@ class Demand:
         )
 
 
+def in_the_clear(demand: Demand) -> Demand:
+    """The same without TLS."""
+    return replace(demand, encrypt=False, pkix=False, tlsa=())
+
+
 def lesser(demand: Demand, follows: Consequence) -> Demand | None:
     """What is asked for next after a demand was not met; None: nothing less will do."""
     if follows is Consequence.PLAIN and demand.encrypt:
-        return replace(demand, encrypt=False, pkix=False, tlsa=())
+        return in_the_clear(demand)
     if follows is Consequence.UNAUTHENTICATED and (demand.pkix or demand.tlsa):
         return replace(demand, pkix=False, tlsa=())
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from relayd.directory.permissions import AUTHENTICATE, EMAIL_SEND
 
@@ -24,6 +24,10 @@ class Account:
     roles: tuple[str, ...] = ()
     permissions: frozenset[str] = frozenset()
     version: bytes = b""
+    tenant: str = ""
+    senders: tuple[str, ...] = ()
+    suspended: str = ""
+    proof: bytes = field(default=b"", compare=False, repr=False)
 
     def may(self, permission: str) -> bool:
         """Whether the account has `permission`."""

@@ -9,11 +9,13 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 from relayd.directory.account import API_KEY, Account, Refusal
 from relayd.directory.options import AccountOptions
 from relayd.directory.password import is_slow, matches
-from relayd.directory.principal import FileAccounts, Principal, PrincipalSource
+from relayd.directory.principal import FileAccounts, Principal, PrincipalSource, proof_of
+from relayd.directory.secrets import app_secret, is_app
 from relayd.directory.totp import UsedCodes, split_code
 
 THREADS = 2
@@ -32,6 +34,14 @@ class TooBusy(Exception):
     """More sign-ins wait than are taken at once; try again later."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What a client gave: the secret, and the same without the code behind it (where the account asks for one)."""
+
+    whole: str
+    without_code: str
+
+
 class Directory:
     """Accounts by name: those of the configuration first, then those of `further` sources.  clock: Unix seconds."""
 
@@ -45,7 +55,7 @@ class Directory:
         self._key = os.urandom(32)
         self._threads = ThreadPoolExecutor(THREADS, "sign-in")
         self._waiting = 0
-        self._good: OrderedDict[bytes, float] = OrderedDict()
+        self._good: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
         self._codes = UsedCodes()
         self._further = tuple(further)
         self._sources: tuple[PrincipalSource, ...] = ()
@@ -66,8 +76,9 @@ class Directory:
     async def authenticate(self, login: str, secret: str) -> Account | Refusal:
         """The account that `login` and `secret` are good for; TooBusy, UnknownHash.
 
-        An API key signs in nowhere by this.  An account that asks for one-time codes wants `secret$code`.  Whether
-        the account has the permission `authenticate` is for the caller to see: its credentials are good.
+        An API key signs in nowhere by this.  An account that asks for one-time codes wants `secret$code`; an app
+        password needs none.  Whether the account has the permission `authenticate` is for the caller to see: its
+        credentials are good.
 
         A login that does not exist takes as long as one that does: where any secret is a slow hash, one such hash is
         computed for every sign-in, the account's own or another.
@@ -75,26 +86,27 @@ class Directory:
         principal = await self._find(_normal(login))
         if principal is not None and principal.account.type == API_KEY:
             principal = None
-        code = ""
-        if principal is not None and principal.otp:
-            secret, code = split_code(secret)
-        if not await self._is_good(principal, _normal(login), secret) or principal is None:
+        code, base = "", secret
+        if principal is not None and principal.secrets.otp:
+            base, code = split_code(secret)
+        stored = await self._stored_of(principal, _normal(login), _Offer(secret, base))
+        if stored is None or principal is None:
             return Refusal.WRONG
-        if not principal.otp:
-            return principal.account
+        account = replace(principal.account, proof=proof_of(stored))
+        otp = principal.secrets.otp
+        if not otp or is_app(stored):
+            return account
         if not code:
             return Refusal.NEEDS_TOTP
-        taken = self._codes.take(principal.account.name, principal.otp, code, self._clock())
-        return principal.account if taken else Refusal.WRONG
+        return account if self._codes.take(account.name, otp, code, self._clock()) else Refusal.WRONG
 
     async def api_key(self, name: str, secret: str) -> Account | Refusal:
         """The API key that `name` and `secret` are good for; TooBusy, UnknownHash."""
         principal = await self._find(_normal(name))
         if principal is not None and principal.account.type != API_KEY:
             principal = None
-        if not await self._is_good(principal, _normal(name), secret) or principal is None:
-            return Refusal.WRONG
-        return principal.account
+        stored = await self._stored_of(principal, _normal(name), _Offer(secret, secret))
+        return Refusal.WRONG if stored is None or principal is None else principal.account
 
     async def _find(self, name: str) -> Principal | None:
         for source in self._sources:
@@ -103,33 +115,43 @@ class Directory:
                 return found
         return None
 
-    async def _is_good(self, principal: Principal | None, login: str, secret: str) -> bool:
-        """Whether `secret` is the principal's, of memory or by a check; without a principal the check is a decoy."""
-        if principal is None:
-            await self._check("", secret, False)
-            return False
-        version = principal.account.version
-        text = f"{len(login)}:{login}:{secret}"
-        mark = hmac.digest(self._key, text.encode("utf-8", "surrogateescape") + version, hashlib.sha256)
-        now = self._clock()
-        remembered = self._good.get(mark)
-        if remembered is not None and 0 <= now - remembered < REMEMBERED_FOR:
-            return True
-        if not await self._check(principal.secret, secret, True):
-            return False
-        self._good[mark] = now
-        self._good.move_to_end(mark)
-        if len(self._good) > MAX_REMEMBERED:
-            self._good.popitem(last=False)
-        return True
+    async def _stored_of(self, principal: Principal | None, login: str, offer: _Offer) -> str | None:
+        """Which stored secret of the principal is the one offered, of memory or by a check; None for none.
 
-    async def _check(self, stored: str, secret: str, exists: bool) -> bool:
+        Without a principal the check is a decoy.
+        """
+        if principal is None:
+            await self._check((), (), offer)
+            return None
+        now = self._clock()
+        marks = {is_for_app: self._mark(principal, login, offer, is_for_app) for is_for_app in (False, True)}
+        for mark in marks.values():
+            at, place = self._good.get(mark, (float("-inf"), 0))
+            if 0 <= now - at < REMEMBERED_FOR:
+                return principal.secrets.stored[place]
+        stored = await self._check(principal.secrets.passwords, principal.secrets.apps, offer)
+        if stored is not None:
+            mark = marks[is_app(stored)]
+            self._good[mark] = (now, principal.secrets.stored.index(stored))
+            self._good.move_to_end(mark)
+            if len(self._good) > MAX_REMEMBERED:
+                self._good.popitem(last=False)
+        return stored
+
+    def _mark(self, principal: Principal, login: str, offer: _Offer, is_for_app: bool) -> bytes:
+        """By what a good sign-in is remembered: no secret can be found from it, and other secrets make another."""
+        what = ("app", offer.whole) if is_for_app else ("password", offer.without_code)
+        told = (login, *what, *principal.secrets.stored)
+        text = "".join(f"{len(each)}:{each}" for each in told)
+        return hmac.digest(self._key, text.encode("utf-8", "surrogateescape"), hashlib.sha256)
+
+    async def _check(self, passwords: Sequence[str], apps: Sequence[str], offer: _Offer) -> str | None:
         if self._waiting >= MAX_WAITING:
             raise TooBusy
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._threads, _check, stored, secret, exists, self._decoy
+                self._threads, _check, passwords, apps, offer, self._decoy
             )
         finally:
             self._waiting -= 1
@@ -143,10 +165,11 @@ def _normal(login: str) -> str:
     return login.strip().lower()
 
 
-def _check(stored: str, secret: str, exists: bool, decoy: str) -> bool:
-    """Blocks: compare, at the cost of one slow hash where there is a decoy."""
-    if exists and is_slow(stored):
-        return matches(secret, stored)
-    if decoy:
-        matches(secret, decoy)
-    return matches(secret, stored) and exists
+def _check(passwords: Sequence[str], apps: Sequence[str], offer: _Offer, decoy: str) -> str | None:
+    """Blocks: the stored secret that is the one offered, at the cost of one slow hash where there is a decoy."""
+    if decoy and not any(is_slow(each) for each in passwords):
+        matches(offer.without_code, decoy)
+    for stored in passwords:
+        if matches(offer.without_code, stored):
+            return stored
+    return next((stored for stored in apps if matches(offer.whole, app_secret(stored))), None)

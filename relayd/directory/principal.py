@@ -1,38 +1,56 @@
-"""Principals as they are kept: an account and its secrets; and where they come from.
+"""Principals that sign in, with their secrets; and where they come from.
 
 The directory asks its sources in order, and the first that knows a name answers for it.  The configuration file is one
-source (`FileAccounts`); a database of accounts is another.
+source (`FileAccounts`), the database another (`principals.Principals`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
 from relayd.directory.account import Account
+from relayd.directory.editing import Reserved
+from relayd.directory.fields import normal_address
 from relayd.directory.options import AccountOptions
 from relayd.directory.permissions import effective
+from relayd.directory.secrets import Secrets
+from relayd.mail.address import AddressError
 
 
 class Principal:
     """An account with its secrets, which no repr shows.
 
-    secret: as stored, a hash or plain text; empty: nobody signs in with it.  otp: an otpauth:// URL, "" for none.
-    The account's version is computed here.
+    is_stored: it is kept in the database, where a better hash can take the place of its own.  The account's version,
+    of its passwords and key of one-time codes, is computed here.
     """
 
-    __slots__ = ("account", "otp", "secret")
+    __slots__ = ("account", "is_stored", "secrets")
 
-    def __init__(self, account: Account, secret: str, otp: str = "") -> None:
-        stored = f"{len(secret)}:{secret}:{otp}".encode("utf-8", "surrogateescape")
-        self.account = replace(account, version=hashlib.sha256(stored).digest()[:16])
-        self.secret = secret
-        self.otp = otp
+    def __init__(self, account: Account, secrets: Secrets, *, is_stored: bool = False) -> None:
+        told = "".join(f"{len(each)}:{each}" for each in (*secrets.passwords, secrets.otp))
+        self.account = replace(account, version=_digest(told))
+        self.secrets = secrets
+        self.is_stored = is_stored
+
+    def proves(self, proof: bytes) -> bool:
+        """Whether the stored secret that `proof` is the digest of is still one of its own."""
+        return any(proof == proof_of(each) for each in self.secrets.stored)
 
     def __repr__(self) -> str:
         return f"<Principal {self.account.name}>"
+
+
+def proof_of(stored: str) -> bytes:
+    """A digest of a stored secret, by which a sign-in remembers what it was good for."""
+    return _digest(stored)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:16]
 
 
 class PrincipalSource(Protocol):
@@ -58,6 +76,17 @@ class FileAccounts:
         return self._principals.get(name)
 
 
+def reserved_by(accounts: Mapping[str, AccountOptions]) -> Reserved:
+    """The names and addresses that the accounts of the configuration take."""
+    names = {name.strip().lower(): each for name, each in accounts.items()}
+    addresses: dict[str, str] = {}
+    for name, each in names.items():
+        for address in each.emails:
+            with contextlib.suppress(AddressError):
+                addresses.setdefault(normal_address(address), name)
+    return Reserved(frozenset(names), addresses)
+
+
 def _principal(name: str, options: AccountOptions) -> Principal:
     account = Account(
         name=name,
@@ -66,4 +95,4 @@ def _principal(name: str, options: AccountOptions) -> Principal:
         roles=options.roles,
         permissions=effective(options.roles, options.enabled_permissions, options.disabled_permissions),
     )
-    return Principal(account, options.secret, options.otp or "")
+    return Principal(account, Secrets(tuple(each for each in (options.secret, options.otp) if each)))

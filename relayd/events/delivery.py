@@ -202,6 +202,13 @@ START_TLS_UNAVAILABLE = EventKind(
 START_TLS_ERROR = EventKind(
     "delivery.start-tls-error", Level.INFO, "STARTTLS failed", "TLS could not be started", "hostname reason"
 )
+START_TLS_DISABLED = EventKind(
+    "delivery.start-tls-disabled",
+    Level.INFO,
+    "STARTTLS not tried",
+    "TLS failed at the host a while ago: it is left out where it may be",
+    "hostname reason",
+)
 IMPLICIT_TLS_ERROR = EventKind(
     "delivery.implicit-tls-error", Level.INFO, "Implicit TLS failed", "TLS could not be started", "hostname reason"
 )

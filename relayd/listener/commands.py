@@ -33,7 +33,7 @@ AUTH_FIRST = Reply(530, "5.7.0", "Authentication required")
 TLS_FIRST = Reply(530, "5.7.0", "Must issue a STARTTLS command first")
 HEALTH_CHECK = Reply(550, "5.7.1", "The proxy names no client, so no mail is taken")
 CHUNKS_OPEN = Reply(503, "5.5.1", "BDAT is under way")
-HELP_TEXT = "Commands: EHLO HELO LHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP STARTTLS AUTH QUIT"
+HELP_TEXT = "Commands: EHLO HELO LHLO MAIL RCPT DATA BDAT RSET NOOP VRFY EXPN HELP STARTTLS AUTH QUIT"
 _NOT_SMTP = frozenset({"GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS"})
 
 
@@ -121,13 +121,16 @@ async def _hello_with_plugins(session: RelaySMTP, verb: str) -> None:
 
 
 def offered_to(session: RelaySMTP) -> Extensions:
-    """What reception offers the client, and what hangs on the connection: TLS, AUTH only where it is safe, XCLIENT."""
+    """What reception offers the client, and what hangs on the connection: TLS, REQUIRETLS under it, AUTH only where it
+    is safe, XCLIENT.
+    """
     client = session.client
     return replace(
         session.reception.offered(client),
         starttls=client.tls is None and client.account is None and _has_tls(session),
         auth=mechanisms(session),
         xclient=session.may_xclient,
+        requiretls=client.tls is not None,
     )
 
 
@@ -262,8 +265,13 @@ async def vrfy(session: RelaySMTP, argument: str) -> None:
 
 async def expn(session: RelaySMTP, argument: str) -> None:
     """EXPN"""
-    smtp.EXPN_DISABLED(session.client.span)
-    session.refuse(Reply(502, "5.5.1", "EXPN is not offered"))
+    if not argument or argument == '""':
+        session.refuse(Reply(501, "5.5.4", "Syntax: EXPN list"))
+        return
+    reply = await session.reception.expn(session.client, argument)
+    session.write(reply.encode())
+    if not reply.is_positive:
+        session.errors += 1
 
 
 async def not_implemented(session: RelaySMTP, argument: str) -> None:
@@ -360,8 +368,11 @@ VERBS: dict[str, Verb] = {
     "XFORWARD": not_implemented,
 }
 
+DISABLED = {"REQUIRETLS": smtp.REQUIRE_TLS_DISABLED}
+"""What a parameter is that was sent to a session to which it is not offered."""
+
 LINE_LIMITS = {
-    "MAIL": 1280,  # RFC 1870 +26, RFC 3461 +115, RFC 4954 +500, RFC 6531 +10
+    "MAIL": 1280,  # RFC 1870 +26, RFC 3461 +115, RFC 4954 +500, RFC 6531 +10, RFC 8689 +11
     "RCPT": 1280,  # RFC 3461 +528
     "AUTH": 12288,  # RFC 4954 §4
     "XCLIENT": 2048,

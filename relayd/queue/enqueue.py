@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from relayd.database.interface import Connection
-from relayd.queue import lines, rows
+from relayd.queue import lines, rows, usage
 from relayd.queue.message import NewMessage
 
 _MESSAGES = f"messages ({rows.NEW_MESSAGE_COLUMNS})"
@@ -41,6 +41,7 @@ def insert(connection: Connection, prepared: Sequence[Prepared]) -> list[None]:
     recipients: list[Sequence[Any]] = []
     waiting: list[tuple[str, str, float]] = []
     counts: dict[str, int] = {}
+    charges: list[usage.Charge] = []
     for each in prepared:
         new = each.message
         messages.append(rows.message_row(new, each.blob_hash))
@@ -51,10 +52,13 @@ def insert(connection: Connection, prepared: Sequence[Prepared]) -> list[None]:
             waiting.extend((to.destination, new.sender_key, to.next_attempt) for to in new.recipients)
         for name, value in new.counts.items():
             counts[name] = counts.get(name, 0) + value
+        charges.extend(new.charges)
     rows.insert_rows(connection, _MESSAGES, messages)
     rows.insert_rows(connection, "bodies", bodies)
     rows.insert_rows(connection, _RECIPIENTS, recipients)
     rows.count(connection, counts.items())
+    if charges:
+        usage.charge(connection, charges)
     if waiting:
         lines.join(connection, lines.earliest(waiting))
     return [None] * len(prepared)
@@ -94,3 +98,4 @@ def disown(connection: Connection, message: NewMessage) -> None:
     for table, column in (("recipients", "message_id"), ("bodies", "message_id"), ("messages", "id")):
         connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (message.id,))
     rows.count(connection, [(name, -value) for name, value in message.counts.items()])
+    usage.charge(connection, message.charges, sign=-1)

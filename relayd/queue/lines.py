@@ -71,7 +71,7 @@ def next_wake(connection: Connection, skipped: frozenset[str]) -> float | None:
     """The earliest time at which a destination outside `skipped` may have something due."""
     for name, wake in connection.execute("SELECT name, wake FROM destinations ORDER BY wake, turn"):
         if name not in skipped:
-            return float(wake)
+            return float(wake) if wake < _NEVER else None
     return None
 
 

@@ -17,6 +17,8 @@ import msgspec
 
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
+from relayd.queue.usage import Charge
+from relayd.routing.next_hop import MessageTls
 
 
 class Origin(Enum):
@@ -65,9 +67,10 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message to be promised.
 
     id: its snowflake.  sender_key: whose turn it takes within a destination (the account, else the return path's
-    address).  counts: what the invariant's counters gain with it, e.g. {"accepted": 2} or {"generated": 1,
-    "replaced": 1, "expanded": 3}.  held: a reason when it must not go out before an operator releases it.
-    leased: the delivery side takes it at once, in memory; its recipients' next_attempt is then when they are due again.
+    address).  counts: what the invariant's counters gain with it, e.g. {"accepted": 2} or {"generated": 1, "replaced":
+    1, "expanded": 3}.  held: a reason when it must not go out before an operator releases it.  tls: what it says of TLS
+    (RFC 8689).  charges: in whose name it counts, and how much.  leased: the delivery side takes it at once, in memory;
+    its recipients' next_attempt is then when they are due again.
     """
 
     id: int
@@ -79,6 +82,7 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     sender_key: str = ""
     trusted: bool = False
     smtputf8: bool = False
+    tls: MessageTls = MessageTls.USUAL
     ret: str | None = None
     envid: str | None = None
     account: str | None = None
@@ -87,6 +91,7 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str = ""
     held: str | None = None
     counts: dict[str, int] = msgspec.field(default_factory=dict)
+    charges: tuple[Charge, ...] = ()
     leased: bool = False
 
 
@@ -167,6 +172,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     eight_bit: bool
     utf8_header: bool
     signed: bool
+    tls: MessageTls = MessageTls.USUAL
     hold: Hold | None = None
     corrupt: bool = False
     next_hop: str | None = None

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from relayd.database.interface import Connection, Row
 from relayd.mail.envelope import Notify
 from relayd.queue.message import Deletion, Hold, Message, NewMessage, Origin, Recipient, State
+from relayd.routing.next_hop import MessageTls
 
 _SHOWN = (State.SCHEDULED, State.COMPLETED, State.TEMP_FAIL, State.PERM_FAIL)
 STATES = (*_SHOWN, State.SCHEDULED, State.PERM_FAIL, State.TEMP_FAIL, State.PERM_FAIL)
@@ -22,6 +23,9 @@ and becomes what it was when that is undone."""
 CANCELED = "Code: 0, Enhanced code: 0.0.0, Message: Delivery canceled."
 
 _TRUSTED, _SMTPUTF8, _EIGHT_BIT, _UTF8_HEADER, _SIGNED = 1, 2, 4, 8, 16
+_TLS = {MessageTls.USUAL: 0, MessageTls.REQUIRED: 32, MessageTls.OPTIONAL: 64}
+_TLS_BITS = 96
+_TLS_BY_BITS = {bits: tls for tls, bits in _TLS.items()}
 _NOTIFY = {Notify.NEVER: 1, Notify.SUCCESS: 2, Notify.FAILURE: 4, Notify.DELAY: 8}
 _NOTIFY_SETS: tuple[frozenset[Notify], ...] = tuple(
     frozenset(word for word, bit in _NOTIFY.items() if number & bit) for number in range(16)
@@ -56,6 +60,7 @@ def message_row(message: NewMessage, blob_hash: str) -> tuple[Any, ...]:
         | _EIGHT_BIT * body.eight_bit
         | _UTF8_HEADER * body.utf8_header
         | _SIGNED * body.signed
+        | _TLS[message.tls]
     )
     held = message.held is not None
     return (
@@ -121,6 +126,7 @@ def message_from(row: Row, recipients: tuple[Recipient, ...], deletion: Deletion
         eight_bit=bool(flags & _EIGHT_BIT),
         utf8_header=bool(flags & _UTF8_HEADER),
         signed=bool(flags & _SIGNED),
+        tls=_TLS_BY_BITS[flags & _TLS_BITS],
         hold=None if held_since is None else Hold(since=held_since, by=row[16] or "", reason=row[17] or ""),
         corrupt=bool(row[14]),
         next_hop=row[18],

@@ -9,6 +9,8 @@ suspensions and other facts, as JSON.
 removals: who deleted messages or cancelled recipients, when, why, and until when that can be undone; `removal` of a
 message names the deletion that took it, `removal` of a recipient the deletion or cancellation that did.  An id is never
 used again.  next_hop: where an operator sent the message (a route's id, or "mx"), NULL: where the configuration says.
+
+usage: what was queued in whose name in each clock hour, see `usage`.
 """
 
 from __future__ import annotations
@@ -54,4 +56,10 @@ _SECOND = (
     "CREATE INDEX messages_removed ON messages (removal, id) WHERE removal IS NOT NULL",
 )
 
-MIGRATIONS = (Migration(1, _FIRST), Migration(2, _SECOND))
+_THIRD = (
+    """CREATE TABLE usage (name TEXT NOT NULL, hour INTEGER NOT NULL, messages INTEGER NOT NULL,
+        recipients INTEGER NOT NULL, octets INTEGER NOT NULL, PRIMARY KEY (name, hour)) WITHOUT ROWID""",
+    "CREATE INDEX usage_hour ON usage (hour)",
+)
+
+MIGRATIONS = (Migration(1, _FIRST), Migration(2, _SECOND), Migration(3, _THIRD))

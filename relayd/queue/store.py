@@ -6,10 +6,11 @@ It holds no messages: what is due is leased in small batches, all else stays on 
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from relayd.blobs.source import BodySource
 from relayd.blobs.spool import BlobError, BlobFull, Blobs
@@ -99,22 +100,33 @@ class Queue:
 
     # Reception
 
-    async def enqueue(self, message: NewMessage) -> None:
-        """Promise `message`: when this returns, it is durable.
+    async def enqueue(self, message: NewMessage, *others: NewMessage) -> None:
+        """Promise `message`, and `others` with it or none: when this returns, all are durable.
 
-        A body of `content: Path` must be closed, and is renamed.  A caller that is cancelled has promised nothing; the
-        message is taken back.  Raises QueueFull, QueueUnavailable: not promised.
+        A body of `content: Path` must be closed, and is renamed; that of others may be the same file.  A caller that is
+        cancelled has promised nothing; the messages are taken back.  Raises QueueFull, QueueUnavailable: not promised.
         """
         until = self._clock() + self._setting.lease
+        messages: Sequence[NewMessage] = (message, *others)
         try:
-            prepared = await self._prepare(message, until)
-            await self.database.write_each(enqueue.insert, prepared, weight=prepared.weight)
+            if others:
+                messages = await self._apart(messages)
+                prepared = [await self._prepare(each, until) for each in messages]
+                await self.database.write(lambda connection: enqueue.insert(connection, prepared))
+            else:
+                prepared = [await self._prepare(message, until)]
+                await self.database.write_each(enqueue.insert, prepared[0], weight=prepared[0].weight)
         except asyncio.CancelledError:
-            self._spawn(self._disown(message))
+            self._spawn(self._disown(messages))
             raise
         except (DatabaseError, BlobError) as error:
-            await self._disown(message)
+            await self._disown(messages)
             raise _unavailable(error) from error
+        for each in prepared:
+            self._entered(each)
+
+    def _entered(self, prepared: Prepared) -> None:
+        message = prepared.message
         self.totals.messages += 1
         self.totals.bytes += message.body.size
         if message.leased:
@@ -126,16 +138,33 @@ class Queue:
         elif message.held is None:
             self.on_change()
 
+    async def _apart(self, messages: Sequence[NewMessage]) -> Sequence[NewMessage]:
+        """The messages, none with the file of another: each removes its own.  Raises BlobError."""
+        first, *others = messages
+        content = first.body.content
+        if isinstance(content, bytes):
+            return messages
+        paths = [await asyncio.to_thread(self.blobs.again, content, each.id) for each in others]
+        return [
+            first,
+            *(replace(each, body=replace(each.body, content=path)) for each, path in zip(others, paths, strict=True)),
+        ]
+
     async def _prepare(self, message: NewMessage, until: float) -> Prepared:
         setting = self._setting
         return await prepare(self.blobs, message, inline_limit=setting.inline_limit, node=setting.node, until=until)
 
-    async def _disown(self, message: NewMessage) -> None:
+    async def _disown(self, messages: Sequence[NewMessage]) -> None:
+        def disown(connection: Connection) -> None:
+            for message in messages:
+                enqueue.disown(connection, message)
+
         try:
-            await self.database.write(functools.partial(enqueue.disown, message=message))
+            await self.database.write(disown)
         except DatabaseError:
-            return  # it may be delivered though nobody was promised that: see the package's docstring
-        self.blobs.remove(message.id)
+            return  # they may be delivered though nobody was promised that: see the package's docstring
+        for message in messages:
+            self.blobs.remove(message.id)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

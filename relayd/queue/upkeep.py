@@ -12,7 +12,7 @@ from relayd.database.interface import Connection, Database, DatabaseError
 from relayd.events import queue as events
 from relayd.events import store as store_events
 from relayd.events.event import Span
-from relayd.queue import bodies, leases, removal
+from relayd.queue import bodies, leases, removal, usage
 from relayd.queue.filter import as_json
 from relayd.queue.space import Space
 from relayd.queue.store import Queue
@@ -191,6 +191,8 @@ class Upkeep:
             if voided:
                 self._queue.on_change()
             await self._queue.database.write(lambda connection: removal.forget(connection, now))
+            while await self._queue.database.write(lambda connection: usage.forget_before(connection, now, _ROWS)):
+                await self._sleep(_BREATH)
             await self._queue.audit()
         except (DatabaseError, BlobError) as error:
             # nothing is lost by it: the next hour tries again

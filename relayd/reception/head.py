@@ -26,6 +26,8 @@ _FIRST_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
 _MESSAGE_ID = re.compile(rb"<[^<>\r\n]{1,996}>")
 _BLIND = (b"\nbcc", b"\nresent-bcc")
 _BLANKS = (b" ", b"\t")
+_CFWS = rb"(?:[ \t]|\r\n[ \t]|\([^()\r\n]{0,200}\))*"
+_NO = re.compile(_CFWS + rb"no" + _CFWS + rb"\r\n(?![ \t])")
 
 _QUOTED = r'"(?:[^"\\]|\\.)*+"'
 _ATOMS = r"[^\s\"(),:;<>@\\\[\]]++"
@@ -50,7 +52,8 @@ NO_MARKS = Marks()
 class Head(msgspec.Struct, frozen=True):
     """octets: what the message begins with.  replaces: so many octets of the content it stands for.
     message_id: the Message-ID with its angle brackets, "" when there is none.  signed: a DKIM-Signature came with it.
-    is_all: it is the whole header with the blank line, and the content is all body.
+    is_all: it is the whole header with the blank line, and the content is all body.  tls_optional: it says
+    `TLS-Required: No` (RFC 8689 §5).
     """
 
     octets: bytes
@@ -58,6 +61,7 @@ class Head(msgspec.Struct, frozen=True):
     message_id: str
     signed: bool
     is_all: bool = False
+    tls_optional: bool = False
 
 
 def compose_head(tx: Transaction, header: bytes, now: float, marks: Marks = NO_MARKS) -> Head:
@@ -88,7 +92,9 @@ def compose_head(tx: Transaction, header: bytes, now: float, marks: Marks = NO_M
     if has_text_on_top:
         added.append(b"\r\n")
     signed = _value_of(lowered, b"\ndkim-signature") >= 0
-    return Head(b"".join(added), replaced if edited is not None else 0, identity, signed, has_text_on_top)
+    tls = _value_of(lowered, b"\ntls-required")
+    optional = tls >= 0 and _NO.match(lowered, tls + 1) is not None
+    return Head(b"".join(added), replaced if edited is not None else 0, identity, signed, has_text_on_top, optional)
 
 
 def _value_of(lowered: bytes, name: bytes) -> int:

@@ -66,6 +66,33 @@ class RcptOptions:
         "domain below it (and not itself).",
         example=["example.org", ".example.org"],
     )
+    sub_address_separator: str = option(
+        choice("+", "-", "none"),
+        "+",
+        'What parts a name from its extension at domains of the directory: with "+", a+b is a\'s when it is nobody'
+        " else's.",
+    )
+
+
+@section("queue.srs", "Return paths of forwarded mail: foreign ones are replaced by ours that lead back (SRS).")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SrsOptions:
+    """`queue.srs.*`"""
+
+    enabled: bool = option(
+        BOOLEAN,
+        True,
+        "Mail that an alias, group or rule sends on to a foreign domain leaves with a return path of ours, so that SPF"
+        " holds there.",
+    )
+    secrets: tuple[str, ...] = option(
+        TEXTS,
+        [],
+        "The first signs such return paths, all of them are honoured. Default: one that is made in the data directory;"
+        " several hosts that take each other's bounces need the same.",
+        secret=True,
+        example=["%{env:SRS_SECRET}%"],
+    )
 
 
 @section("session.rcpt.probe", "Recipients that are checked by asking their next hop.")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from relayd.blobs.spool import BlobFull
 from relayd.events import queue as queue_events
 from relayd.events import smtp
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
+from relayd.mail.snowflake import Snowflakes
 from relayd.mail.trace import count_received
 from relayd.mailauth.signing_key import KeyUnreadable
 from relayd.queue.failure import QueueFull
@@ -19,9 +23,10 @@ from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, O
 from relayd.reception.admission import Admission, Plan
 from relayd.reception.body import HeaderTooLarge
 from relayd.reception.checks import Checks
-from relayd.reception.head import compose_head
+from relayd.reception.head import Head, compose_head
 from relayd.reception.signing import Signing
 from relayd.reception.transaction import Accepted, Refused, Transaction
+from relayd.routing.next_hop import MessageTls
 
 MAX_RECEIVED = 100
 """Received fields of any host; RFC 5321 §6.3 asks for a limit of at least 100."""
@@ -44,36 +49,50 @@ MAX_TEXT_LINE = 998
 class Intake(Protocol):
     """The queue, as far as reception needs it; see `relayd.queue.store.Queue.enqueue`."""
 
-    async def enqueue(self, message: NewMessage) -> None: ...
+    async def enqueue(self, message: NewMessage, *others: NewMessage) -> None: ...
+
+
+class _Composed(msgspec.Struct, frozen=True):
+    """The message of a transaction as it goes to every recipient.  now: Unix seconds."""
+
+    body: Body
+    head: Head
+    plan: Plan
+    now: float
 
 
 @dataclass(slots=True)
 class Promises:
-    """Makes messages of transactions and queues them.  clock: Unix seconds."""
+    """Makes messages of transactions and queues them.  clock: Unix seconds.  snowflakes: ids of further messages."""
 
     queue: Intake
     admission: Admission
     checks: Checks
     clock: Callable[[], float]
     signing: Signing
+    snowflakes: Snowflakes
 
     async def promise(self, tx: Transaction) -> Reply:
         """Queue the message: 250 only when it is durable; every failure of ours is a 4xx and promises nothing."""
         try:
-            message, leased_until = await self._make(tx)
-            await self.queue.enqueue(message)
+            messages, leased_until = await self._make(tx)
+            await self.queue.enqueue(*messages)
         except Exception as error:  # unknown failure is temporary
             return failure(tx, error)
         try:
-            self._tell(tx, message)
-            if message.leased:
-                self._hand_over(message, leased_until)
+            for message in messages:
+                self._tell(tx, message)
+                if message.leased:
+                    self._hand_over(message, leased_until)
         except Exception as error:  # the message is promised: it is due again by itself
             smtp.HANDLER_ERROR(tx.client.span, reason=f"not handed over: {type(error).__name__}: {error}")
         return Reply(250, "2.0.0", f"queued as {tx.id}")
 
-    async def _make(self, tx: Transaction) -> tuple[NewMessage, float]:
-        """The message as it is queued, and until when it is leased; Refused, HeaderTooLarge."""
+    async def _make(self, tx: Transaction) -> tuple[list[NewMessage], float]:
+        """The message as it is queued, once for each return path, and until when it is leased.
+
+        Raises Refused, HeaderTooLarge.
+        """
         if not tx.recipients:
             raise Refused(NO_RECIPIENTS)
         content = await tx.body.complete()
@@ -98,7 +117,7 @@ class Promises:
             signed=head.signed,
         )
         plan = self.admission.plan(now)
-        return self._message(tx, body, head.message_id, plan, now), plan.leased_until
+        return self._messages(tx, _Composed(body, head, plan, now)), plan.leased_until
 
     def _check(self, tx: Transaction) -> None:
         """Rules that only the complete content can break."""
@@ -112,10 +131,21 @@ class Promises:
             smtp.LOOP_DETECTED(span, total=total if total > MAX_RECEIVED else ours, limit=limit)
             raise Refused(LOOP)
 
-    def _message(self, tx: Transaction, body: Body, message_id: str, plan: Plan, now: float) -> NewMessage:
+    def _messages(self, tx: Transaction, composed: _Composed) -> list[NewMessage]:
+        """One message for each return path: a list's recipients have that of its owner."""
+        by_path: dict[str, list[Accepted]] = {}
+        for each in tx.recipients:
+            by_path.setdefault(tx.return_path if each.return_path is None else each.return_path, []).append(each)
+        first, *others = [self._message(tx, composed, path, to) for path, to in by_path.items()]
+        return [first, *(replace(each, id=self.snowflakes.issue(composed.now), counts={}) for each in others)]
+
+    def _message(
+        self, tx: Transaction, composed: _Composed, return_path: str, recipients: Sequence[Accepted]
+    ) -> NewMessage:
+        body, head, plan, now = composed.body, composed.head, composed.plan, composed.now
         client = tx.client
         sender_key = client.account or tx.return_path
-        places = [(each, self.admission.destination(each.address)) for each in tx.recipients]
+        places = [(each, self.admission.destination(each.address)) for each in recipients]
         leased = tx.held is None and self._admits(sender_key, [destination for _, destination in places])
         due = plan.due_again if leased else plan.first_attempt
         counts = {"accepted": tx.accepted}
@@ -124,7 +154,7 @@ class Promises:
         return NewMessage(
             id=tx.id,
             origin=Origin.SUBMITTED if tx.trusted else Origin.RELAYED,
-            return_path=tx.return_path,
+            return_path=return_path,
             recipients=tuple(
                 NewRecipient(
                     address=each.address,
@@ -142,12 +172,13 @@ class Promises:
             sender_key=sender_key,
             trusted=tx.trusted,
             smtputf8=tx.smtputf8,
+            tls=_asked_tls(tx, head),
             ret=tx.ret,
             envid=tx.envid,
             account=client.account,
             listener=client.listener,
             client=client.address_text if client.uid is None else f"unix uid {client.uid}",
-            message_id=message_id,
+            message_id=head.message_id,
             held=tx.held,
             counts=counts,
             leased=leased,
@@ -205,6 +236,13 @@ def failure(tx: Transaction, error: Exception) -> Reply:
     return NO_SPACE if isinstance(error, QueueFull | BlobFull) else TROUBLE
 
 
+def _asked_tls(tx: Transaction, head: Head) -> MessageTls:
+    """What the sender asks of TLS; REQUIRETLS makes a TLS-Required field count for nothing (RFC 8689 §4.1)."""
+    if tx.requiretls:
+        return MessageTls.REQUIRED
+    return MessageTls.OPTIONAL if head.tls_optional else MessageTls.USUAL
+
+
 def _next_notify(tx: Transaction, each: Accepted, plan: Plan) -> float | None:
     """Delay notices go to trusted senders, and to others who asked for them; never where there is no return path."""
     if not tx.return_path:
@@ -252,4 +290,5 @@ def _job_message(message: NewMessage, recipients: tuple[Recipient, ...]) -> Mess
         eight_bit=body.eight_bit,
         utf8_header=body.utf8_header,
         signed=body.signed,
+        tls=message.tls,
     )

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from relayd.blobs.spool import Blobs
+from relayd.database.interface import DatabaseError
 from relayd.directory.account import Refusal
+from relayd.directory.address_book import AddressBook
 from relayd.directory.directory import Directory
+from relayd.directory.permissions import EMAIL_EXPAND, EMAIL_VERIFY
 from relayd.events import auth, smtp
 from relayd.mail.address import AddressError, check_domain, mailbox_key, parse_address, qualify
 from relayd.mail.reply import Reply
@@ -23,7 +26,9 @@ from relayd.reception.policy import Policy, unmapped
 from relayd.reception.promise import NO_RECIPIENTS, Intake, Promises, failure
 from relayd.reception.recipients import Recipients
 from relayd.reception.signing import Signing
+from relayd.reception.standing import Standing
 from relayd.reception.transaction import Transaction
+from relayd.reputation.suppression import SuppressionList
 from relayd.resolver.answer import Resolver
 from relayd.smtp.command import MailCommand, RcptCommand
 from relayd.smtp.extension import Extensions
@@ -51,6 +56,8 @@ class Parts:
     clock: Callable[[], float]
     snowflakes: Snowflakes
     signing: Signing
+    suppressions: SuppressionList | None = None
+    book: AddressBook | None = None
 
 
 class Reception:
@@ -65,9 +72,12 @@ class Reception:
         self.policy = policy
         self._parts = parts
         self.probes = Probes(policy.options.probe, parts.prober, parts.clock)
-        self._recipients = Recipients(self.probes, parts.clock)
+        self._standing = Standing(parts.book) if parts.book is not None else None
+        self._recipients = Recipients(self.probes, parts.clock, parts.suppressions, self._standing)
         self._checks = Checks(parts.resolver, parts.clock)
-        self._promises = Promises(parts.queue, parts.admission, self._checks, parts.clock, parts.signing)
+        self._promises = Promises(
+            parts.queue, parts.admission, self._checks, parts.clock, parts.signing, parts.snowflakes
+        )
 
     def reconfigure(self, policy: Policy, resolver: Resolver | None = None) -> None:
         """From the next command on decide by `policy` and ask `resolver`; transactions under way end as they began."""
@@ -127,6 +137,7 @@ class Reception:
             auth=SIGN_IN_MECHANISMS if client.role == "submission" and client.account is None else (),
             dsn=client.trusted,
             vrfy=client.trusted,
+            expn=client.trusted and self._standing is not None and not self._standing.book.is_empty,
             rcpt_max=limits.recipients,
             mail_max=limits.messages,
             origin=self.policy.origin if client.role == "submit" else "",
@@ -184,6 +195,7 @@ class Reception:
             trusted=client.trusted,
             announced_size=command.size,
             smtputf8=command.smtputf8,
+            requiretls=command.requiretls,
             ret=command.ret,
             envid=command.envid,
             normalise=policy.normalises(client),
@@ -272,19 +284,46 @@ class Reception:
 
     async def vrfy(self, client: Client, argument: str) -> Reply:
         """Whether a trusted client could send to an address (RFC 5321 §3.5.3); nothing is sent or probed."""
-        if not client.trusted:
+        if not await self._may_ask(client, EMAIL_VERIFY):
             smtp.VRFY_DISABLED(client.span)
             return Reply(252, "2.5.0", "Cannot verify here, send a message and see")
         smtp.VRFY(client.span, to=argument)
+        address = self._asked(argument)
+        if isinstance(address, Reply):
+            return address
+        reply = await self._recipients.verify(self.policy, client, address)
+        if not reply.is_positive:
+            smtp.VRFY_NOT_FOUND(client.span, to=address)
+        return reply
+
+    async def expn(self, client: Client, argument: str) -> Reply:
+        """Who the members of a list or group of the directory are (RFC 5321 §3.5.1)."""
+        if self._standing is None or not await self._may_ask(client, EMAIL_EXPAND):
+            smtp.EXPN_DISABLED(client.span)
+            return Reply(502, "5.5.1", "EXPN is not offered")
+        address = self._asked(argument)
+        return address if isinstance(address, Reply) else await self._recipients.expand(self.policy, client, address)
+
+    async def _may_ask(self, client: Client, permission: str) -> bool:
+        """Trusted networks may; who signed in, by his permission."""
+        if not client.trusted or client.account is None:
+            return client.trusted
+        try:
+            account = await self._parts.directory.get(client.account)
+        except DatabaseError:
+            return False
+        return account is not None and account.may(permission)
+
+    def _asked(self, argument: str) -> str | Reply:
+        """The address that VRFY or EXPN names, bare or in angle brackets behind a name."""
         text = argument.strip()
         text = text[1:-1] if text.startswith("<") and text.endswith(">") else text
         if " " in text and text.endswith(">"):
             text = text[text.rindex("<") + 1 : -1] if "<" in text else text
         try:
-            address = parse_address(qualify(text, self.policy.origin), smtputf8=True)
+            return parse_address(qualify(text, self.policy.origin), smtputf8=True)
         except AddressError as error:
             return Reply(501, "5.1.3", error.text)
-        return await self._recipients.verify(self.policy, client, address)
 
 
 def _session_rule(rule: Rule | None, client: Client) -> Reply | None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+from msgspec.structs import replace
 
 from relayd.events import signing as events
 from relayd.events.event import Span
@@ -87,7 +88,7 @@ class Signing:
         elapsed = time.monotonic() - began
         for rule in rules:
             events.SIGNED(tx.client.span, queue_id=tx.id, domain=rule.domain, id=rule.id, elapsed=elapsed)
-        return Head(fields + octets, replaces, head.message_id, head.signed, head.is_all)
+        return replace(head, octets=fields + octets, replaces=replaces)
 
     async def sealed(self, tx: Transaction, head: Head, marks: Marks, now: float) -> Head:
         """The head with an ARC set on top, where there is one to be made; now: Unix time.  KeyUnreadable."""
@@ -105,7 +106,7 @@ class Signing:
         if fields is None:
             return head
         events.SEALED(tx.client.span, queue_id=tx.id, domain=rule.domain, id=rule.id)
-        return Head(fields + head.octets, head.replaces, head.message_id, head.signed, head.is_all)
+        return replace(head, octets=fields + head.octets)
 
     def _rules(self, tx: Transaction, block: HeaderBlock) -> tuple[SignatureRule, ...]:
         """The signatures that the message of a trusted session gets."""

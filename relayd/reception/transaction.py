@@ -26,11 +26,15 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Accepted:
-    """A recipient that the message will be queued for: given by the client, or put in the place of one that was."""
+    """A recipient that the message will be queued for: given by the client, or put in the place of one that was.
+
+    return_path: of the message to it; None: the transaction's.
+    """
 
     address: str
     notify: frozenset[Notify] | None = None
     orcpt: str | None = None
+    return_path: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,6 +64,7 @@ class Transaction:
     trusted: bool
     announced_size: int = 0
     smtputf8: bool = False
+    requiretls: bool = False
     ret: str | None = None
     envid: str | None = None
     normalise: bool = False

@@ -41,6 +41,8 @@ class MessageTls(Enum):
     USUAL = "usual"
     REQUIRED = "requiretls"
     """REQUIRETLS was given with MAIL."""
+    REPORT = "requiretls, null return path"
+    """The same of a notification: it goes on to hosts that do not offer REQUIRETLS too (RFC 8689 §5)."""
     OPTIONAL = "tls-required: no"
     """Its header says `TLS-Required: No`; REQUIRETLS wins over that."""
 

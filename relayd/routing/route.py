@@ -1,10 +1,10 @@
 """From an address to its next hop.
 
-A recipient's domain is looked up in `queue.outbound.domain.<domain>`, else `queue.outbound.next-hop` counts; either
-names a route or says "mx".  The answer's `key` is the recipient's domain for direct delivery and "route:<id>" for a
-route, so that all mail of one smarthost shares its concurrency; "mx:<domain>" is the domain's MX for mail that an
-operator sent there against the configuration.  Pure, and cheap: `destination` runs for every
-recipient that is accepted.
+A recipient's domain is looked up in the directory, then in `queue.outbound.domain.<domain>`, else
+`queue.outbound.next-hop` counts; each names a route or says "mx".  The answer's `key` is the recipient's domain for
+direct delivery and "route:<id>" for a route, so that all mail of one smarthost shares its concurrency; "mx:<domain>" is
+the domain's MX for mail that an operator sent there against the configuration.  Pure, and cheap: `destination` runs for
+every recipient that is accepted.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ class Router:
             _a_label(domain.lower().rstrip(".")): self._named(word) for domain, word in (domains or {}).items()
         }
         self._default = self._named(outbound.next_hop)
+        self.of_directory: Mapping[str, str] = {}
+        """Domains of the directory that name their next hop: "mx" or a route's id; an unknown route counts nothing."""
         self._direct: dict[str, NextHop] = {}
 
     def destination(self, address: str) -> str:
@@ -52,8 +54,16 @@ class Router:
         domain = address.rpartition("@")[2].lower()
         if not domain.isascii():
             domain = _a_label(domain)
-        named = self._domains.get(domain, self._default) if self._domains else self._default
+        named = self._of_domain(domain)
         return domain if named is None else named.key
+
+    def _of_domain(self, domain: str) -> NextHop | None:
+        """The route of a domain, None: its MX."""
+        if self.of_directory and domain in self.of_directory:
+            word = self.of_directory[domain]
+            if word == MX or word in self._routes:
+                return self._routes.get(word)
+        return self._domains.get(domain, self._default) if self._domains else self._default
 
     def destination_by(self, address: str, next_hop: str | None) -> str:
         """The `key` for the address of a message that an operator sent by `next_hop`: a route's id, or "mx".
@@ -87,7 +97,7 @@ class Router:
                 return route
         if destination.startswith(_DIRECT):
             return self._mx(destination)
-        named = self._domains.get(destination, self._default)
+        named = self._of_domain(destination)
         return self._mx(destination) if named is None else named
 
     def reroute(self, address: str, destination: str, next_hop: str | None = None) -> str | None:

@@ -4,7 +4,8 @@
 
 1. `tls.mode = "none"` of a route: no TLS, unless the message says REQUIRETLS.
 2. REQUIRETLS (RFC 8689 §4.2.1): the host proven to be the domain's, TLS, a certificate that is valid by DANE or
-   authorities, and REQUIRETLS offered in turn; else the message bounces.
+   authorities, and REQUIRETLS offered in turn; else the message bounces.  Two exceptions: a notification goes to hosts
+   that do not offer it too (§5), and a mail store on this machine need give no TLS, for no network is crossed.
 3. `TLS-Required: No` (RFC 8689 §4.3): DANE and MTA-STS are ignored; a stricter `tls.mode` stays.
 4. DANE (RFC 7672): secure and usable TLSA records; it comes before MTA-STS (RFC 8461 §2).  Secure but unusable ones
    demand TLS with any certificate.  When the look-up fails, the host is passed over.
@@ -63,9 +64,9 @@ class Source(Enum):
 class Circumstances:
     """What `decide` looks at, for one host.
 
-    mode: the next hop's.  by_mx: the host was found by the DNS; else the configuration names it.  proven: DNSSEC or
-    the configuration says that it is the domain's.  lookup, tlsa: the host's TLSA records.  sts: the domain's policy,
-    while fresh.
+    mode: the next hop's.  by_mx: the host was found by the DNS; else the configuration names it.  proven: DNSSEC or the
+    configuration says that it is the domain's.  on_this_machine: a Unix socket, or LMTP on loopback.  lookup, tlsa: the
+    host's TLSA records.  sts: the domain's policy, while fresh.
     """
 
     host: str
@@ -73,6 +74,7 @@ class Circumstances:
     message: MessageTls = MessageTls.USUAL
     by_mx: bool = True
     proven: bool = False
+    on_this_machine: bool = False
     dane: DaneUse = DaneUse.OPTIONAL
     lookup: Lookup = Lookup.NOT_ASKED
     tlsa: tuple[Tlsa, ...] = ()
@@ -115,7 +117,7 @@ _BY_MODE = {
 
 def decide(given: Circumstances) -> TlsPolicy:
     """What is demanded of the host, and why."""
-    if given.message is MessageTls.REQUIRED:
+    if given.message in (MessageTls.REQUIRED, MessageTls.REPORT):
         return _require_tls(given)
     verified = given.mode is TlsMode.VERIFIED
     own = f"tls.mode is {given.mode.value}"
@@ -182,6 +184,10 @@ def _mta_sts(given: Circumstances) -> TlsPolicy | None:
 
 def _require_tls(given: Circumstances) -> TlsPolicy:
     """RFC 8689 §4.2.1."""
+    if given.on_this_machine:
+        own = "the message says REQUIRETLS, and what goes to a mail store on this machine crosses no network"
+        verified = given.mode is TlsMode.VERIFIED
+        return TlsPolicy(level=_BY_MODE[given.mode], source=Source.MESSAGE, pkix=verified, reasons=(own,))
     reasons = ["the message says REQUIRETLS"]
     tlsa: tuple[Tlsa, ...] = ()
     refused: Defect | None = None
@@ -201,7 +207,7 @@ def _require_tls(given: Circumstances) -> TlsPolicy:
         source=Source.MESSAGE,
         pkix=not tlsa or given.mode is TlsMode.VERIFIED,
         tlsa=tlsa,
-        requiretls=True,
+        requiretls=given.message is MessageTls.REQUIRED,
         refused=refused,
         reasons=tuple(reasons),
     )

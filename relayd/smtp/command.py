@@ -24,16 +24,17 @@ from relayd.smtp.extension import Extensions
 
 
 class SyntaxRefused(Exception):
-    """The line is refused; `reply` is the answer."""
+    """The line is refused; `reply` is the answer.  not_offered: the parameter that is not for this session, or ""."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, not_offered: str = "") -> None:
         super().__init__(str(reply))
         self.reply = reply
+        self.not_offered = not_offered
 
 
 class MailCommand(msgspec.Struct, frozen=True, kw_only=True):
     """MAIL.  size: announced octets, 0 when not given.  body: "7BIT" or "8BITMIME".  ret: "FULL", "HDRS" or None.
-    envid: still xtext.  auth: the AUTH parameter decoded, "" for "<>", None when not given.
+    envid: still xtext.  auth: the AUTH parameter decoded, "" for "<>", None when not given.  requiretls: RFC 8689.
     """
 
     return_path: str
@@ -43,6 +44,7 @@ class MailCommand(msgspec.Struct, frozen=True, kw_only=True):
     ret: str | None = None
     envid: str | None = None
     auth: str | None = None
+    requiretls: bool = False
 
 
 class RcptCommand(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,6 +208,10 @@ def _mail_parameter(
             raise _bad_value(keyword)
         _decoded(keyword, value)
         return "envid", value
+    if keyword == "REQUIRETLS" and offered.requiretls:
+        if value is not None:
+            raise _bad_value(keyword)
+        return "requiretls", True
     if keyword == "AUTH" and offered.auth:
         return "auth", _auth(value, smtputf8)
     raise _not_offered(keyword)
@@ -273,4 +279,4 @@ def _bad_value(keyword: str) -> SyntaxRefused:
 
 
 def _not_offered(keyword: str) -> SyntaxRefused:
-    return SyntaxRefused(Reply(555, "5.5.4", f"Parameter {keyword} is not offered here"))
+    return SyntaxRefused(Reply(555, "5.5.4", f"Parameter {keyword} is not offered here"), keyword)

@@ -12,8 +12,8 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     """What one session is offered; a parameter of anything else is answered 555 5.5.4.
 
     size: largest message in octets, 0 for no fixed limit.  auth: SASL mechanisms, empty when AUTH is not offered.
-    rcpt_max, mail_max: of LIMITS (RFC 9422), 0 when there is none.  origin: the domain that qualifies bare names, told
-    to our own sendmail command alone (XORIGIN).
+    requiretls: RFC 8689, only under TLS.  rcpt_max, mail_max: of LIMITS (RFC 9422), 0 when there is none.  origin: the
+    domain that qualifies bare names, told to our own sendmail command alone (XORIGIN).
     """
 
     size: int = 0
@@ -21,7 +21,9 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     auth: tuple[str, ...] = ()
     dsn: bool = False
     vrfy: bool = False
+    expn: bool = False
     xclient: bool = False
+    requiretls: bool = False
     smtputf8: bool = True
     eightbitmime: bool = True
     chunking: bool = True
@@ -38,6 +40,7 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
             (self.pipelining, "PIPELINING"),
             (True, f"SIZE {self.size}" if self.size else "SIZE"),
             (self.vrfy, "VRFY"),
+            (self.expn, "EXPN"),
             (self.starttls, "STARTTLS"),
             (bool(self.auth), "AUTH " + " ".join(self.auth)),
             (True, "ENHANCEDSTATUSCODES"),
@@ -45,6 +48,7 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
             (self.dsn, "DSN"),
             (self.smtputf8, "SMTPUTF8"),
             (self.chunking, "CHUNKING"),
+            (self.requiretls, "REQUIRETLS"),
             (bool(limits), "LIMITS" + limits),
             (self.xclient, "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"),
             (bool(self.origin), f"XORIGIN {self.origin}"),

@@ -27,6 +27,8 @@ from relayd.mail.snowflake import Snowflakes
 from relayd.queue.backup import backup
 from relayd.queue.filter import Filter
 from relayd.queue.message import Message, Outcome
+from relayd.reputation.options import SuppressionOptions
+from relayd.reputation.suppression import SuppressionList
 from relayd.routing.options import OutboundOptions, RouteOptions
 from relayd.routing.route import Router
 from relayd.telemetry.metrics import Metrics
@@ -147,6 +149,8 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
     accounts = Accounts(ACCOUNTS, rig.clock)
     fallback = FallbackAdminOptions(user="admin", secret="s3:cret")
     signing_in = SigningIn(accounts, fallback, Tokens(bytes(32), rig.clock), rig.clock)
+    suppressions = SuppressionList(tmp_path, rig.clock, span)
+    await suppressions.reconfigure(SuppressionOptions(enable=True))
     parts = Parts(
         queue=rig.o.queue,
         bodies=rig.o.queue,
@@ -162,6 +166,7 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
         logs=Logs(lambda: control_logs.place, lambda timeout: True),
         ids=lambda: flakes.issue(stream.clock()),
         explaining=world.explaining(),
+        suppressions=suppressions,
     )
     app = ControlApp(parts, span, setting)
     path = tmp_path / "control.sock"
@@ -171,6 +176,7 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
     await app.stop()
     signing_in.close()
     accounts.close()
+    await suppressions.close()
     await settings.store.close()
 
 

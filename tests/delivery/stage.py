@@ -34,7 +34,7 @@ from relayd.queue.message import (
 )
 from relayd.queue.schema import MIGRATIONS
 from relayd.queue.store import Queue
-from relayd.routing.next_hop import NextHop
+from relayd.routing.next_hop import MessageTls, NextHop
 from relayd.routing.options import BreakerOptions, ConcurrencyOptions, OutboundOptions, RouteOptions, ScheduleOptions
 from relayd.routing.route import Router
 from relayd.routing.schedule import Schedule
@@ -168,6 +168,7 @@ class Stage:
         ret: str | None = None,
         origin: Origin = Origin.SUBMITTED,
         leased: bool = False,
+        tls: MessageTls = MessageTls.USUAL,
     ) -> NewMessage:
         """A message for the given addresses."""
         plan = self.scheduler.plan(self.clock.now)
@@ -193,6 +194,7 @@ class Stage:
             ret=ret,
             counts={"accepted": len(recipients)},
             leased=leased,
+            tls=tls,
         )
 
     async def send(self, *recipients: str, **more: object) -> int:
@@ -287,6 +289,7 @@ def message_of(new: NewMessage, recipients: tuple[Recipient, ...]) -> Message:
         sender_key=new.sender_key,
         trusted=new.trusted,
         smtputf8=new.smtputf8,
+        tls=new.tls,
         ret=new.ret,
         envid=new.envid,
         account=new.account,

@@ -14,7 +14,7 @@ from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
 from relayd.mailauth.signature_options import PrivateKey, SignatureOptions
 from relayd.queue.message import Body, Job, Origin, Outcome, Result, State
-from relayd.routing.next_hop import NextHop
+from relayd.routing.next_hop import MessageTls, NextHop
 from relayd.routing.options import RouteOptions
 from tests.delivery.stage import (
     CONTENT,
@@ -219,6 +219,18 @@ async def test_ret(tmp_path: Path, ret: str | None, trusted: bool, size: int, fu
         assert kinds[:3] == ["multipart/report", "text/plain", "message/delivery-status"]
         assert ("message/rfc822" in kinds) is full
         assert ("text/rfc822-headers" in kinds) is not full
+
+
+async def test_what_is_reported_of_mail_under_requiretls_is_under_it_and_returns_no_body(tmp_path: Path) -> None:
+    async with stage(tmp_path) as it:
+        it.attempts.answer = only("dest.example", bounced)
+        await it.send("b@dest.example", ret="FULL", tls=MessageTls.REQUIRED)
+        await it.attempts_made(2)
+        assert "The body." not in await report(it)
+        await it.send("b@dest.example", ret="FULL", tls=MessageTls.OPTIONAL)
+        await it.attempts_made(4)
+        reports = [job.message.tls for job in it.attempts.started if not job.message.return_path]
+        assert reports == [MessageTls.REQUIRED, MessageTls.USUAL]
 
 
 async def test_a_large_message_is_returned_as_its_header(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ limits = st.builds(
 )
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     options=st.tuples(limits, limits, limits),
     seed=st.integers(0, 2**32),

@@ -19,9 +19,9 @@ from relayd.queue.message import Outcome, Result
 from relayd.resolver.answer import Tlsa
 from relayd.resolver.zone import FORGED, Zone
 from relayd.routing.mta_sts import Mode, Policy
-from relayd.routing.next_hop import DaneUse, MessageTls, NextHop, TlsMode
-from tests.delivery.setting import Setting, direct, job
-from tests.rig.peer import Peer, running
+from relayd.routing.next_hop import DaneUse, MessageTls, NextHop, Protocol, TlsMode
+from tests.delivery.setting import Setting, direct, job, smarthost
+from tests.rig.peer import ALL, Peer, Script, running
 from tests.routing.authority import Made, made
 
 TODAY = datetime.now(UTC)
@@ -102,6 +102,9 @@ TESTING = Policy(mode=Mode.TESTING, mx=("mx.example",), max_age=1000)
 ELSEWHERE = Policy(mode=Mode.ENFORCE, mx=("mx2.example",), max_age=1000)
 ELSEWHERE_TESTING = Policy(mode=Mode.TESTING, mx=("mx2.example",), max_age=1000)
 
+OFFERED = (*ALL, "REQUIRETLS")
+OFFER: dict[str, Any] = {"offers": OFFERED}
+MX = ("x.example",)
 OPPORTUNISTIC: dict[str, Any] = {}
 REQUIRED = {"mode": TlsMode.REQUIRED}
 VERIFIED = {"mode": TlsMode.VERIFIED}
@@ -163,6 +166,14 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
     ("TLS-Required: No", {"records": [tlsa(3, ROOT)], "message": MessageTls.OPTIONAL}, "self-signed", TLS),
     ("TLS-Required: No", {"sts": ELSEWHERE, "message": MessageTls.OPTIONAL}, "none", CLEAR),
     ("TLS-Required: No, verified", {"message": MessageTls.OPTIONAL, **VERIFIED}, "self-signed", LATER),
+    ("REQUIRETLS by DANE", {"ee": True, "message": MessageTls.REQUIRED, "offers": OFFERED}, "self-signed", TLS),
+    ("REQUIRETLS by enforce", {"sts": ENFORCE, "unsigned": MX, "message": MessageTls.REQUIRED, **OFFER}, "good", TLS),
+    ("REQUIRETLS by testing", {"sts": TESTING, "unsigned": MX, "message": MessageTls.REQUIRED, **OFFER}, "good", TLS),
+    ("REQUIRETLS by a signed MX", {"message": MessageTls.REQUIRED, **OFFER}, "good", TLS),
+    ("REQUIRETLS by a signed MX", {"message": MessageTls.REQUIRED, **OFFER}, "expired", NEVER),
+    ("REQUIRETLS by a signed MX", {"message": MessageTls.REQUIRED, **OFFER}, "wrong-name", NEVER),
+    ("REQUIRETLS of a report, not offered", {"sts": ENFORCE, "message": MessageTls.REPORT}, "good", TLS),
+    ("REQUIRETLS of a report", {"sts": ENFORCE, "message": MessageTls.REPORT}, "self-signed", NEVER),
     ("REQUIRETLS, not offered", {"ee": True, "message": MessageTls.REQUIRED}, "good", NEVER),
     ("REQUIRETLS, invalid", {"sts": ENFORCE, "message": MessageTls.REQUIRED}, "self-signed", NEVER),
     ("REQUIRETLS, no STARTTLS", {"sts": ENFORCE, "message": MessageTls.REQUIRED}, "none", NEVER),
@@ -182,7 +193,7 @@ async def test_each_policy_with_each_defect(
     mode, message = given.pop("mode", TlsMode.OPPORTUNISTIC), given.pop("message", MessageTls.USUAL)
     if given.pop("ee", False):
         given["records"] = [tlsa(3, CERTIFICATES.get(certificate, ROOT))]
-    async with running(tls=context(folder, certificate)) as peer:
+    async with running(Script(offers=given.pop("offers", ALL)), tls=context(folder, certificate)) as peer:
         made = setting(folder, peer.port, **given)
         outcome = await outcome_of(made, peer, tls=mode, message_tls=message)
         found = {Result.DEFERRED: LATER, Result.BOUNCED: NEVER}.get(outcome.result)
@@ -218,6 +229,32 @@ async def test_what_is_stated(folder: Path) -> None:
         await outcome_of(made, peer)
         assert len(made.stated("dane.tlsa-record-not-found")) == 1
         assert len(made.stated("mta-sts.authorized")) == 1
+
+
+async def test_requiretls_is_passed_on_and_a_notification_asks_for_what_is_offered(folder: Path) -> None:
+    for offers, return_path, said in (
+        (OFFERED, "a@sender.example", True),
+        (OFFERED, "", True),
+        (ALL, "", False),
+    ):
+        async with running(Script(offers=offers), tls=context(folder, "good")) as peer:
+            made = setting(folder, peer.port)
+            asked = job(tls=MessageTls.REQUIRED, return_path=return_path)
+            [outcome] = await made.run(asked, direct(peer.port, tls=TlsMode.NONE))
+            assert outcome.result is Result.DELIVERED, outcome.status
+            assert (" REQUIRETLS" in peer.taken[0].mail) is said
+            await made.pool.close()
+
+
+async def test_a_mail_store_on_this_machine_takes_mail_under_requiretls() -> None:
+    async with running(Script(lmtp=True)) as peer:
+        made = Setting()
+        hop = smarthost(peer.port, protocol=Protocol.LMTP)
+        [outcome] = await made.run(job(tls=MessageTls.REQUIRED), hop)
+        assert outcome.result is Result.DELIVERED
+        [outcome] = await made.run(job(tls=MessageTls.REQUIRED), smarthost(peer.port))
+        assert (outcome.result, outcome.reply.enhanced) == (Result.BOUNCED, "5.7.30")
+        await made.pool.close()
 
 
 async def test_a_connection_made_for_one_kind_of_message_serves_no_other(folder: Path) -> None:

@@ -12,6 +12,7 @@ from relayd.directory.directory import MAX_WAITING, REMEMBERED_FOR, Directory, T
 from relayd.directory.options import AccountOptions
 from relayd.directory.password import UnknownHash, hash_secret, matches
 from relayd.directory.principal import Principal
+from relayd.directory.secrets import Secrets
 from relayd.directory.totp import parse_totp
 from relayd.options import section_of
 
@@ -196,7 +197,10 @@ class Memory:
     """A second source."""
 
     def __init__(self) -> None:
-        self.principals = {"bob": Principal(Account(name="bob"), "b"), "ann": Principal(Account(name="ann"), "other")}
+        self.principals = {
+            "bob": Principal(Account(name="bob"), Secrets(("b",))),
+            "ann": Principal(Account(name="ann"), Secrets(("other",))),
+        }
 
     async def find(self, name: str) -> Principal | None:
         return self.principals.get(name)
@@ -208,7 +212,7 @@ async def test_the_first_source_that_knows_a_name_answers_for_it() -> None:
     assert isinstance(await directory.authenticate("ann", "a"), Account)
     assert await directory.authenticate("ann", "other") is Refusal.WRONG
     assert isinstance(await directory.authenticate("bob", "b"), Account)
-    memory.principals["bob"] = Principal(Account(name="bob"), "c")
+    memory.principals["bob"] = Principal(Account(name="bob"), Secrets(("c",)))
     assert await directory.authenticate("bob", "b") is Refusal.WRONG  # what was remembered is of the old secret
     directory.reconfigure({})
     assert isinstance(await directory.authenticate("ann", "other"), Account)

@@ -85,6 +85,7 @@ OURS = {
     "server": "shutdown-complete task-failed loop-stalled",
     "telemetry": "subscriber-failed dropped",
     "tls": "certificate-loaded certificate-error",
+    "suppression": "added removed refused bounced evicted error",
     "dns": "lookup lookup-error",
     "signing": "signed sealed not-signed key-unreadable signed-again key-published key-awaited",
     "store": "open commit-failed reopened broken swept migrated backup",

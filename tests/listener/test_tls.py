@@ -48,11 +48,22 @@ async def test_starttls_with_a_self_signed_certificate() -> None:
         assert (await client.ask("STARTTLS")).startswith("220 2.0.0 ")
         await client.start_tls(trusting())
         assert (await client.ask("MAIL FROM:<a@example.com>")).startswith("503 5.5.1 ")
-        assert "STARTTLS" not in await client.ask("EHLO again.example")
+        hello = await client.ask("EHLO again.example")
+        assert "STARTTLS" not in hello
+        assert "REQUIRETLS" in hello
         assert (await client.ask("STARTTLS")).startswith("503 5.5.1 ")
-        assert (await client.ask("MAIL FROM:<a@example.com>")).startswith("250 2.1.0 ")
+        assert (await client.ask("MAIL FROM:<a@example.com> REQUIRETLS")).startswith("250 2.1.0 ")
         assert reception.clients[0].tls in ("TLSv1.2", "TLSv1.3")
         assert reception.clients[0].tls_cipher
+        await client.close()
+
+
+async def test_requiretls_is_not_for_sessions_without_tls() -> None:
+    async with live(StubReception()) as server:
+        client = await server.dial()
+        assert "REQUIRETLS" not in await client.greet()
+        assert (await client.ask("MAIL FROM:<a@example.com> REQUIRETLS")).startswith("555 5.5.4 ")
+        assert "smtp.require-tls-disabled" in server.ids()
         await client.close()
 
 

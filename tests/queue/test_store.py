@@ -18,6 +18,7 @@ from relayd.mail.envelope import Notify
 from relayd.queue.failure import BodyMissing, QueueFull, QueueUnavailable
 from relayd.queue.filter import Filter
 from relayd.queue.message import Body, NewRecipient, Result, State
+from relayd.routing.next_hop import MessageTls
 from tests.queue.conftest import DAY, Rig, outcomes
 
 
@@ -45,6 +46,15 @@ async def test_a_promised_message_comes_back_as_it_was(rig: Rig) -> None:
     assert (kept.state, kept.attempts, kept.number) == (State.SCHEDULED, 0, 0)
     assert message.hold is None
     assert not message.corrupt
+
+
+async def test_what_a_message_asks_of_tls_comes_back(rig: Rig) -> None:
+    for asked in MessageTls.USUAL, MessageTls.REQUIRED, MessageTls.OPTIONAL:
+        new = rig.new(tls=asked, smtputf8=True)
+        await rig.o.queue.enqueue(new)
+        message = await rig.o.queue.get(new.id)
+        assert message is not None
+        assert (message.tls, message.smtputf8, message.signed) == (asked, True, False)
 
 
 async def test_the_hash_is_of_the_whole_message(rig: Rig) -> None:

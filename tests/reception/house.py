@@ -81,10 +81,10 @@ class FakeQueue:
     messages: list[NewMessage] = field(default_factory=list)
     failure: Exception | None = None
 
-    async def enqueue(self, message: NewMessage) -> None:
+    async def enqueue(self, message: NewMessage, *others: NewMessage) -> None:
         if self.failure is not None:
             raise self.failure
-        self.messages.append(message)
+        self.messages += [message, *others]
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from relayd.queue.message import NewMessage
+from relayd.routing.next_hop import MessageTls
 from tests.reception.house import HOSTNAME, House, octets
 
 RELAY: dict[str, Any] = {
@@ -54,6 +55,27 @@ async def test_received_tells_no_recipient_of_another(tmp_path: Path) -> None:
 async def test_received_names_the_protocol(tmp_path: Path, fields: dict[str, Any], keyword: str) -> None:
     rig = House(tmp_path)
     assert f" with {keyword} id " in received(await rig.deliver(await rig.trusted(**fields), FULL))
+
+
+@pytest.mark.parametrize(
+    ("field", "asked"),
+    [
+        (b"TLS-Required: No\r\n", MessageTls.OPTIONAL),
+        (b"tls-required : \r\n\t(it is\tnews) nO \r\n", MessageTls.OPTIONAL),
+        (b"TLS-Required: Yes\r\n", MessageTls.USUAL),
+        (b"TLS-Required: No, really\r\n", MessageTls.USUAL),
+        (b"TLS-Required: No\r\n t\r\n", MessageTls.USUAL),
+        (b"TLS-Required:\r\n", MessageTls.USUAL),
+        (b"X-TLS-Required: No\r\n", MessageTls.USUAL),
+        (b"", MessageTls.USUAL),
+    ],
+)
+async def test_what_a_message_asks_of_tls(tmp_path: Path, field: bytes, asked: MessageTls) -> None:
+    rig = House(tmp_path)
+    assert (await rig.deliver(await rig.trusted(), b"Subject: x\r\n" + field + FULL)).tls is asked
+    message = await rig.deliver(await rig.trusted(tls="TLSv1.3"), field + FULL, requiretls=True)
+    assert message.tls is MessageTls.REQUIRED
+    assert rig.delivery.jobs[-1].message.tls is MessageTls.REQUIRED
 
 
 async def test_hide_client_leaves_submitters_out_and_strangers_in(tmp_path: Path) -> None:

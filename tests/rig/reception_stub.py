@@ -83,6 +83,9 @@ class StubReception:
     def abort(self, tx: StubTransaction) -> None:
         self.aborted += 1
 
+    async def expn(self, client: Client, argument: str) -> Reply:
+        return Reply(502, "5.5.1", "EXPN is not offered")
+
     async def vrfy(self, client: Client, argument: str) -> Reply:
         return Reply(252, "2.5.2", "Cannot verify, but will take the message")
 

@@ -31,6 +31,7 @@ DANE: dict[str, Any] = {"proven": True, "lookup": Lookup.FOUND, "tlsa": (USABLE,
 UNCHECKABLE: dict[str, Any] = {"proven": True, "lookup": Lookup.FOUND, "tlsa": (UNUSABLE,)}
 BROKEN_DNS: dict[str, Any] = {"proven": True, "lookup": Lookup.FAILED}
 REQUIRETLS: dict[str, Any] = {"message": MessageTls.REQUIRED}
+REPORT: dict[str, Any] = {"message": MessageTls.REPORT}
 OPTIONAL: dict[str, Any] = {"message": MessageTls.OPTIONAL}
 
 
@@ -66,6 +67,9 @@ def given(host: str = "mx.example", **changes: Any) -> Circumstances:
         (given(**REQUIRETLS, **DANE), Level.REQUIRETLS, Source.MESSAGE),
         (given(**REQUIRETLS, sts=ENFORCE), Level.REQUIRETLS, Source.MESSAGE),
         (given(mode=TlsMode.NONE, **REQUIRETLS, sts=ENFORCE), Level.REQUIRETLS, Source.MESSAGE),
+        (given(**REPORT, **DANE), Level.REQUIRETLS, Source.MESSAGE),
+        (given(by_mx=False, on_this_machine=True, **REQUIRETLS), Level.MAY, Source.MESSAGE),
+        (given(by_mx=False, on_this_machine=True, mode=TlsMode.VERIFIED, **REPORT), Level.VERIFIED, Source.MESSAGE),
     ],
 )
 def test_who_decides(circumstances: Circumstances, level: Level, source: Source) -> None:
@@ -139,6 +143,12 @@ def test_what_reports_hold_a_session_against() -> None:
     assert decide(given(**BROKEN_DNS)).report_type is PolicyType.TLSA
     assert decide(given(sts=ENFORCE)).report_type is PolicyType.STS
     assert decide(given()).report_type is PolicyType.NONE
+
+
+def test_requiretls_must_be_offered_in_turn_but_for_notifications() -> None:
+    assert decide(given(**REQUIRETLS, **DANE)).requiretls
+    assert not decide(given(**REPORT, **DANE)).requiretls
+    assert not decide(given(on_this_machine=True, by_mx=False, **REQUIRETLS)).requiretls
 
 
 PLAIN, ANYWAY, SKIP, BOUNCE = (

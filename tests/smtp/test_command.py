@@ -102,6 +102,16 @@ def test_a_parameter_of_what_is_not_offered_is_not_known(parameter: str) -> None
     assert refused(f"FROM:<a@b> {parameter}", STRANGER) == "555 5.5.4"
 
 
+def test_requiretls_is_a_word_alone_where_it_is_offered() -> None:
+    offered = Extensions(requiretls=True)
+    assert parse_mail("FROM:<a@b> requiretls SIZE=5", offered) == MailCommand(
+        return_path="a@b", size=5, requiretls=True
+    )
+    assert refused("FROM:<a@b> REQUIRETLS=YES", offered) == "501 5.5.4"
+    assert "REQUIRETLS" in offered.lines("x")
+    assert "REQUIRETLS" not in Extensions(starttls=True).lines("x")
+
+
 def test_extensions_that_are_off_take_their_parameters_with_them() -> None:
     bare = Extensions(eightbitmime=False, smtputf8=False)
     assert refused("FROM:<a@b> BODY=8BITMIME", bare) == "555 5.5.4"
