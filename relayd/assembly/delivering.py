@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from relayd.assembly.loaded import Loaded
 from relayd.database.interface import DatabaseError
@@ -31,6 +31,7 @@ from relayd.mail.envelope import domain_of
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.daily import DailyCounts
 from relayd.queue.opening import OpenQueue
+from relayd.queue.suspension import Subject
 from relayd.reception.signing import Signing
 from relayd.reputation.options import SuppressionOptions
 from relayd.reputation.suppression import SuppressionList
@@ -140,6 +141,12 @@ class Delivering:
         """What runs and waits for a destination; None when nothing does."""
         found = (each for each in self.scheduler.stats().destinations if each.destination == destination)
         return next(found, None)
+
+    def suspendable(self, subject: Subject) -> Collection[str] | None:
+        """See `control.api.suspensions.Known`."""
+        if subject is Subject.ROUTE:
+            return self._loaded.router.routes.keys()
+        return self.scheduler.shaping.providers() if subject is Subject.PROVIDER else None
 
     async def close(self) -> None:
         """Close what is open, once the scheduler is drained."""

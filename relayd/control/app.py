@@ -33,6 +33,7 @@ from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.api.suppression import SuppressionOperations
+from relayd.control.api.suspensions import Known, SuspensionOperations
 from relayd.control.api.troubleshoot import Explaining, Troubleshooting
 from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
@@ -74,7 +75,7 @@ class Parts:
     metrics: of the daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.
     settings: their owner.  signing_in: checks credentials.  ids: issues request ids (span ids).  bans: who is shut
     out.  certificates: of listeners with TLS.  signatures: the keys that sign.  explaining: whom troubleshooting asks.
-    suppressions: the list of recipients that are not sent to.
+    suppressions: the list of recipients that are not sent to.  known: what may be suspended.
     """
 
     queue: QueueOfMessages
@@ -95,6 +96,7 @@ class Parts:
     certificates: Certificates = field(default_factory=NoCertificates)
     signatures: SignaturesSide = field(default_factory=NoSignatures)
     suppressions: SuppressionList | None = None
+    known: Known = lambda subject: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +162,7 @@ class ControlApp:
             queue=parts.queue, actions=parts.actions, bounce=parts.bounce, destinations=parts.destinations
         )
         yield from QueueOperations(steering, self._background, clock).routes()
+        yield from SuspensionOperations(parts.queue, parts.known, clock).routes()
         yield from Maintenance(parts.backup, parts.reload).routes()
         yield from SettingsOperations(parts.settings).routes()
         yield from BlobOperations(parts.bodies).routes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from relayd.delivery.endpoint import Endpoint
 from relayd.delivery.host_policy import configured
 from relayd.delivery.hosts import Hosts, NoHosts
 from relayd.delivery.lanes import LaneStats
+from relayd.delivery.limits import LimitsInForce
 from relayd.delivery.outcome import Verdict, judge_trouble
 from relayd.delivery.tls import demanded_mode
 from relayd.events import delivery as events
@@ -80,6 +81,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     tls: the mode; tls_policy: the same in words.  sign_in_as: the name that we sign in with there, "" for none.
     problem: why there is no host to try, "" when there is; outcome: what then becomes of the mail.  notes: what was
     seen on the way.  running, waiting, limit: deliveries there now, in memory, and how many there may be at once.
+    shaping: what else limits them.
     """
 
     address: str
@@ -102,6 +104,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     running: int
     waiting: int
     limit: int
+    shaping: LimitsInForce
     retries: Retries
     questions: tuple[Question, ...]
 
@@ -110,7 +113,8 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
 class Roads:
     """What outlooks go by now.  hosts: finds them through a resolver.  lane: of a destination, None: it has no work.
 
-    most: deliveries at once to one destination.
+    limits: of a destination, and when it was not met yet by its best MX hosts.  most: deliveries at once to one
+    destination.
     """
 
     router: Router
@@ -119,6 +123,7 @@ class Roads:
     resolver: Resolver
     hosts: Callable[[Resolver], Hosts]
     lane: Callable[[str], LaneStats | None]
+    limits: Callable[[str, Sequence[str] | None], LimitsInForce]
     most: int
     soft_bounce: bool
 
@@ -149,6 +154,9 @@ class Outlooks:
             outcome = "bounced" if judgement.verdict is Verdict.BOUNCED else "deferred"
         setting, why = _decided(now, address, next_hop)
         lane = now.lane(destination)
+        preferences = _preferences(resolver.asked)
+        best = min(preferences.values(), default=0)
+        shown = [host for host, preference in preferences.items() if preference == best]
         mode = TlsMode.NONE if next_hop.host.startswith("unix:") else demanded_mode(next_hop)
         return Outlook(
             address=address,
@@ -164,13 +172,14 @@ class Outlooks:
             tls_implicit=next_hop.implicit_tls,
             tls_policy=_TLS[mode],
             sign_in_as=next_hop.username or "",
-            hosts=tuple(_hosts(endpoints, next_hop, _preferences(resolver.asked))),
+            hosts=tuple(_hosts(endpoints, next_hop, preferences)),
             problem=problem,
             outcome=outcome,
             notes=tuple(f"{each.kind.text}: {', '.join(own_fields(each))}" for each in told if each.kind not in _FOUND),
             running=lane.running if lane else 0,
             waiting=lane.waiting if lane else 0,
             limit=lane.limit if lane else now.most,
+            shaping=now.limits(destination, shown or None),
             retries=_retries(now.schedule),
             questions=tuple(resolver.asked),
         )

@@ -25,7 +25,7 @@ class QueueSide(Protocol):
         """Outcomes that the database did not take yet."""
 
     def suspensions(self) -> Iterable[Any]:
-        """The destinations that are suspended now, each with a `destination`."""
+        """What is suspended now; each has a `destination`, its key (`queue.suspension`), `by`, `reason` and `until`."""
 
     async def lapse(self) -> None:
         """Forget the suspensions whose time is over."""

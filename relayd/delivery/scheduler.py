@@ -15,7 +15,7 @@ tried gives its lease back uncounted; one that is cancelled in flight is left to
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from relayd.delivery.bounce import Bounces
 from relayd.delivery.due import INTERNAL, conclude, failed, next_of, postponed, retried, unreachable
 from relayd.delivery.lanes import Lane, Lanes, LaneStats
 from relayd.delivery.leasing import IDLE, Leasing
+from relayd.delivery.limits import LimitsInForce, limits_in_force
 from relayd.delivery.parts import Attempter, QueueSide, RouterSide
 from relayd.delivery.permit import Permit
 from relayd.delivery.recording import MOST, Recorder
@@ -223,6 +224,16 @@ class Scheduler:
             draining=self._draining,
             destinations=tuple(self._lanes.stats()),
         )
+
+    def limits_of(self, destination: str, hosts: Sequence[str] | None = None) -> LimitsInForce:
+        """What holds for a destination now.  hosts: its MX hosts of best preference, for one that was not met yet."""
+        shaping = self.shaping
+        shape = shaping.shape(destination)
+        if hosts is not None and shaping.is_unknown(destination):
+            shape = shaping.rules.shape(destination, hosts)
+        meters = {key: meter for key, _ in shape.subjects if (meter := shaping.meter(key)) is not None}
+        meters |= {meter.key: meter for meter in shaping.meters(destination)}
+        return limits_in_force(shape, meters, self._clock(), self.throttle.suspension_of(destination, shape.provider))
 
     @property
     def stalled(self) -> bool:

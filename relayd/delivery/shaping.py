@@ -109,6 +109,10 @@ class Shaping:
         met = {key[len(PROVIDER) :] for key in self._members if key.startswith(PROVIDER)}
         return met | self.rules.named
 
+    def meter(self, key: str) -> Meter | None:
+        """The meter of a subject, when it was met."""
+        return self._meters.get(key)
+
     def shape(self, destination: str) -> Shape:
         """What holds for a destination, as far as it is known."""
         if self.rules is NO_SHAPING:

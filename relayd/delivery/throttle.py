@@ -69,6 +69,7 @@ class Throttle:
         self._timer: asyncio.TimerHandle | None = None
         self._armed = math.inf
         self._writing = False
+        self._is_open = False
         lanes.on_hold = self._held
         lanes.on_low = actions.changed
 
@@ -96,11 +97,17 @@ class Throttle:
     # -- suspensions
 
     def refresh(self, suspensions: Iterable[Any]) -> None:
-        """Take note of what is suspended now; who was and is no more is stated."""
-        keys = frozenset(each.destination for each in suspensions)
-        for key in self._keys - keys:
+        """Take note of what is suspended now; what is new, and who was and is no more, is stated.
+
+        Not at the start: what was on disk is no news.
+        """
+        found = {each.destination: each for each in suspensions}
+        for key in self._keys - found.keys():
             events.RESUMED(self._span, id=key)
-        self._keys = keys
+        for key in found.keys() - self._keys if self._is_open else ():
+            each = found[key]
+            events.SUSPENDED(self._span, id=key, account_name=each.by, reason=each.reason, due=each.until)
+        self._keys, self._is_open = frozenset(found), True
         self._apply()
 
     def add(self, key: str) -> None:
@@ -112,13 +119,10 @@ class Throttle:
         """Whether nothing may be sent there now."""
         return destination in self._lanes.suspended
 
-    def suspension_of(self, destination: str) -> str:
-        """The key of the suspension that holds a destination back, "" when none does."""
-        provider = self.shaping.shape(destination).provider
-        for key in (destination, destination.removeprefix("mx:"), f"{Subject.PROVIDER.value}:{provider}"):
-            if key in self._keys:
-                return key
-        return next((key for key, (meter, _) in self._resting.items() if destination in self._members(meter)), "")
+    def suspension_of(self, destination: str, provider: str) -> str:
+        """The key of the suspension that holds a destination of a provider back, "" when none does."""
+        keys = (destination, destination.removeprefix("mx:"), f"{Subject.PROVIDER.value}:{provider}")
+        return next((key for key in keys if key in self._keys), "")
 
     def next_end(self) -> float:
         """When the first limit that mail rests for has room again; infinity: none does."""

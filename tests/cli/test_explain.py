@@ -112,6 +112,19 @@ def outbound(**fields: Any) -> dict[str, Any]:
         "running": 1,
         "waiting": 2,
         "limit": 20,
+        "shaping": {
+            "provider": "big",
+            "is_named": True,
+            "limits": [
+                {"subject": "provider:big", "limit": "rate", "value": "5/s", "rule": "queue.shaping.big", "used": ""},
+                {"subject": "provider:big", "limit": "daily", "value": "9", "rule": "own.toml: big", "used": "7"},
+                {"subject": "", "limit": "recipients", "value": "50", "rule": "own.toml: big", "used": ""},
+            ],
+            "slowed": ["provider:big to 50% for 10m by too-many: 421 4.7.0 slow down"],
+            "next_at": None,
+            "held_by": "rate of provider:big",
+            "suspended": "",
+        },
         "retries": {"retry": ["2m", "5m"], "notify": ["1d"], "expire": "5d", "attempts": [{}, {}]},
         "questions": [question("A", "hub.test", "192.0.2.1", secure=True)],
     }

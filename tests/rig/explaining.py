@@ -11,6 +11,7 @@ from typing import Any
 from relayd.control.api.troubleshoot import Explaining
 from relayd.delivery.hosts import Hosts
 from relayd.delivery.lanes import LaneStats
+from relayd.delivery.limits import LimitsInForce
 from relayd.delivery.options import ReuseOptions
 from relayd.delivery.outlook import Outlook, Outlooks, Roads
 from relayd.mail.options import ServerOptions
@@ -83,6 +84,7 @@ class World:
             resolver=self._resolver(),
             hosts=self._hosts,
             lane=self.lanes.get,
+            limits=lambda destination, hosts: LimitsInForce(),
             most=20,
             soft_bounce=False,
         )
