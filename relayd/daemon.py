@@ -211,6 +211,7 @@ class Daemon:
         """The background tasks, the control socket, the listeners.  Raises OSError, OptionError."""
         engine = self.engine
         self._own("scheduler", engine.delivering.scheduler.run())
+        self._own("webhooks", engine.webhooks.run())
         self._own("upkeep", engine.opened.upkeep.run())
         self._own("loop watch", self._watch_loop())
         self._own("watchdog", self.supervisor.keep_alive())
@@ -243,17 +244,20 @@ class Daemon:
             reload=self.reload_part,
             settings=self.settings,
             signing_in=self._signing_in,
+            principals=engine.principals,
             logs=Logs(lambda: self._log.place, self._log.flush),
             ids=lambda: snowflakes.issue(self.stream.clock()),
             bans=self._bans,
             certificates=engine.receiving.listeners.certificates,
             suppressions=engine.delivering.suppressions,
             known=engine.delivering.suspendable,
+            webhooks=engine.webhooks,
             signatures=Signatures(engine, self.settings),
             explaining=Explaining(
                 examine=engine.troubleshooting.examinations.examine,
                 rcpt=engine.receiving.trials.rcpt,
                 road=engine.troubleshooting.outlooks.of,
+                rehearse=engine.troubleshooting.rehearsals.run,
             ),
         )
         setting = control_setting(loaded)

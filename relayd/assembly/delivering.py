@@ -123,8 +123,11 @@ class Delivering:
         self.scheduler.reload(loaded.settings, loaded.router)
         await self.suppressions.reconfigure(loaded.config.section(SuppressionOptions))
 
-    def hosts(self, loaded: Loaded, resolver: Resolver) -> Hosts:
-        """What finds the hosts of a next hop, by `loaded`, asking `resolver`."""
+    def hosts(self, loaded: Loaded, resolver: Resolver, *, strict: bool = False) -> Hosts:
+        """What finds the hosts of a next hop, by `loaded`, asking `resolver`.
+
+        strict: DANE and MTA-STS count whatever the configuration says.
+        """
         outbound = loaded.config.section(routing.OutboundOptions)
         binds = (bind for each in loaded.listeners.listeners.values() for bind in each.bind if not bind.path)
         return Hosts(
@@ -134,8 +137,19 @@ class Delivering:
             allow_private=outbound.allow_private,
             is_self=Ourselves(loaded.hostname, ((bind.host, bind.port) for bind in binds)),
             chance=random.random,
-            policies=HostPolicies(resolver, DaneUse(outbound.dane), self.sts if outbound.mta_sts else None),
+            policies=HostPolicies(
+                resolver,
+                DaneUse.OPTIONAL if strict else DaneUse(outbound.dane),
+                self.sts if strict or outbound.mta_sts else None,
+            ),
         )
+
+    def dialer(self, loaded: Loaded, timeouts: TimeoutOptions) -> Dialer:
+        """What makes connections, by `loaded`, within `timeouts`."""
+        outbound = loaded.config.section(routing.OutboundOptions)
+        files = {id: each.tls_ca_files for id, each in loaded.config.records(routing.RouteOptions).items()}
+        contexts = TlsContexts(outbound.ca_files, files, minimum=outbound.tls_minimum)
+        return Dialer(loaded.hostname, timeouts, contexts)
 
     def lane(self, destination: str) -> LaneStats | None:
         """What runs and waits for a destination; None when nothing does."""
@@ -159,10 +173,7 @@ class Delivering:
         return place.relay or place.local
 
     def _road(self, loaded: Loaded) -> Road:
-        outbound = loaded.config.section(routing.OutboundOptions)
-        files = {id: each.tls_ca_files for id, each in loaded.config.records(routing.RouteOptions).items()}
-        contexts = TlsContexts(outbound.ca_files, files, minimum=outbound.tls_minimum)
-        dialer = Dialer(loaded.hostname, loaded.config.section(TimeoutOptions), contexts)
+        dialer = self.dialer(loaded, loaded.config.section(TimeoutOptions))
         reuse = loaded.config.section(ReuseOptions)
         hosts = self.hosts(loaded, self._resolver)
         return Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=reuse, rules=loaded.bounce_rules)

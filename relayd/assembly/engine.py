@@ -18,7 +18,11 @@ from relayd.mail.snowflake import Snowflakes
 from relayd.mail.srs import SrsKeys
 from relayd.queue.opening import OpenQueue, Surroundings, open_queue
 from relayd.reception.signing import Signing
+from relayd.resolver.answer import Resolver
+from relayd.resolver.hosts_file import HostsFile, LocalFirst
 from relayd.resolver.live import LiveResolver
+from relayd.webhooks.options import WebhookLogOptions, WebhookOptions
+from relayd.webhooks.webhooks import Webhooks
 
 SRS_KEY = "srs.key"
 
@@ -31,6 +35,7 @@ class Engine:
         self.stream = stream
         self.snowflakes = snowflakes
         self.span = Span(stream)
+        self._hosts_file = HostsFile()
         self.opened: OpenQueue
         self.principals: Principals
         self.book: AddressBook
@@ -39,6 +44,7 @@ class Engine:
         self.delivering: Delivering
         self.receiving: Receiving
         self.troubleshooting: Troubleshooting
+        self.webhooks: Webhooks
 
     async def open(self, on_broken: Callable[[str], None]) -> None:
         """Bring everything up but the listeners.  on_broken: the queue's database can be used no more.
@@ -56,6 +62,8 @@ class Engine:
         self.book = AddressBook(self.principals, self.stream.clock)
         await self._configure_addresses(loaded)
         self.resolver = LiveResolver(loaded.resolving, self.span)
+        self.webhooks = Webhooks(loaded.data, self.stream, self.snowflakes, self._local_resolver)
+        await self._configure_webhooks()
         self.signing = Signing(loaded.keyring, self.span)
         self.delivering = Delivering(loaded, self.opened, self.book, self.resolver, self.signing, self.snowflakes)
         await self.delivering.open(self.stream, self.span)
@@ -67,6 +75,13 @@ class Engine:
             lambda: self.loaded, lambda: self.resolver, self.receiving, self.delivering
         )
         self.troubleshooting.open(self.stream, self.span)
+
+    async def _configure_webhooks(self) -> None:
+        config = self.loaded.config
+        await self.webhooks.reconfigure(config.records(WebhookOptions), config.section(WebhookLogOptions))
+
+    def _local_resolver(self) -> Resolver:
+        return LocalFirst(self.resolver, self._hosts_file)
 
     async def _configure_addresses(self, loaded: Loaded) -> None:
         """What a configuration means for addresses of the directory.  Raises OSError."""
@@ -91,6 +106,7 @@ class Engine:
             retired, self.resolver = self.resolver, LiveResolver(loaded.resolving, self.span)
         self.receiving.reload(loaded, self.resolver)
         await self.delivering.reload(loaded, self.resolver)
+        await self._configure_webhooks()
         if retired is not None:
             await retired.close()
 
@@ -105,6 +121,7 @@ class Engine:
         await self.receiving.close()
         await self.delivering.close()
         self.signing.close()
+        await self.webhooks.close()
         await self.resolver.close()
         await self.close_stores()
 

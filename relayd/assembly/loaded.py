@@ -92,6 +92,7 @@ class Loaded:
             redirect=config.section(receiving.RedirectOptions),
             access=config.records(receiving.AccessOptions),
             rewrite=config.records(receiving.RewriteOptions),
+            submission=config.section(receiving.SubmissionOptions),
             listener_networks={id: each.relay_networks for id, each in config.records(ListenerOptions).items()},
         )
 

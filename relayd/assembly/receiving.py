@@ -13,6 +13,7 @@ from relayd.events.event import EventStream
 from relayd.listener.listeners import Listeners, Machinery
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.opening import OpenQueue
+from relayd.queue.usage import Ledger
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
 from relayd.reception.signing import Signing
@@ -40,6 +41,7 @@ class Receiving:
         self._signing = signing
         self._book = book
         self.principals = principals
+        self.ledger: Ledger
         self.directory: Directory
         self.reception: Reception
         self.trials: Trials
@@ -51,6 +53,7 @@ class Receiving:
         accounts = loaded.config.records(AccountOptions)
         self.principals.reserved = reserved_by(accounts)
         self.directory = Directory(accounts, stream.clock, [self.principals])
+        self.ledger = Ledger(self._opened.database, stream.clock)
         parts = Parts(
             queue=self._opened.queue,
             blobs=self._opened.blobs,
@@ -64,6 +67,8 @@ class Receiving:
             signing=self._signing,
             suppressions=self._delivering.suppressions,
             book=self._book,
+            principals=self.principals,
+            ledger=self.ledger,
         )
         self.reception = Reception(loaded.policy, parts)
         self.trials = Trials(parts, lambda: self.reception.policy)

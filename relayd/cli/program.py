@@ -30,6 +30,7 @@ VERBS = {
     "log": ("relayd.cli.log:log", "Show the daemon's log."),
     "bans": ("relayd.cli.bans:bans", "Show and lift bans."),
     "suppression": ("relayd.cli.suppression:suppression", "Recipients that are not sent to."),
+    "webhook": ("relayd.cli.webhook:webhook", "Show, replay and test webhooks."),
     "api": ("relayd.cli.api:api", "Carry out any operation of the API."),
     "backup": ("relayd.cli.backup:backup", "Copy the running relay's data."),
 }

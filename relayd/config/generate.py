@@ -64,6 +64,7 @@ _IDS = {
     "server.listener.<id>": "smtp",
     "signature.<id>": "rsa-example.org",
     "tracer.<id>": "log",
+    "webhook.<id>": "hook",
 }
 
 

@@ -21,6 +21,7 @@ from relayd.resolver import options as resolver
 from relayd.routing import options as routing
 from relayd.routing.shaping import options as shaping
 from relayd.telemetry import options as telemetry
+from relayd.webhooks import options as webhooks
 
 MODULES: tuple[ModuleType, ...] = (
     mail,
@@ -37,6 +38,7 @@ MODULES: tuple[ModuleType, ...] = (
     resolver,
     delivery,
     telemetry,
+    webhooks,
 )
 """The modules of declarations, in the order of the generated file."""
 

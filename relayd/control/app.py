@@ -28,13 +28,16 @@ from relayd.control.api.health import Health, Ready
 from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.oauth import OAuth
+from relayd.control.api.principals import PrincipalOperations
 from relayd.control.api.queue import QueueOperations
+from relayd.control.api.rehearse import RehearsalOperation
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.api.suppression import SuppressionOperations
 from relayd.control.api.suspensions import Known, SuspensionOperations
 from relayd.control.api.troubleshoot import Explaining, Troubleshooting
+from relayd.control.api.webhooks import WebhookOperations
 from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
 from relayd.control.background import Background
@@ -52,6 +55,7 @@ from relayd.control.streaming import Streams
 from relayd.control.sweep import Sweep
 from relayd.directory.codes import Codes
 from relayd.directory.options import CodeOptions, ExpiryOptions
+from relayd.directory.principals import Principals
 from relayd.events import http, server
 from relayd.events.event import Span
 from relayd.listener.options import CertificateOptions, ListenerOptions
@@ -59,6 +63,7 @@ from relayd.reputation.bans import Bans
 from relayd.reputation.suppression import SuppressionList
 from relayd.smtp.proxy import ProxyHeader
 from relayd.telemetry.metrics import Metrics
+from relayd.webhooks.webhooks import Webhooks
 
 _CROWD = 4
 """How many times `max-connections` there may be before new ones from the network are not taken."""
@@ -73,9 +78,10 @@ class Parts:
 
     queue, actions, bounce, destinations: see `Steering`.  bodies: the messages' octets.  logs: the log files.
     metrics: of the daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.
-    settings: their owner.  signing_in: checks credentials.  ids: issues request ids (span ids).  bans: who is shut
-    out.  certificates: of listeners with TLS.  signatures: the keys that sign.  explaining: whom troubleshooting asks.
-    suppressions: the list of recipients that are not sent to.  known: what may be suspended.
+    settings: their owner.  signing_in: checks credentials.  principals: of the database.  ids: issues request ids
+    (span ids).  bans: who is shut out.  certificates: of listeners with TLS.  signatures: the keys that sign.
+    explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.
+    webhooks: who is told of events.  known: what may be suspended.
     """
 
     queue: QueueOfMessages
@@ -89,6 +95,7 @@ class Parts:
     reload: Reload
     settings: OwnerOfSettings
     signing_in: SigningIn
+    principals: Principals
     logs: LogFilesReader
     ids: Callable[[], int]
     explaining: Explaining
@@ -97,6 +104,7 @@ class Parts:
     signatures: SignaturesSide = field(default_factory=NoSignatures)
     suppressions: SuppressionList | None = None
     known: Known = lambda subject: None
+    webhooks: Webhooks | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,8 +187,11 @@ class ControlApp:
             clock,
         ).routes()
         yield from Troubleshooting(parts.explaining).routes()
+        yield from RehearsalOperation(parts.explaining.rehearse, self.streams).routes()
         yield from Explanations(parts.explaining, parts.queue).routes()
         yield from SuppressionOperations(parts.suppressions, clock).routes()
+        yield from PrincipalOperations(parts.principals, self._background).routes()
+        yield from WebhookOperations(parts.webhooks).routes()
         yield from later.routes()
         yield from self._description.routes()
 

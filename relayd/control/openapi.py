@@ -31,6 +31,7 @@ _ELEMENTS = {
     "dmarc/id": "The id of a report, as the list gives it.",
     "tls/id": "The id of a report, as the list gives it.",
     "arf/id": "The id of a report, as the list gives it.",
+    "webhooks/id": "The id of a webhook, as the configuration has it.",
     "suppression/id": "The id of an entry, as the list gives it.",
     "dkim/id": "The id of a signature.",
     "account_id": "The name of an account.",
@@ -126,6 +127,9 @@ def _operation(route: Route, path: str, schemas: Mapping[int, Json]) -> Json:
     if route.or_permission:
         operation["x-or-permission"] = route.or_permission
         about.append(f"Permission: `{route.permission}` or `{route.or_permission}`.")
+    elif route.or_permissions:
+        operation["x-or-permissions"] = list(route.or_permissions)
+        about.append(f"Permission, by the type: {', '.join(f'`{each}`' for each in route.opened_by)}.")
     else:
         about.append(f"Permission: `{route.permission}`.")
     if route.operation:

@@ -327,6 +327,7 @@ def reported_recipients(
                 will_retry_until=recipient.expires if action is Action.DELAYED else None,
                 class_=outcome.class_,
                 rule=outcome.rule,
+                maybe_delivered=now if outcome.maybe_delivered else recipient.maybe_delivered,
             )
         )
     return reported

@@ -203,6 +203,7 @@ class Delivering:
                 status=reply_text(reply),
             )
         )
+        twice = {} if recipient.maybe_delivered is None else {"maybe_again": True}
         events.DELIVERED(
             self.span,
             queue_id=self.message.id,
@@ -211,6 +212,7 @@ class Delivering:
             code=reply.code,
             details=reply.text,
             elapsed=elapsed,
+            **twice,
         )
 
     def _failed(self, recipient: Recipient, judged: Judged, host: str, next_host: list[Recipient]) -> None:

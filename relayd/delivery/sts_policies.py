@@ -149,6 +149,12 @@ class StsPolicies:
         answer = self._answered.get(domain) or await self._answered.fetch(domain, lambda: self._ask(domain, span))
         return answer[0]
 
+    async def look(self, domain: str, span: Span) -> Kept | None:
+        """The same, asked anew whatever was answered within the last minutes; raises nothing."""
+        policy = await self._find(domain, span, again=True)
+        self._answered.keep(domain, (policy,), _ANSWERED)
+        return None if policy is None else self._store.get(domain)
+
     async def close(self) -> None:
         """End what is in flight, and close the store."""
         await self._answered.close()
@@ -159,7 +165,7 @@ class StsPolicies:
         self._answered.keep(domain, answer, _ANSWERED)
         return answer
 
-    async def _find(self, domain: str, span: Span) -> Policy | None:
+    async def _find(self, domain: str, span: Span, *, again: bool = False) -> Policy | None:
         started, now = time.monotonic(), self._clock()
         kept = self._store.get(domain)
         fresh = kept if kept is not None and kept.is_fresh(now) else None
@@ -175,7 +181,7 @@ class StsPolicies:
                 span, domain=domain, reason=f"TXT record: {error}", elapsed=time.monotonic() - started
             )
         else:
-            if id is not None and wants_fetch(kept, id, now) and not self._failed.get(domain):
+            if id is not None and wants_fetch(kept, id, now) and (again or not self._failed.get(domain)):
                 fresh = await self._fetch(domain, id, span) or fresh
             return None if fresh is None else fresh.policy
         if fresh is None:

@@ -65,6 +65,7 @@ class Demand:
     tlsa: tuple[Tlsa, ...] = ()
     names: tuple[str, ...] = ()
     requiretls: bool = False
+    sni: str = ""
 
     @classmethod
     def of(cls, policy: TlsPolicy, names: tuple[str, ...]) -> Demand:
@@ -76,6 +77,7 @@ class Demand:
             tlsa=policy.tlsa,
             names=names,
             requiretls=policy.requiretls,
+            sni=names[0] if policy.tlsa and not policy.pkix else "",
         )
 
 

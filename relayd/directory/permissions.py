@@ -103,6 +103,8 @@ _ADMIN = (
         "suppression-list",  # ours: the recipients that are not sent to
         "suppression-create",
         "suppression-delete",
+        "webhook-list",  # ours: who is told of events, and how far they are
+        "webhook-update",
     }
 )
 

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from relayd.directory.account import Account
 from relayd.directory.editing import Reserved
+from relayd.directory.entry import Entry, Type
 from relayd.directory.fields import normal_address
 from relayd.directory.options import AccountOptions
 from relayd.directory.permissions import effective
@@ -84,7 +85,22 @@ def reserved_by(accounts: Mapping[str, AccountOptions]) -> Reserved:
         for address in each.emails:
             with contextlib.suppress(AddressError):
                 addresses.setdefault(normal_address(address), name)
-    return Reserved(frozenset(names), addresses)
+    return Reserved({name: _entry(name, each) for name, each in names.items()}, addresses)
+
+
+def _entry(name: str, options: AccountOptions) -> Entry:
+    # Far from the ids of the database, and the same at every start.
+    id = 1 << 31 | int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:3], "big")
+    return Entry(
+        id=id,
+        type=Type(options.type_),
+        name=name,
+        emails=options.emails,
+        roles=options.roles,
+        enabled_permissions=options.enabled_permissions,
+        disabled_permissions=options.disabled_permissions,
+        is_configured=True,
+    )
 
 
 def _principal(name: str, options: AccountOptions) -> Principal:

@@ -26,7 +26,7 @@ from relayd.directory.entry import NAME, SECRETS, Entry, Found, Type
 from relayd.directory.fields import Change, Value, normal_address
 from relayd.directory.principal import Principal
 from relayd.directory.refusals import Configured, DirectoryRefusal, NotFound
-from relayd.directory.rows import Listed, Selection
+from relayd.directory.rows import Listed, Place, Selection, View
 from relayd.directory.schema import FILE, MIGRATIONS
 from relayd.directory.secrets import Secrets, prepared
 from relayd.events.event import Span
@@ -44,6 +44,8 @@ MAX_MEMBERS = 10_000
 """Members whose names one answer shows."""
 
 _DELETED_AT_ONCE = 200
+
+_ID_DIGITS = 10
 
 _ACCOUNTS = frozenset({Type.INDIVIDUAL, Type.API_KEY})
 
@@ -148,17 +150,44 @@ class Principals:
     # --- listing ----------------------------------------------------------------------------------------------------
 
     async def count(self, selection: Selection) -> int:
-        """How many principals `selection` holds."""
-        return await self.database.read(partial(rows.count, selection=selection))
+        """How many principals `selection` holds, those of the configuration among them."""
+        return len(self._beside(selection)) + await self.database.read(partial(rows.count, selection=selection))
 
-    async def page(self, selection: Selection, beside: Sequence[str], offset: int, limit: int) -> list[Listed]:
-        """A page of `selection` by name; `beside`: names of the configuration to show among them."""
-        work = partial(rows.page, selection=selection, beside=beside, offset=offset, limit=limit)
+    async def page(
+        self, selection: Selection, place: Place, limit: int, *, members: int = 0, secrets: bool = False
+    ) -> list[View]:
+        """A part of `selection` by name in byte order, at most `limit`; members, secrets: see `rows.view`."""
+        beside, configured = self._beside(selection), self.reserved.entries
+
+        def work(connection: Connection) -> list[View]:
+            listed = rows.page(connection, selection, place, limit, beside)
+            found = {each.id: each for each in rows.entries(connection, [each.id for each in listed if each.id])}
+            return [
+                View(configured[each.name])
+                if each.id is None
+                else rows.view(connection, found[each.id], members=members, secrets=secrets)
+                for each in listed
+            ]
+
         return await self.database.read(work)
 
-    async def entries(self, ids: Sequence[int]) -> list[Entry]:
-        """The principals of `ids`."""
-        return await self.database.read(lambda connection: list(rows.entries(connection, ids)))
+    async def view(self, name: str, *, secrets: bool) -> View | None:
+        """One principal with its members; by its id too, where nobody has that name."""
+        name = name.strip().lower()
+        if name in self.reserved.entries:
+            return View(self.reserved.entries[name])
+
+        def work(connection: Connection) -> View | None:
+            entry = _entry_of(connection, name)
+            if entry is None and name.isascii() and name.isdigit() and len(name) <= _ID_DIGITS:
+                entry = rows.entry(connection, int(name))
+            return None if entry is None else rows.view(connection, entry, members=MAX_MEMBERS, secrets=secrets)
+
+        return await self.database.read(work)
+
+    def _beside(self, selection: Selection) -> list[str]:
+        """Names of the configuration that `selection` holds."""
+        return [each.name for each in self.reserved.entries.values() if selection.holds(each)]
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Any other question, see `rows`."""
@@ -212,7 +241,7 @@ class Principals:
     async def _chunks(self, selection: Selection) -> AsyncIterator[list[Listed]]:
         name = ""
         while True:
-            work = partial(rows.after, selection=selection, name=name, limit=_DELETED_AT_ONCE)
+            work = partial(rows.page, selection=selection, place=Place(name), limit=_DELETED_AT_ONCE)
             chunk = await self.database.read(work)
             if not chunk:
                 return
@@ -253,7 +282,7 @@ class Principals:
         await self._write(work)
 
     async def _writable(self, name: str) -> Entry:
-        if name in self.reserved.names:
+        if name in self.reserved.entries:
             raise Configured(name)
         entry = await self.get(name)
         if entry is None:

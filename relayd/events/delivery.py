@@ -162,28 +162,28 @@ DELIVERED = EventKind(
     Level.INFO,
     "Message delivered",
     "The remote server took the message",
-    "queue_id hostname to code details elapsed",
+    "queue_id hostname to code details elapsed maybe_again",
 )
 DEFERRED = EventKind(
     "delivery.deferred",
     Level.INFO,
     "Delivery deferred",
     "The recipient will be tried again",
-    "queue_id hostname to code details reason next_retry expires total class_ rule",
+    "queue_id hostname to code details reason next_retry expires total class_ rule maybe_delivered",
 )
 BOUNCED = EventKind(
     "delivery.bounced",
     Level.INFO,
     "Delivery failed for good",
     "The recipient cannot be delivered",
-    "queue_id hostname to code details reason class_ rule",
+    "queue_id hostname to code details reason class_ rule maybe_delivered",
 )
 EXPIRED = EventKind(
     "delivery.expired",
     Level.INFO,
     "Delivery expired",
     "The recipient was tried for as long as it may be",
-    "queue_id hostname to details reason class_ rule",
+    "queue_id hostname to details reason class_ rule maybe_delivered",
 )
 START_TLS = EventKind(
     "delivery.start-tls",

@@ -85,7 +85,14 @@ MAIL_FROM_UNAUTHORIZED = EventKind(
     Level.DEBUG,
     "Sender not allowed for the account",
     "The account may not use this return path",
-    "from_ account_name",
+    "from_ account_name reason",
+)
+AUTHOR_UNAUTHORIZED = EventKind(
+    "smtp.author-unauthorized",
+    Level.INFO,
+    "Author not allowed for the account",
+    "From names somebody whom the account may not write as",
+    "from_ account_name queue_id",
 )
 MAIL_FROM_NOT_ALLOWED = EventKind(
     "smtp.mail-from-not-allowed", Level.DEBUG, "Sender refused", "The return path is refused by a rule", "from_ id"

@@ -25,6 +25,7 @@ from relayd.reception.body import HeaderTooLarge
 from relayd.reception.checks import Checks
 from relayd.reception.head import Head, compose_head
 from relayd.reception.signing import Signing
+from relayd.reception.submission import Submissions
 from relayd.reception.transaction import Accepted, Refused, Transaction
 from relayd.routing.next_hop import MessageTls
 
@@ -71,6 +72,7 @@ class Promises:
     clock: Callable[[], float]
     signing: Signing
     snowflakes: Snowflakes
+    submissions: Submissions
 
     async def promise(self, tx: Transaction) -> Reply:
         """Queue the message: 250 only when it is durable; every failure of ours is a 4xx and promises nothing."""
@@ -103,6 +105,11 @@ class Promises:
         now = self.clock()
         scanner = tx.body.scanner
         head = compose_head(tx, tx.body.header, now, marks)
+        if tx.submission is not None:
+            header = head.octets if head.replaces else tx.body.header
+            refused = self.submissions.content(tx, header, len(head.octets) + scanner.size - head.replaces)
+            if refused is not None:
+                raise Refused(refused)
         head = await self.signing.signed(tx, head, content, now)
         head = await self.signing.sealed(tx, head, marks, now)
         size = len(head.octets) + scanner.size - head.replaces
@@ -137,7 +144,10 @@ class Promises:
         for each in tx.recipients:
             by_path.setdefault(tx.return_path if each.return_path is None else each.return_path, []).append(each)
         first, *others = [self._message(tx, composed, path, to) for path, to in by_path.items()]
-        return [first, *(replace(each, id=self.snowflakes.issue(composed.now), counts={}) for each in others)]
+        return [
+            first,
+            *(replace(each, id=self.snowflakes.issue(composed.now), counts={}, charges=()) for each in others),
+        ]
 
     def _message(
         self, tx: Transaction, composed: _Composed, return_path: str, recipients: Sequence[Accepted]
@@ -181,6 +191,7 @@ class Promises:
             message_id=head.message_id,
             held=tx.held,
             counts=counts,
+            charges=tx.submission.charges if tx.submission is not None else (),
             leased=leased,
         )
 

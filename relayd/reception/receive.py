@@ -12,10 +12,12 @@ from relayd.directory.account import Refusal
 from relayd.directory.address_book import AddressBook
 from relayd.directory.directory import Directory
 from relayd.directory.permissions import EMAIL_EXPAND, EMAIL_VERIFY
+from relayd.directory.principals import Principals
 from relayd.events import auth, smtp
-from relayd.mail.address import AddressError, check_domain, mailbox_key, parse_address, qualify
+from relayd.mail.address import AddressError, check_domain, parse_address, qualify
 from relayd.mail.reply import Reply
 from relayd.mail.snowflake import Snowflakes
+from relayd.queue.usage import Ledger
 from relayd.reception.access import Rule, first_match
 from relayd.reception.admission import Admission, Prober
 from relayd.reception.body import BodyBuffer
@@ -23,10 +25,11 @@ from relayd.reception.checks import Checks
 from relayd.reception.client import Client
 from relayd.reception.known import Probes
 from relayd.reception.policy import Policy, unmapped
-from relayd.reception.promise import NO_RECIPIENTS, Intake, Promises, failure
+from relayd.reception.promise import NO_RECIPIENTS, TROUBLE, Intake, Promises, failure
 from relayd.reception.recipients import Recipients
 from relayd.reception.signing import Signing
 from relayd.reception.standing import Standing
+from relayd.reception.submission import Submissions
 from relayd.reception.transaction import Transaction
 from relayd.reputation.suppression import SuppressionList
 from relayd.resolver.answer import Resolver
@@ -58,6 +61,8 @@ class Parts:
     signing: Signing
     suppressions: SuppressionList | None = None
     book: AddressBook | None = None
+    principals: Principals | None = None
+    ledger: Ledger | None = None
 
 
 class Reception:
@@ -75,8 +80,15 @@ class Reception:
         self._standing = Standing(parts.book) if parts.book is not None else None
         self._recipients = Recipients(self.probes, parts.clock, parts.suppressions, self._standing)
         self._checks = Checks(parts.resolver, parts.clock)
+        self._submissions = Submissions(parts.directory, parts.principals, parts.ledger, parts.clock)
         self._promises = Promises(
-            parts.queue, parts.admission, self._checks, parts.clock, parts.signing, parts.snowflakes
+            parts.queue,
+            parts.admission,
+            self._checks,
+            parts.clock,
+            parts.signing,
+            parts.snowflakes,
+            self._submissions,
         )
 
     def reconfigure(self, policy: Policy, resolver: Resolver | None = None) -> None:
@@ -173,9 +185,24 @@ class Reception:
             return Reply(421, "4.7.0", f"{policy.hostname} takes {limits.messages} messages in a session, reconnect")
         if sender and "@" not in sender:
             sender = qualify(sender, policy.origin)
-        refused = self._sender_refused(client, sender)
-        if refused is not None:
-            return refused
+        submission = await self._submissions.begin(client, sender, command.size, policy.options.submission)
+        if isinstance(submission, Reply):
+            return submission
+        tx: Transaction | Reply = TROUBLE
+        try:
+            tx = self._begin(policy, client, command, sender)
+            if isinstance(tx, Transaction):
+                client.messages += 1
+                await self._checks.of_sender(tx)
+                smtp.MAIL_FROM(client.span, from_=sender, size=command.size)
+                tx.submission, submission = submission, None
+            return tx
+        finally:
+            if submission is not None:
+                self._submissions.end(submission)
+
+    def _begin(self, policy: Policy, client: Client, command: MailCommand, sender: str) -> Transaction | Reply:
+        limits = policy.limits
         if limits.size and command.size > limits.size:
             smtp.MESSAGE_TOO_LARGE(client.span, size=command.size, limit=limits.size)
             return Reply(552, "5.3.4", f"Message is larger than {limits.size} octets")
@@ -203,23 +230,7 @@ class Reception:
             max_size=limits.size,
             skip_checks=client.skip_checks,
         )
-        refused = self._mail_rules(tx)
-        if refused is not None:
-            return refused
-        client.messages += 1
-        await self._checks.of_sender(tx)
-        smtp.MAIL_FROM(client.span, from_=sender, size=command.size)
-        return tx
-
-    def _sender_refused(self, client: Client, sender: str) -> Reply | None:
-        """A submission listener wants to know who it is; an account sends from its own addresses (RFC 6409 §6.1)."""
-        if client.role == "submission" and client.account is None:
-            smtp.MAIL_FROM_UNAUTHENTICATED(client.span, from_=sender)
-            return Reply(530, "5.7.0", "Authentication required")
-        if client.account is not None and sender and not _owns(client, sender):
-            smtp.MAIL_FROM_UNAUTHORIZED(client.span, from_=sender, account_name=client.account)
-            return Reply(550, "5.7.1", "The account may not send from this address")
-        return None
+        return self._mail_rules(tx) or tx
 
     def _mail_rules(self, tx: Transaction) -> Reply | None:
         policy, client = tx.policy, tx.client
@@ -240,7 +251,16 @@ class Reception:
 
     async def rcpt(self, tx: Transaction, command: RcptCommand) -> Reply:
         """Take or refuse one recipient."""
-        return await self._recipients.offer(tx, command)
+        refused = self._submissions.recipient(tx)
+        if refused is not None:
+            smtp.RCPT_TO_REJECTED(tx.client.span, to=command.address, code=refused.code, reason=refused.text)
+            return refused
+        before = tx.accepted
+        try:
+            return await self._recipients.offer(tx, command)
+        finally:
+            if tx.accepted == before:
+                self._submissions.given_back(tx)
 
     async def begin_data(self, tx: Transaction) -> Reply | None:
         """Before DATA or the first BDAT; a Reply refuses it."""
@@ -272,6 +292,8 @@ class Reception:
         if reply is None:
             reply = await self._promises.promise(tx)
         tx.closed = True
+        if tx.submission is not None:
+            self._submissions.end(tx.submission, promised=reply.is_positive)
         if not reply.is_positive:
             tx.body.forget()
         return [reply] * len(tx.given) if tx.client.protocol == "lmtp" else reply
@@ -281,6 +303,8 @@ class Reception:
         if not tx.closed:
             tx.closed = True
             tx.body.forget()
+            if tx.submission is not None:
+                self._submissions.end(tx.submission)
 
     async def vrfy(self, client: Client, argument: str) -> Reply:
         """Whether a trusted client could send to an address (RFC 5321 §3.5.3); nothing is sent or probed."""
@@ -344,17 +368,3 @@ def _is_host(name: str) -> bool:
     except AddressError:
         return False
     return True
-
-
-def _owns(client: Client, sender: str) -> bool:
-    """Whether a return path is one of the account's addresses, or in one of its "@domain"s."""
-    key = _folded_key(sender)
-    return any(
-        email[1:].lower() == key[1] if email.startswith("@") else _folded_key(email) == key
-        for email in client.account_emails
-    )
-
-
-def _folded_key(address: str) -> tuple[str, str]:
-    local, domain = mailbox_key(address)
-    return local.casefold(), domain

@@ -14,6 +14,7 @@ from relayd.reception.client import Client
 if TYPE_CHECKING:
     from relayd.reception.body import BodyBuffer
     from relayd.reception.policy import Policy
+    from relayd.reception.submission import Submission
 
 
 class Refused(Exception):
@@ -51,7 +52,7 @@ class Transaction:
     redirect: where a rule sends the whole message.  redirected: recipients whose mail redirect-all sends elsewhere.
     held: why the message must wait for an operator, or None; held_by: who says so.
     sender_findings: what the checks found at MAIL.  checked_for: seconds that they have taken.  check_failed: a check
-    that may refuse had a bug.
+    that may refuse had a bug.  submission: of an account, None of anybody else.
     """
 
     client: Client
@@ -84,6 +85,7 @@ class Transaction:
     checked_for: float = 0.0
     check_failed: bool = False
     refusal: Reply | None = None
+    submission: Submission | None = None
     skip_checks: bool = False
     closed: bool = False
 

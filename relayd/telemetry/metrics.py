@@ -68,6 +68,7 @@ class Metrics:
         self.message_size = Histogram("relayd_message_bytes", "Size of accepted messages", _SIZES)
         self._refusals: dict[tuple[str, str], int] = {}
         self._recipients = {"accepted": 0, "delivered": 0, "deferred": 0, "bounced": 0, "expired": 0}
+        self._recipients |= {"maybe_delivered": 0, "maybe_delivered_again": 0}
         self._values: dict[str, tuple[str, float]] = {}
         self._watched: dict[str, tuple[str, Callable[[], float]]] = {}
         self._special: dict[EventKind, Callable[[dict[str, Any]], None]] = {
@@ -77,7 +78,8 @@ class Metrics:
             queue.QUEUE_MESSAGE_AUTHENTICATED: self._accepted,
             delivery.ATTEMPT_END: lambda fields: self.attempt_time.observe(_seconds(fields)),
             delivery.COMPLETED: lambda fields: self.delivery_total_time.observe(_seconds(fields)),
-            delivery.DELIVERED: lambda fields: self._settled("delivered", fields),
+            delivery.DELIVERED: self._delivered,
+            delivery.MAYBE_DELIVERED: lambda fields: self._settled("maybe_delivered", fields),
             delivery.DEFERRED: lambda fields: self._settled("deferred", fields),
             delivery.BOUNCED: lambda fields: self._settled("bounced", fields),
             delivery.EXPIRED: lambda fields: self._settled("expired", fields),
@@ -114,7 +116,9 @@ class Metrics:
             events.add_metric([kind.id], count)
         yield events
         for name, count in self._recipients.items():
-            yield CounterMetricFamily(f"relayd_recipients_{name}", f"Recipients {name} since the start", value=count)
+            yield CounterMetricFamily(
+                f"relayd_recipients_{name}", f"Recipients {name.replace('_', ' ')} since the start", value=count
+            )
         refusals = CounterMetricFamily(
             "relayd_refusals", "Recipients not delivered, by what became of them and why", labels=["outcome", "class"]
         )
@@ -145,6 +149,11 @@ class Metrics:
     def _accepted(self, fields: dict[str, Any]) -> None:
         self._recipients["accepted"] += _count(fields.get("to"))
         self.message_size.observe(fields.get("size") or 0)
+
+    def _delivered(self, fields: dict[str, Any]) -> None:
+        self._settled("delivered", fields)
+        if fields.get("maybe_again"):
+            self._settled("maybe_delivered_again", fields)
 
     def _settled(self, name: str, fields: dict[str, Any]) -> None:
         self._recipients[name] += _count(fields.get("to"))

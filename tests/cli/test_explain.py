@@ -222,6 +222,12 @@ def test_outbound_prints_the_road(run: Run, control: FakeControl, capsys: pytest
         "signs in as  relay",
         "queue        3 messages, 2 deferred, 1 held",
         "now          1 of at most 20 deliveries at once run, 2 wait in memory",
+        "provider     big",
+        "limit        rate 5/s of provider:big (queue.shaping.big)",
+        "limit        daily 9 of provider:big, 7 used (own.toml: big)",
+        "limit        recipients 50 (own.toml: big)",
+        "slowed       provider:big to 50% for 10m by too-many: 421 4.7.0 slow down",
+        "waits for    rate of provider:big",
         "If it fails for now: again after 2m, 5m (the last repeats);",
         "192.0.2.1 (DNSSEC)",
     ):

@@ -20,6 +20,8 @@ from relayd.control.signing_in import SigningIn
 from relayd.directory.account import Account, Refusal
 from relayd.directory.directory import Directory, TooBusy
 from relayd.directory.options import AccountOptions
+from relayd.directory.principal import reserved_by
+from relayd.directory.principals import open_principals
 from relayd.directory.tokens import Tokens
 from relayd.events.event import Event, EventStream, Span
 from relayd.listener.options import Bind, ListenerOptions
@@ -29,10 +31,12 @@ from relayd.queue.filter import Filter
 from relayd.queue.message import Message, Outcome
 from relayd.reputation.options import SuppressionOptions
 from relayd.reputation.suppression import SuppressionList
+from relayd.resolver.zone import Zone
 from relayd.routing.options import OutboundOptions, RouteOptions
 from relayd.routing.route import Router
 from relayd.telemetry.metrics import Metrics
 from relayd.telemetry.reading import Logs, Place
+from relayd.webhooks.webhooks import Webhooks
 from tests.queue.conftest import Rig
 from tests.rig.explaining import World
 
@@ -146,11 +150,14 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
     async def bounce(filter: Filter, by: str, reason: str) -> int:
         return await rig.o.actions.bounce(filter, by, reason, untold)
 
-    accounts = Accounts(ACCOUNTS, rig.clock)
+    principals = await open_principals(tmp_path, span)
+    principals.reserved = reserved_by(ACCOUNTS)
+    accounts = Accounts(ACCOUNTS, rig.clock, [principals])
     fallback = FallbackAdminOptions(user="admin", secret="s3:cret")
     signing_in = SigningIn(accounts, fallback, Tokens(bytes(32), rig.clock), rig.clock)
     suppressions = SuppressionList(tmp_path, rig.clock, span)
     await suppressions.reconfigure(SuppressionOptions(enable=True))
+    webhooks = Webhooks(tmp_path, stream, flakes, lambda: Zone({}))
     parts = Parts(
         queue=rig.o.queue,
         bodies=rig.o.queue,
@@ -163,10 +170,12 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
         reload=reload,
         settings=settings,
         signing_in=signing_in,
+        principals=principals,
         logs=Logs(lambda: control_logs.place, lambda timeout: True),
         ids=lambda: flakes.issue(stream.clock()),
         explaining=world.explaining(),
         suppressions=suppressions,
+        webhooks=webhooks,
     )
     app = ControlApp(parts, span, setting)
     path = tmp_path / "control.sock"
@@ -176,7 +185,9 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
     await app.stop()
     signing_in.close()
     accounts.close()
+    await principals.close()
     await suppressions.close()
+    await webhooks.close()
     await settings.store.close()
 
 

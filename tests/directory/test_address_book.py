@@ -124,7 +124,7 @@ async def test_a_list_may_be_too_large(
 
 
 async def test_accounts_of_the_configuration_have_their_mailboxes(book: AddressBook, principals: Principals) -> None:
-    principals.reserved = Reserved(frozenset({"conf"}), {"conf@example.org": "conf"})
+    principals.reserved = Reserved(addresses={"conf@example.org": "conf"})
     assert await recipients(book, "Conf@example.org") == {"Conf@example.org"}
 
 

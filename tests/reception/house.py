@@ -31,6 +31,7 @@ from relayd.reception.options import (
     ReceptionOptions,
     RedirectOptions,
     RewriteOptions,
+    SubmissionOptions,
     TrustedRelayOptions,
 )
 from relayd.reception.policy import Policy
@@ -56,6 +57,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "limits": DataLimits,
     "received": ReceivedOptions,
     "redirect": RedirectOptions,
+    "submission": SubmissionOptions,
 }
 _RECORDS: dict[str, type[Any]] = {"known": KnownOptions, "access": AccessOptions, "rewrite": RewriteOptions}
 
