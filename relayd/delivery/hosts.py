@@ -116,7 +116,7 @@ class Hosts:
 
     async def best(self, next_hop: NextHop) -> list[str] | None:
         """The hosts of best preference by the MX records: none without MX, None when the DNS did not say."""
-        if not next_hop.use_mx or _fixed(next_hop) is not None:
+        if not next_hop.use_mx or fixed_endpoint(next_hop) is not None:
             return []
         try:
             records = (await self._resolver.mx(next_hop.host)).records

@@ -36,6 +36,9 @@ class Attempts:
     answer: Callable[[str], Outcome] | None = None
     tried: list[str] = field(default_factory=list)
 
+    async def mx_hosts(self, next_hop: NextHop) -> list[str] | None:
+        return None
+
     async def run(self, job: Job, next_hop: NextHop, permit: Permit | None = None) -> list[Outcome]:
         found = []
         for each in job.message.recipients:

@@ -57,7 +57,7 @@ def house(relay: StartRelay, tmp_path: Path) -> Iterator[House]:
     rules.write_text(RULES)
 
     def answer(verb: str, argument: str, delivery: Delivery) -> str | None:
-        return "421 4.7.28 an unusual rate of mail" if verb == "MAIL" and house.refusing else None
+        return "421 4.7.28 an unusual rate of mail" if verb == "MAIL" and built.refusing else None
 
     with (
         serving_in_thread(NAMES) as dns,
@@ -70,8 +70,8 @@ def house(relay: StartRelay, tmp_path: Path) -> Iterator[House]:
             "queue.providers.rules": str(rules),
             "queue.schedule.retry": ["300ms"],
         }
-        house = House(relay(None, settings), big, small)
-        yield house
+        built = House(relay(None, settings), big, small)
+        yield built
 
 
 def command(daemon: Daemon, *words: str) -> str:
