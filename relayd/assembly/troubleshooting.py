@@ -57,6 +57,7 @@ class Troubleshooting:
             limits=self._delivering.scheduler.limits_of,
             most=loaded.settings.concurrency.per_destination,
             soft_bounce=soft_bounce(loaded),
+            memory=self._delivering.tls_hosts.memory,
         )
 
     def _means(self) -> Means:

@@ -78,7 +78,7 @@ OURS = {
     "smtp": """helo rcpt-to-rejected access-rule xclient unauthorized-pipelining smuggling-attempt handler-error
         plugin-error auth-verdict author-unauthorized rcpt-to-unknown""",
     "delivery": """loop-to-self private-address connection-lost maybe-delivered deferred bounced expired downgraded
-        converted route-alarm suspended resumed slowed""",
+        converted tls-gone route-alarm suspended resumed slowed""",
     "queue": "held released removed paused resumed audit-failed purged restored rerouted space-low space-ok",
     "http": "handler-error",
     "manage": "action",
