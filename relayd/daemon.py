@@ -22,6 +22,8 @@ from relayd import __version__
 from relayd.assembly.control_socket import Signatures, control_setting
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
+from relayd.assembly.switching import ScannerSwitches
+from relayd.assembly.telemetry import Views
 from relayd.blobs.spool import BlobError
 from relayd.config.configuration import Config, ConfigError, Problem
 from relayd.config.listeners import check_certificates
@@ -111,9 +113,11 @@ class Daemon:
         if isinstance(loaded, int):
             return loaded
         log = self._open_log(loaded)
+        self._views = Views(loaded, self.span, self._metrics, asyncio.get_running_loop().call_soon_threadsafe)
         try:
             return await self._run(loaded)
         finally:
+            await asyncio.to_thread(self._views.close)
             log.close()
 
     def _load_first(self) -> Loaded | int:
@@ -209,6 +213,7 @@ class Daemon:
         """The background tasks, the control socket, the listeners.  Raises OSError, OptionError."""
         engine = self.engine
         self._own("scheduler", engine.delivering.scheduler.run())
+        self._own("budgets", engine.delivering.budgets.run())
         self._own("webhooks", engine.webhooks.run())
         self._own("upkeep", engine.opened.upkeep.run())
         self._own("tls results", engine.delivering.tls_results.run())
@@ -251,6 +256,10 @@ class Daemon:
             bans=engine.receiving.bans,
             certificates=engine.receiving.listeners.certificates,
             suppressions=engine.delivering.suppressions,
+            switches=ScannerSwitches(
+                engine.receiving.filtering.scanners, lambda: self.config, self.settings, self.reload_part, self.span
+            ),
+            known=engine.delivering.suspendable,
             tls_hosts=engine.delivering.tls_hosts,
             tls_results=engine.delivering.tls_results,
             webhooks=engine.webhooks,
@@ -261,7 +270,10 @@ class Daemon:
                 road=engine.troubleshooting.outlooks.of,
                 rehearse=engine.troubleshooting.rehearsals.run,
             ),
+            telemetry=self._views.shown(engine),
         )
+        for name, work in self._views.tasks().items():
+            self._own(name, work)
         setting = control_setting(loaded)
         self.control = ControlApp(parts, self.span, setting)
         passed = {id: inherited.pop(id) for id in setting.listeners if id in inherited}
@@ -347,6 +359,7 @@ class Daemon:
         except OptionError as error:
             raise located(config, error) from error
         self._signing_in.reconfigure(config.section(FallbackAdminOptions))
+        self._views.reload(config)
         await self.control.reload(control_setting(loaded))
         self._rotation.wake()
         self.config = self.settings.config = config

@@ -37,6 +37,9 @@ from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.api.suppression import SuppressionOperations
+from relayd.control.api.suspensions import Known, SuspensionOperations
+from relayd.control.api.telemetry import Telemetry, TelemetryOperations
+from relayd.control.api.telemetry_live import LiveOperations
 from relayd.control.api.tls import TlsOperations
 from relayd.control.api.troubleshoot import Explaining, Troubleshooting
 from relayd.control.api.webhooks import WebhookOperations
@@ -44,6 +47,7 @@ from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
 from relayd.control.background import Background
 from relayd.control.compat.brainycp import BrainyCp
+from relayd.control.compat.brainycp_scanners import NoSwitches, Switches
 from relayd.control.connection import Connection, Place
 from relayd.control.headers import Headers
 from relayd.control.hosts import Hosts
@@ -87,7 +91,8 @@ class Parts:
     settings: their owner.  signing_in: checks credentials.  principals: of the database.  ids: issues request ids
     (span ids).  bans: who is shut out.  certificates: of listeners with TLS.  signatures: the keys that sign.
     explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.  tls_hosts,
-    tls_results: what is known of hosts' TLS.  webhooks: who is told of events.
+    tls_results: what is known of hosts' TLS.  webhooks: who is told of events.  telemetry: the views of the events.
+    switches: of outside scanners.  known: what may be suspended.
     """
 
     queue: QueueOfMessages
@@ -106,10 +111,13 @@ class Parts:
     logs: LogFilesReader
     ids: Callable[[], int]
     explaining: Explaining
+    telemetry: Telemetry
     bans: Bans = field(default_factory=Bans)
     certificates: Certificates = field(default_factory=NoCertificates)
     signatures: SignaturesSide = field(default_factory=NoSignatures)
     suppressions: SuppressionList | None = None
+    switches: Switches = field(default_factory=NoSwitches)
+    known: Known = lambda subject: None
     tls_hosts: TlsHosts | None = None
     tls_results: TlsResults | None = None
     webhooks: Webhooks | None = None
@@ -181,10 +189,13 @@ class ControlApp:
             queue=parts.queue, actions=parts.actions, bounce=parts.bounce, destinations=parts.destinations
         )
         yield from QueueOperations(steering, self._background, clock).routes()
+        yield from SuspensionOperations(parts.queue, parts.known, clock).routes()
         yield from Maintenance(parts.backup, parts.reload).routes()
         yield from SettingsOperations(parts.settings).routes()
         yield from BlobOperations(parts.bodies).routes()
         yield from LogOperations(parts.logs).routes()
+        yield from TelemetryOperations(parts.telemetry, clock).routes()
+        yield from LiveOperations(parts.telemetry, self.streams).routes()
         yield from OAuth(self._codes, self._devices).routes()
         yield from StreamTokens(parts.signing_in).routes()
         yield from BanOperations(parts.bans, clock).routes()
@@ -221,6 +232,7 @@ class ControlApp:
             self._background,
             lambda: self._setting.http,
             self._span.stream.clock,
+            parts.switches,
         )
         yield from brainycp.doors()
 

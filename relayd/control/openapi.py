@@ -40,6 +40,7 @@ _ELEMENTS = {
     "destination": "The destination, as a suspension names it.",
     "domain": "A domain.",
     "key": "The key of a setting.",
+    "message_id": "The queue id of a message, or its Message-ID with or without angle brackets.",
     "part": "What to take anew: `lookup`, `certificate` or `server.blocked-ip`; anything else is everything.",
     "prefix": "The kind of keys.",
     "principal_id": "The name of a principal.",

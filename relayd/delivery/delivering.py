@@ -25,9 +25,11 @@ from relayd.delivery.outcome import (
     with_enhanced,
 )
 from relayd.delivery.parameters import message_needs_smtputf8
+from relayd.delivery.permit import Permit
 from relayd.events import delivery as events
 from relayd.events.event import Span
 from relayd.mail.reply import Reply
+from relayd.mail.snowflake import issued_at
 from relayd.queue.message import Message, Outcome, Recipient, Result
 from relayd.routing.bounce_class import Finding, classify_code, classify_reply
 from relayd.routing.bounce_rules import NO_RULES, Rules
@@ -42,8 +44,9 @@ _STEPS = {stage: "connect" if stage is Stage.BANNER else stage.value for stage i
 class Delivering:
     """The state of one attempt.  todo: recipients without an outcome.
 
-    eight_bit, smtputf8: of the message as it goes over the connection that `fit` was asked about last.  rules: by which
-    failures are classified.
+    next_hop: the one that is being tried.  transactions: begun so far; heard: those in which the peer took part.
+    permit: what it may do where limits hold.  eight_bit, smtputf8: of the message as it goes over the connection that
+    `fit` was asked about last.  rules: by which failures are classified.
     """
 
     def __init__(
@@ -52,8 +55,11 @@ class Delivering:
         self.message = message
         self.next_hop = next_hop
         self.span = span
+        self.permit: Permit | None = None
         self.todo: list[Recipient] = list(message.recipients)
         self.outcomes: list[Outcome] = []
+        self.transactions = 0
+        self.heard = 0
         self.eight_bit = False
         self.smtputf8 = False
         self._smarthost = next_hop.route is not None
@@ -105,15 +111,18 @@ class Delivering:
     ) -> tuple[list[Recipient], list[Recipient]]:
         """Take in what one transaction brought: who goes into a new transaction, and who to the next host."""
         host = connection.host
+        if answers.mail is not None and answers.mail.code != 421:
+            self.heard += 1
         lmtp = self.next_hop.protocol is Protocol.LMTP
         judged = judge_answers(len(batch), answers, smarthost=self._smarthost, soft_bounce=self._soft_bounce, lmtp=lmtp)
         self._state_envelope(batch, answers, host, elapsed)
         again: list[Recipient] = []
         next_host: list[Recipient] = []
+        delays = self._delays(elapsed)
         for recipient, each in zip(batch, judged, strict=True):
             verdict = each.judgement.verdict
             if verdict is Verdict.DELIVERED:
-                self._delivered(recipient, each, connection, lmtp, elapsed)
+                self._delivered(recipient, each, connection, lmtp, delays)
             elif verdict is Verdict.NEW_TRANSACTION:
                 again.append(recipient)
             else:
@@ -150,6 +159,27 @@ class Delivering:
         self.outcomes += [outcome_of(each, judgement, learnt) for each in self.todo]
         self.todo = []
 
+    def put_off(self, due: float) -> None:
+        """A limit lets nothing more go before `due` (Unix time): whoever is left waits, and this was no attempt."""
+        self.postpone(Reply(451, "4.4.5", "The rate of the destination is used up"), due)
+
+    def postpone(self, reply: Reply, due: float) -> None:
+        """Nothing could be tried now: everybody left is due again at `due` (Unix seconds), uncounted."""
+        self.outcomes += [
+            Outcome(
+                number=each.number,
+                address=each.address,
+                result=Result.DEFERRED,
+                reply=reply,
+                status=reply.text,
+                next_attempt=due,
+                uncounted=True,
+                ours=True,
+            )
+            for each in self.todo
+        ]
+        self.todo = []
+
     def give_up(self) -> None:
         """No host is left: whoever has no outcome is deferred with the last thing learnt.
 
@@ -168,7 +198,7 @@ class Delivering:
     # One recipient
 
     def _delivered(
-        self, recipient: Recipient, judged: Judged, connection: Connection, lmtp: bool, elapsed: float
+        self, recipient: Recipient, judged: Judged, connection: Connection, lmtp: bool, delays: list[float]
     ) -> None:
         reply = with_enhanced(judged.reply, Stage.DOT)
         host = connection.host
@@ -191,9 +221,18 @@ class Delivering:
             to=recipient.address,
             code=reply.code,
             details=reply.text,
-            elapsed=elapsed,
+            elapsed=delays[-1],
+            delays=delays,
             **twice,
         )
+
+    def _delays(self, transmitting: float) -> list[float]:
+        """Seconds until the message was queued, until this attempt began, until the transaction began, and of it."""
+        message, span = self.message, self.span
+        connecting = span.stream.clock() - span.started - transmitting
+        before = message.created - issued_at(message.id)
+        parts = (before, span.started - message.created, connecting, transmitting)
+        return [round(each, 4) if each > 0 else 0.0 for each in parts]
 
     def _failed(self, recipient: Recipient, judged: Judged, host: str, next_host: list[Recipient]) -> None:
         if judged.trouble is None:

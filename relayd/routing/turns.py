@@ -56,6 +56,15 @@ class Turns(Generic[T]):
         self._length -= 1
         return item
 
+    def remove(self, sender: str) -> list[T]:
+        """Take everything of one sender."""
+        queue = self._queues.pop(sender, None)
+        if queue is None:
+            return []
+        self._order.remove(sender)
+        self._length -= len(queue)
+        return list(queue)
+
     def drain(self) -> list[T]:
         """Take everything."""
         return [self.take() for _ in range(self._length)]

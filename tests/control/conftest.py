@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
@@ -14,6 +14,7 @@ from relayd.config.load import load
 from relayd.config.settings import Settings
 from relayd.config.store import open_store
 from relayd.control.api.maintenance import ReloadAnswer
+from relayd.control.api.telemetry import Telemetry
 from relayd.control.app import ControlApp, Parts, Setting
 from relayd.control.options import FallbackAdminOptions, HttpOptions
 from relayd.control.signing_in import SigningIn
@@ -37,8 +38,11 @@ from relayd.reputation.suppression import SuppressionList
 from relayd.resolver.zone import Zone
 from relayd.routing.options import OutboundOptions, RouteOptions
 from relayd.routing.route import Router
+from relayd.telemetry.figures import Figures
+from relayd.telemetry.live import Live
 from relayd.telemetry.metrics import Metrics
 from relayd.telemetry.reading import Logs, Place
+from relayd.telemetry.recording import Stores
 from relayd.webhooks.webhooks import Webhooks
 from tests.queue.conftest import Rig
 from tests.rig.explaining import World
@@ -78,6 +82,13 @@ class Accounts(Directory):
 
 
 @dataclass
+class Kept:
+    """What is stored of the events, for tests to set."""
+
+    stores: Stores = field(default_factory=lambda: Stores(traces=None, history=None, points=None))
+
+
+@dataclass
 class Control:
     app: ControlApp
     events: list[Event]
@@ -90,6 +101,7 @@ class Control:
     parts: Parts
     accounts: Accounts
     logs: LogPlace
+    kept: Kept
     port: int = 0
 
     @property
@@ -140,6 +152,7 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
     flakes = Snowflakes()
     refusals: list[str] = []
     control_logs = LogPlace()
+    kept = Kept()
 
     reloads: list[tuple[str, bool]] = []
 
@@ -184,6 +197,7 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
         logs=Logs(lambda: control_logs.place, lambda timeout: True),
         ids=lambda: flakes.issue(stream.clock()),
         explaining=world.explaining(),
+        telemetry=Telemetry(stores=lambda: kept.stores, figures=Figures(metrics), live=Live(span)),
         suppressions=suppressions,
         webhooks=webhooks,
     )
@@ -191,7 +205,9 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
     path = tmp_path / "control.sock"
     await app.start(path)
     port = app.addresses[0][1]
-    yield Control(app, events, problems, refusals, reloads, settings, path, rig, parts, accounts, control_logs, port)
+    yield Control(
+        app, events, problems, refusals, reloads, settings, path, rig, parts, accounts, control_logs, kept, port
+    )
     await app.stop()
     signing_in.close()
     accounts.close()
