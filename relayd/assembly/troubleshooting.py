@@ -57,6 +57,7 @@ class Troubleshooting:
             limits=self._delivering.scheduler.limits_of,
             most=loaded.settings.concurrency.per_destination,
             soft_bounce=soft_bounce(loaded),
+            ways=self._delivering.ways.of,
             memory=self._delivering.tls_hosts.memory,
         )
 
@@ -69,6 +70,7 @@ class Troubleshooting:
             hosts=lambda direct: delivering.hosts(loaded, self._resolver(), strict=direct),
             sts=delivering.sts,
             dialer=lambda timeouts: delivering.dialer(loaded, timeouts),
+            ways=delivering.ways.of,
         )
 
     def _bug_in_check(self, check: str, error: Exception) -> None:

@@ -14,10 +14,10 @@ from relayd.delivery.hosts import Hosts, NoHosts
 from relayd.delivery.lanes import LaneStats
 from relayd.delivery.limits import LimitsInForce
 from relayd.delivery.outcome import Verdict, judge_trouble
+from relayd.delivery.prospect import WaysOf, only_way, prospect
 from relayd.delivery.tls import demanded_mode
 from relayd.events import delivery as events
 from relayd.events.event import Event, EventStream, Span
-from relayd.mail.address import mailbox_key
 from relayd.options import format_duration
 from relayd.resolver.answer import Resolver
 from relayd.resolver.budget import BudgetResolver, Question
@@ -25,6 +25,7 @@ from relayd.routing.next_hop import NextHop, TlsMode
 from relayd.routing.options import OutboundOptions
 from relayd.routing.route import Router
 from relayd.routing.schedule import Schedule
+from relayd.routing.source import Source
 from relayd.routing.tls_memory import TlsMemory, may_be_left_out
 from relayd.routing.tls_policy import TlsPolicy
 from relayd.telemetry.render import own_fields, rfc3339
@@ -83,9 +84,9 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     destination: the name of the next hop in the queue, in suspensions and limits.  setting: the key that decided, and
     its value; why: the same in words.  route: its id, null for the domain's own hosts.  host: whose hosts these are.
     tls: the mode; tls_policy: the same in words.  sign_in_as: the name that we sign in with there, "" for none.
-    problem: why there is no host to try, "" when there is; outcome: what then becomes of the mail.  notes: what was
-    seen on the way.  running, waiting, limit: deliveries there now, in memory, and how many there may be at once.
-    shaping: what else limits them.
+    sources: where it leaves from, () for as the system chooses. problem: why there is no host to try, "" when there is;
+    outcome: what then becomes of the mail.  notes: what was seen on the way.  running, waiting, limit: deliveries there
+    now, in memory, and how many there may be at once. shaping: what else limits them.
     """
 
     address: str
@@ -101,6 +102,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     tls_implicit: bool
     tls_policy: str
     sign_in_as: str
+    sources: tuple[str, ...]
     hosts: tuple[Host, ...]
     problem: str
     outcome: str
@@ -118,7 +120,7 @@ class Roads:
     """What outlooks go by now.  hosts: finds them through a resolver.  lane: of a destination, None: it has no work.
 
     limits: of a destination, and when it was not met yet by its best MX hosts.  most: deliveries at once to one
-    destination.  memory: what is remembered of hosts' TLS.
+    destination.  ways: of a next hop now.  memory: what is remembered of hosts' TLS.
     """
 
     router: Router
@@ -130,6 +132,7 @@ class Roads:
     limits: Callable[[str, Sequence[str] | None], LimitsInForce]
     most: int
     soft_bounce: bool
+    ways: WaysOf = only_way
     memory: TlsMemory = field(default_factory=TlsMemory)
 
 
@@ -140,24 +143,26 @@ class Outlooks:
         self._roads = roads
         self._clock = clock
 
-    async def of(self, address: str) -> Outlook:
-        """The road to an address with its domain; DNS is asked for no longer than SECONDS."""
+    async def of(self, address: str, sender: str = "") -> Outlook:
+        """The road to an address with its domain, of mail from `sender`; DNS is asked for no longer than SECONDS."""
         now = self._roads()
-        destination = now.router.destination(address)
-        next_hop = now.router.next_hop(destination)
+        ahead = prospect(now.router, now.ways, address, sender, now.outbound.next_hop)
+        destination, next_hop = ahead.destination, ahead.next_hop
         resolver = BudgetResolver(now.resolver, SECONDS, keep=True)
         told: list[Event] = []
         span = Span(EventStream(self._clock, [told.append]))
         endpoints: list[Endpoint] = []
-        problem = outcome = ""
-        try:
-            async with aclosing(now.hosts(resolver).find(next_hop, span)) as found:
-                endpoints = [each async for each in found]
-        except NoHosts as none:
-            judgement, reply = judge_trouble(none.trouble, str(none), soft_bounce=now.soft_bounce)
-            problem = f"{reply} ({none.trouble.value})"
-            outcome = "bounced" if judgement.verdict is Verdict.BOUNCED else "deferred"
-        setting, why = _decided(now, address, next_hop)
+        problem, outcome = ahead.problem, "deferred" if ahead.problem else ""
+        for hop in ahead.hops:
+            try:
+                async with aclosing(now.hosts(resolver).find(hop, span)) as found:
+                    endpoints += [each async for each in found]
+            except NoHosts as none:
+                judgement, reply = judge_trouble(none.trouble, str(none), soft_bounce=now.soft_bounce)
+                problem = f"{reply} ({none.trouble.value})"
+                outcome = "bounced" if judgement.verdict is Verdict.BOUNCED else "deferred"
+        if endpoints:
+            problem = outcome = ""
         lane = now.lane(destination)
         preferences = _preferences(resolver.asked)
         best = min(preferences.values(), default=0)
@@ -166,8 +171,8 @@ class Outlooks:
         return Outlook(
             address=address,
             destination=destination,
-            setting=setting,
-            why=why,
+            setting=ahead.setting,
+            why=ahead.why,
             route=next_hop.route,
             host=next_hop.host,
             port=next_hop.port,
@@ -177,6 +182,7 @@ class Outlooks:
             tls_implicit=next_hop.implicit_tls,
             tls_policy=_TLS[mode],
             sign_in_as=next_hop.username or "",
+            sources=tuple(dict.fromkeys(_source(hop.source) for hop in ahead.hops if hop.source is not None)),
             hosts=tuple(_hosts(endpoints, next_hop, preferences, self._known(now.memory))),
             problem=problem,
             outcome=outcome,
@@ -206,13 +212,10 @@ class Outlooks:
         return known
 
 
-def _decided(now: Roads, address: str, next_hop: NextHop) -> tuple[str, str]:
-    """The setting that names the next hop, and why it counts."""
-    domain = mailbox_key(address)[1]
-    if domain in now.router.domains:
-        word = "mx" if next_hop.route is None else next_hop.route
-        return f'queue.outbound.domain.{domain} = "{word}"', f"{domain} has a next hop of its own"
-    return f'queue.outbound.next-hop = "{now.outbound.next_hop}"', "no setting names the domain, so the default counts"
+def _source(source: Source) -> str:
+    """A source in words."""
+    addresses = " ".join(each for each in (source.address, source.address_v6) if each)
+    return f"{source.id} ({addresses}{f', EHLO {source.ehlo}' if source.ehlo else ''})"
 
 
 def _preferences(questions: list[Question]) -> dict[str, int]:

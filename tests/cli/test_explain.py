@@ -96,6 +96,7 @@ def outbound(**fields: Any) -> dict[str, Any]:
         "tls_implicit": True,
         "tls_policy": "TLS with a certificate",
         "sign_in_as": "relay",
+        "sources": [],
         "hosts": [
             {
                 "host": "hub.test",
