@@ -98,7 +98,7 @@ class Lanes:
             job, octets = replace(job, body=None), 0
         self.octets += octets
         self.waiting += 1
-        lane.turns.put(job.message.sender_key, job)
+        lane.turns.put(job.message.sender_key, job, job.message.terms.priority)
         self._block(lane)
 
     def lane(self, destination: str) -> Lane:
