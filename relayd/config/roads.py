@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from relayd.config.configuration import Config, Problem
 from relayd.config.listeners import is_missing
 from relayd.options import OptionError
-from relayd.routing.options import DomainOptions, OutboundOptions, RouteOptions
+from relayd.routing.options import DomainOptions, DomainTlsOptions, OutboundOptions, RouteOptions
 from relayd.routing.route import Router, UnknownRoute, route_of
 from relayd.routing.rule import Rule, Rules
 from relayd.routing.source import Sources
@@ -28,6 +28,7 @@ def router_of(config: Config) -> Router:
         {domain: each.next_hop for domain, each in config.records(DomainOptions).items()},
         Rules(config.records(RuleOptions)),
         Sources(config.records(SourceOptions), config.records(SourcePoolOptions)),
+        config.records(DomainTlsOptions),
     )
 
 

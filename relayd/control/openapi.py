@@ -40,10 +40,13 @@ _ELEMENTS = {
     "destination": "The destination, as a suspension names it.",
     "domain": "A domain.",
     "key": "The key of a setting.",
+    "message_id": "The queue id of a message, or its Message-ID with or without angle brackets.",
     "part": "What to take anew: `lookup`, `certificate` or `server.blocked-ip`; anything else is everything.",
     "prefix": "The kind of keys.",
     "principal_id": "The name of a principal.",
+    "name": "The name of an account, domain or tenant.",
     "recipient": "An address, or a bare domain.",
+    "host": "The name of a host that mail goes to.",
     "store": "The name of a store; `default` is the default one.",
     "trace_id": "The id of a trace, or several with commas between them.",
 }

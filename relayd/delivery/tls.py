@@ -16,6 +16,8 @@ from relayd.routing.next_hop import NextHop, TlsMode
 from relayd.routing.tls_defect import Defect, certificate_defect
 from relayd.routing.tls_policy import Consequence, Level, TlsPolicy, consequence
 
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
 
 class TlsContexts:
     """Makes each context once, off the event loop: loading the system's authorities takes tens of milliseconds.
@@ -32,45 +34,47 @@ class TlsContexts:
         minimum: str = "1.2",
         certificates: Mapping[str, ClientCertificate] | None = None,
     ) -> None:
-        self._minimum = ssl.TLSVersion.TLSv1_3 if minimum == "1.3" else ssl.TLSVersion.TLSv1_2
+        self._minimum = minimum
         self._ca_files = tuple(ca_files)
         self._route_ca_files = {id: tuple(files) for id, files in (route_ca_files or {}).items()}
-        self._made: dict[tuple[bool, tuple[str, ...]], ssl.SSLContext] = {}
+        self._made: dict[tuple[bool, tuple[str, ...], str], ssl.SSLContext] = {}
         self._certificates = certificates or {}
-        self._showing: dict[tuple[str, bool], tuple[tuple[int, ...], ssl.SSLContext]] = {}
+        self._showing: dict[tuple[str, bool, str], tuple[tuple[int, ...], ssl.SSLContext]] = {}
 
-    async def context(self, route: str | None = None, *, verified: bool) -> ssl.SSLContext:
+    async def context(self, route: str | None = None, *, verified: bool, minimum: str = "") -> ssl.SSLContext:
         """The context for connections to a host of `route`, or of a domain.
 
-        verified: the certificate must be valid for the host.  Raises OSError when a file cannot be read.
+        verified: the certificate must be valid for the host.  minimum: oldest version, "" for the usual one.  Raises
+        OSError when a file cannot be read.
         """
+        minimum = minimum or self._minimum
         shown = self._certificates.get(route or "")
         if shown is None or route is None:
-            return await self._plain(route, verified)
+            return await self._plain(route, verified, minimum)
         stamp = shown.stamp()
-        kept = self._showing.get((route, verified))
+        kept = self._showing.get((route, verified, minimum))
         if kept is None or kept[0] != stamp:
-            made = await self._make(route, verified)
+            made = await self._make(route, verified, minimum)
             await asyncio.to_thread(shown.load, made)
-            kept = self._showing[route, verified] = (stamp, made)
+            kept = self._showing[route, verified, minimum] = (stamp, made)
         return kept[1]
 
     async def verified(self) -> ssl.SSLContext:
         """For servers of tokens and the like: their names must be proven."""
         return await self.context(verified=True)
 
-    async def _plain(self, route: str | None, verified: bool) -> ssl.SSLContext:
+    async def _plain(self, route: str | None, verified: bool, minimum: str) -> ssl.SSLContext:
         """The context that shows nothing: one for all routes that trust the same authorities."""
-        files = self._files(route, verified)
-        made = self._made.get((verified, files))
+        key = (verified, self._files(route, verified), minimum)
+        made = self._made.get(key)
         if made is None:
-            made = self._made[verified, files] = await self._make(route, verified)
+            made = self._made[key] = await self._make(route, verified, minimum)
         return made
 
-    async def _make(self, route: str | None, verified: bool) -> ssl.SSLContext:
+    async def _make(self, route: str | None, verified: bool, minimum: str) -> ssl.SSLContext:
         files = self._files(route, verified)
         made = await asyncio.to_thread(_verifying, files) if verified else _trusting()
-        made.minimum_version = self._minimum
+        made.minimum_version = _VERSIONS[minimum]
         return made
 
     def _files(self, route: str | None, verified: bool) -> tuple[str, ...]:

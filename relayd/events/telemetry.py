@@ -15,6 +15,13 @@ SUBSCRIBER_FAILED = EventKind(
     "id reason",
 )
 DROPPED = EventKind("telemetry.dropped", Level.WARN, "Events dropped", "A view could not keep up", "id total")
+STORE_ERROR = EventKind(
+    "telemetry.store-error",
+    Level.WARN,
+    "Telemetry cannot be stored",
+    "Traces, history or metrics are lost until it can",
+    "id reason total",
+)
 WEBHOOK_ERROR = EventKind(
     "telemetry.webhook-error",
     Level.WARN,

@@ -9,7 +9,6 @@ from typing import Protocol
 
 from relayd.blobs.spool import Blobs
 from relayd.database.interface import DatabaseError
-from relayd.directory.account import Refusal
 from relayd.directory.address_book import AddressBook
 from relayd.directory.directory import Directory
 from relayd.directory.permissions import EMAIL_EXPAND, EMAIL_VERIFY
@@ -25,21 +24,21 @@ from relayd.reception.admission import Admission, Prober
 from relayd.reception.body import BodyBuffer
 from relayd.reception.checks import Checks
 from relayd.reception.client import Client
+from relayd.reception.filtering import Filtering
 from relayd.reception.known import Probes
 from relayd.reception.options import ExtensionOptions
 from relayd.reception.policy import Policy, unmapped
 from relayd.reception.promise import NO_RECIPIENTS, TROUBLE, Intake, Promises, failure
 from relayd.reception.recipients import Recipients
+from relayd.reception.sign_in import SignIns
 from relayd.reception.signing import Signing
 from relayd.reception.standing import Standing
-from relayd.reception.submission import Submissions
+from relayd.reception.submission import Quota, Submissions
 from relayd.reception.transaction import Transaction
 from relayd.reputation.suppression import SuppressionList
 from relayd.resolver.answer import Resolver
 from relayd.smtp.command import MailCommand, RcptCommand
 from relayd.smtp.extension import Extensions
-
-SIGN_IN_MECHANISMS = ("PLAIN", "LOGIN")
 
 
 class SpaceCheck(Protocol):
@@ -50,7 +49,7 @@ class SpaceCheck(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What reception works with.  clock: Unix seconds."""
+    """What reception works with.  clock: Unix seconds.  sign_ins: None for passwords alone, and no bans."""
 
     queue: Intake
     blobs: Blobs
@@ -62,7 +61,9 @@ class Parts:
     clock: Callable[[], float]
     snowflakes: Snowflakes
     signing: Signing
+    filtering: Filtering | None = None
     suppressions: SuppressionList | None = None
+    sign_ins: SignIns | None = None
     book: AddressBook | None = None
     principals: Principals | None = None
     ledger: Ledger | None = None
@@ -85,6 +86,7 @@ class Reception:
         self._recipients = Recipients(self.probes, parts.clock, parts.suppressions, self._standing)
         self._checks = Checks(parts.resolver, parts.clock)
         self._submissions = Submissions(parts.directory, parts.principals, parts.ledger, parts.clock)
+        self.sign_ins = parts.sign_ins or SignIns(parts.directory, parts.clock)
         self._promises = Promises(
             parts.queue,
             parts.admission,
@@ -93,7 +95,9 @@ class Reception:
             parts.signing,
             parts.snowflakes,
             self._submissions,
+            parts.filtering,
         )
+        self._filtering = parts.filtering
 
     def reconfigure(self, policy: Policy, resolver: Resolver | None = None) -> None:
         """From the next command on decide by `policy` and ask `resolver`; transactions under way end as they began."""
@@ -110,14 +114,26 @@ class Reception:
     async def connect(self, client: Client) -> Reply | None:
         """Decide the session's class; a Reply refuses the session (it carries no enhanced code, RFC 2034 §4)."""
         client.address = unmapped(client.address)
+        shut_out = self.sign_ins.shut_out(client)
+        if shut_out is not None:
+            return shut_out
         if client.account is not None and not client.account_emails:
             await self._adopt_login(client)
         client.trusted = self.policy.trusts(client)
         client.skip_checks = False
         rules = self.policy.access.connect
-        if not rules:
-            return None
-        return _session_rule(first_match(rules, client), client)
+        if rules:
+            refused = _session_rule(first_match(rules, client), client)
+            if refused is not None:
+                return refused
+        if self._filtering is not None and self._filtering.milters:
+            return await self._filtering.connect(client)
+        return None
+
+    def leave(self, client: Client) -> None:
+        """The session is over."""
+        if client.milters is not None:
+            client.milters.close()
 
     async def _adopt_login(self, client: Client) -> None:
         """The account that XCLIENT's LOGIN names; a name that is not known here lends no rights."""
@@ -126,7 +142,7 @@ class Reception:
             auth.FAILED(client.span, account_name=client.account or "", type_="xclient", remote_ip=client.address_text)
             client.account = None
             return
-        client.account_emails = account.emails
+        client.sign_in(account, self._parts.directory.generation)
 
     async def helo(self, client: Client) -> Reply | None:
         """Look at the name that EHLO, HELO or LHLO gave; a Reply refuses it."""
@@ -142,6 +158,10 @@ class Reception:
             refused = _session_rule(first_match(rules, client), client)
             if refused is not None:
                 return refused
+        if client.milters is not None and self._filtering is not None:
+            refused = await self._filtering.helo(client)
+            if refused is not None:
+                return refused
         (smtp.EHLO if client.esmtp else smtp.HELO)(client.span, domain=client.helo)
         return None
 
@@ -155,7 +175,7 @@ class Reception:
             latest_release=self._latest_release(asks.future_release) if asks.future_release else "",
             deliver_by=asks.deliver_by,
             mt_priority=asks.mt_priority,
-            auth=SIGN_IN_MECHANISMS if client.role == "submission" and client.account is None else (),
+            auth=self.mechanisms(client),
             dsn=client.trusted,
             vrfy=client.trusted,
             expn=client.trusted and self._standing is not None and not self._standing.book.is_empty,
@@ -172,28 +192,29 @@ class Reception:
             self._hour = (hour, datetime.fromtimestamp(hour * 3600, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
         return self._hour[1]
 
+    async def quota(self, name: str) -> Quota | None:
+        """What an account, domain or tenant sent, and what it may; None when there is none.  Raises DatabaseError."""
+        return await self._submissions.quota(name, self.policy.options.submission)
+
     def normalises(self, client: Client) -> bool:
         """Whether bare newlines of this client are mended instead of refused."""
         return self.policy.normalises(client)
 
+    def mechanisms(self, client: Client) -> tuple[str, ...]:
+        """What the session may sign in by."""
+        return self.sign_ins.mechanisms(client)
+
     async def authenticate(self, client: Client, login: str, secret: str) -> Reply:
         """Check credentials; good ones make the session trusted."""
-        try:
-            found = await self._parts.directory.authenticate(login, secret)
-        except Exception as error:  # unknown failure is temporary
-            auth.ERROR(client.span, account_name=login, reason=type(error).__name__)
-            return Reply(454, "4.7.0", "Temporary authentication failure")
-        if isinstance(found, Refusal) or not found.may_send:
-            auth.FAILED(client.span, account_name=login, type_="smtp", remote_ip=client.address_text)
-            return Reply(535, "5.7.8", "Authentication credentials invalid")
-        client.account = found.name
-        client.account_emails = found.emails
-        client.trusted = True
-        auth.SUCCESS(client.span, account_name=found.name, span_id=client.session_id, type_="smtp")
-        return Reply(235, "2.7.0", "Authentication succeeded")
+        return await self.sign_ins.by_password(client, login, secret)
 
     async def mail(self, client: Client, command: MailCommand) -> Transaction | Reply:
         """Begin a transaction, or refuse to."""
+        if client.signed_in is not None and client.seen != self._parts.directory.generation:
+            refused = await self.sign_ins.renew(client)
+            if refused is not None:
+                client.trusted = self.policy.trusts(client)
+                return refused
         policy = self.policy
         limits = policy.limits
         sender = command.return_path
@@ -208,10 +229,16 @@ class Reception:
         tx: Transaction | Reply = TROUBLE
         try:
             tx = self._begin(policy, client, command, sender)
+            if isinstance(tx, Transaction) and client.milters is not None and self._filtering is not None:
+                refused = await self._filtering.mail(tx, command)
+                if refused is not None:
+                    client.milters.abort()
+                    return refused
             if isinstance(tx, Transaction):
                 client.messages += 1
                 await self._checks.of_sender(tx)
-                smtp.MAIL_FROM(client.span, from_=sender, size=command.size)
+                announced = {"size": command.size} if command.size else {}
+                smtp.MAIL_FROM(client.span, from_=sender, **announced)
                 tx.submission, submission = submission, None
             return tx
         finally:
@@ -279,16 +306,31 @@ class Reception:
             return refused
         before = tx.accepted
         try:
-            return await self._recipients.offer(tx, command)
+            return await self._offered(tx, command)
         finally:
             if tx.accepted == before:
                 self._submissions.given_back(tx)
+
+    async def _offered(self, tx: Transaction, command: RcptCommand) -> Reply:
+        """What we say of a recipient, and milters after us."""
+        if tx.client.milters is None or self._filtering is None:
+            return await self._recipients.offer(tx, command)
+        before = tx.so_far()
+        reply = await self._recipients.offer(tx, command)
+        refused = await self._filtering.rcpt(tx, command) if reply.is_positive else None
+        if refused is None:
+            return reply
+        tx.back_to(before)
+        smtp.RCPT_TO_REJECTED(tx.client.span, to=command.address, code=refused.code, reason=refused.text)
+        return refused
 
     async def begin_data(self, tx: Transaction) -> Reply | None:
         """Before DATA or the first BDAT; a Reply refuses it."""
         if not tx.given:
             smtp.RCPT_TO_MISSING(tx.client.span)
             return NO_RECIPIENTS
+        if tx.client.milters is not None and self._filtering is not None:
+            return await self._filtering.data(tx)
         return None
 
     async def write(self, tx: Transaction, chunks: list[bytes]) -> None:
@@ -314,6 +356,8 @@ class Reception:
         if reply is None:
             reply = await self._promises.promise(tx)
         tx.closed = True
+        if tx.client.milters is not None:
+            tx.client.milters.abort()
         if tx.submission is not None:
             self._submissions.end(tx.submission, promised=reply.is_positive)
         if not reply.is_positive:
@@ -325,6 +369,8 @@ class Reception:
         if not tx.closed:
             tx.closed = True
             tx.body.forget()
+            if tx.client.milters is not None:
+                tx.client.milters.abort()
             if tx.submission is not None:
                 self._submissions.end(tx.submission)
 

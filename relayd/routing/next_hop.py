@@ -70,7 +70,8 @@ class NextHop:
     key: the recipient's domain (direct MX), or "route:<id>".  host: the domain whose MX to ask, or the smarthost's
     name, address or "unix:/path".  use_mx: ask for MX; else only addresses.  username: AUTH, when given, with the
     password or a token of `grant`; mechanisms: of AUTH that may be used, in order; empty: all that fit.  source: where
-    connections leave from, None: as the system chooses.  message_tls: what the message that goes there says; so a
+    connections leave from, None: as the system chooses.  tls_minimum: oldest version of TLS, "" for the usual one.
+    message_tls: what the message that goes there says; so a
     connection made for one kind serves no other.
     """
 
@@ -81,6 +82,7 @@ class NextHop:
     use_mx: bool = True
     tls: TlsMode = TlsMode.OPPORTUNISTIC
     implicit_tls: bool = False
+    tls_minimum: str = ""
     username: str | None = None
     password: str | None = None
     mechanisms: tuple[str, ...] = ()

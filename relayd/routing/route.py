@@ -17,7 +17,7 @@ from dataclasses import replace
 from relayd.mail.address import AddressError, a_label
 from relayd.options import OptionError
 from relayd.routing.next_hop import NextHop, Protocol, TlsMode, TokenGrant
-from relayd.routing.options import OutboundOptions, RouteOptions
+from relayd.routing.options import DomainTlsOptions, OutboundOptions, RouteOptions
 from relayd.routing.rule import Rules
 from relayd.routing.smarthost import Allowance, Smarthost
 from relayd.routing.source import SourcePool, Sources
@@ -38,7 +38,8 @@ class Router:
     """Knows every route; immutable, a reload makes another.
 
     outbound, routes, domains: the configuration (`domains`: recipient domain to "mx" or route id).  rules: looked at
-    when a message is taken.  Raises UnknownRoute or UnknownSource when a key names what is not declared, OptionError.
+    when a message is taken.  tls: of domains.  Raises UnknownRoute or UnknownSource when a key names what is not
+    declared, OptionError.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class Router:
         domains: Mapping[str, str] | None = None,
         rules: Rules | None = None,
         sources: Sources | None = None,
+        tls: Mapping[str, DomainTlsOptions] | None = None,
     ) -> None:
+        self._tls = {_a_label(domain.lower().rstrip(".")): each for domain, each in (tls or {}).items()}
         self._outbound = outbound
         options_of = routes or {}
         self._routes = {id: route_of(id, options) for id, options in options_of.items()}
@@ -197,6 +200,9 @@ class Router:
             domain = key.removeprefix(_DIRECT)
             literal = domain.startswith("[")
             found = NextHop(key=key, host=domain, port=self._outbound.port, use_mx=not literal)
+            tls = self._tls.get(domain)
+            if tls is not None:
+                found = replace(found, tls=TlsMode(tls.mode), tls_minimum=tls.min_version or "")
             self._direct[key] = found
         return found
 
@@ -225,6 +231,7 @@ def route_of(id: str, options: RouteOptions) -> NextHop:
         use_mx=options.use_mx,
         tls=mode,
         implicit_tls=options.tls_implicit,
+        tls_minimum=options.tls_minimum or "",
         username=options.username,
         password=options.secret,
         mechanisms=tuple(each.upper() for each in options.mechanisms),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ async def test_most_messages_ask_for_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("asked", [{"hold_for": 3600}, {"hold_until": NOW + 3600}])
-async def test_a_message_is_held_until_its_release(asked: dict[str, float], tmp_path: Path) -> None:
+async def test_a_message_is_held_until_its_release(asked: dict[str, Any], tmp_path: Path) -> None:
     rig = House(tmp_path)
     message = await rig.deliver(await rig.trusted(), SMALL, "b@far.example", **asked)
     assert message.terms == Terms(release=NOW + 3600)

@@ -13,12 +13,10 @@ from collections.abc import Iterator
 from typing import Never
 
 from relayd.control.answers import NOT_FOUND, Failure, Problem
-from relayd.control.routes import EVENTS, Call, Route
+from relayd.control.routes import Call, Route
 
 _OPERATIONS = (
     # operation, method, path, permission, area, summary
-    (2, "GET", "/telemetry/metrics", "metrics-list", "telemetry", "Stored history of metrics"),
-    (4, "GET", "/telemetry/metrics/live", "metrics-live", "telemetry", "Metrics as they change"),
     (14, "GET", "/queue/reports", "outgoing-report-list", "reports", "List the reports to be sent"),
     (0, "DELETE", "/queue/reports", "outgoing-report-delete", "reports", "Delete many reports to be sent"),
     (0, "GET", "/queue/reports/{id}", "outgoing-report-get", "reports", "One report to be sent"),
@@ -35,9 +33,6 @@ _OPERATIONS = (
     (0, "DELETE", "/reports/dmarc/{id}", "incoming-report-delete", "reports", "Delete a DMARC report"),
     (0, "DELETE", "/reports/tls/{id}", "incoming-report-delete", "reports", "Delete a TLS report"),
     (0, "DELETE", "/reports/arf/{id}", "incoming-report-delete", "reports", "Delete an abuse report"),
-    (18, "GET", "/telemetry/traces", "tracing-list", "telemetry", "Stored traces"),
-    (48, "GET", "/telemetry/traces/live", "tracing-live", "telemetry", "Events as they happen"),
-    (46, "GET", "/telemetry/trace/{trace_id}", "tracing-get", "telemetry", "The events of a trace"),
     (20, "POST", "/spam-filter/train/spam", "spam-filter-train", "spam", "Learn a message as spam"),
     (21, "POST", "/spam-filter/train/ham", "spam-filter-train", "spam", "Learn a message as wanted"),
     (22, "POST", "/spam-filter/train/spam/{account_id}", "spam-filter-train", "spam", "Learn spam of an account"),
@@ -49,8 +44,6 @@ _OPERATIONS = (
     (31, "GET", "/store/reindex/{account_id}", "fts-reindex", "store", "Index an account anew"),
     (36, "GET", "/account/crypto", "manage-encryption", "account", "Own encryption at rest"),
     (37, "POST", "/account/crypto", "manage-encryption", "account", "Set own encryption at rest"),
-    (38, "GET", "/account/auth", "manage-passwords", "account", "Own ways to sign in"),
-    (39, "POST", "/account/auth", "manage-passwords", "account", "Change own ways to sign in"),
     (57, "GET", "/store/purge/account", "purge-account", "store", "Purge all accounts"),
     (50, "GET", "/store/purge/account/{account_id}", "purge-account", "store", "Purge an account"),
     (51, "GET", "/store/undelete/{account_id}", "undelete", "store", "Deleted messages of an account"),
@@ -74,7 +67,6 @@ _OPERATIONS = (
     (0, "DELETE", "/store/quota/{account_id}", "purge-account", "store", "Count anew what an account uses"),
 )
 
-_STREAMED = (4, 48)
 
 _FENCED = (("/troubleshoot", "troubleshoot"), ("/spam-filter", "spam-filter-train"))
 
@@ -90,7 +82,6 @@ def routes() -> Iterator[Route]:
             handler=_absent,
             summary=summary,
             area=area,
-            media=EVENTS if operation in _STREAMED else "application/json",
             operation=operation,
             available=False,
         )
