@@ -264,6 +264,7 @@ class Daemon:
             tls_results=engine.delivering.tls_results,
             webhooks=engine.webhooks,
             signatures=Signatures(engine, self.settings),
+            resolver=lambda: engine.resolver,
             explaining=Explaining(
                 examine=engine.troubleshooting.examinations.examine,
                 rcpt=engine.receiving.trials.rcpt,

@@ -82,6 +82,7 @@ class Loaded:
             server=self.server,
             session=config.section(receiving.TrustedRelayOptions),
             auth=config.section(AuthOptions),
+            extensions=config.section(receiving.ExtensionOptions),
             rcpt=config.section(receiving.RcptOptions),
             probe=config.section(receiving.ProbeOptions),
             known=config.records(receiving.KnownOptions),

@@ -71,6 +71,7 @@ from relayd.listener.options import CertificateOptions, ListenerOptions
 from relayd.reports.tls_results import TlsResults
 from relayd.reputation.bans import Bans
 from relayd.reputation.suppression import SuppressionList
+from relayd.resolver.answer import Resolver
 from relayd.smtp.proxy import ProxyHeader
 from relayd.telemetry.metrics import Metrics
 from relayd.webhooks.webhooks import Webhooks
@@ -92,7 +93,8 @@ class Parts:
     (span ids).  bans: who is shut out.  certificates: of listeners with TLS.  signatures: the keys that sign.
     explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.  tls_hosts,
     tls_results: what is known of hosts' TLS.  webhooks: who is told of events.  telemetry: the views of the events.
-    switches: of outside scanners.  known: what may be suspended.
+    switches: of outside scanners.  known: what may be suspended.  resolver: asked for the DNS records that domains
+    should have.
     """
 
     queue: QueueOfMessages
@@ -115,6 +117,7 @@ class Parts:
     bans: Bans = field(default_factory=Bans)
     certificates: Certificates = field(default_factory=NoCertificates)
     signatures: SignaturesSide = field(default_factory=NoSignatures)
+    resolver: Callable[[], Resolver | None] = lambda: None
     suppressions: SuppressionList | None = None
     switches: Switches = field(default_factory=NoSwitches)
     known: Known = lambda subject: None
@@ -206,6 +209,7 @@ class ControlApp:
             lambda: self._setting.all_listeners.values(),
             lambda: self._setting.certificates,
             clock,
+            parts.resolver,
         ).routes()
         yield from Troubleshooting(parts.explaining).routes()
         yield from RehearsalOperation(parts.explaining.rehearse, self.streams).routes()

@@ -99,7 +99,9 @@ class Attempts:
         waiting: Wait | None = None
         ways = self._road.ways.of(next_hop, message.terms.rules, to[0])
         try:
-            if isinstance(ways, Wait):
+            if message.terms.returns and message.terms.by is not None and self._clock() >= message.terms.by:
+                delivering.fail(Trouble.TOO_LATE, "the message was to be returned when it is late (RFC 2852)")
+            elif isinstance(ways, Wait):
                 waiting = ways
             else:
                 content = await QueuedContent.of(job, self._open_body, self._sign_again)
@@ -226,6 +228,7 @@ class Attempts:
                         size=fitting.size,
                         eight_bit=delivering.eight_bit,
                         smtputf8=delivering.smtputf8,
+                        now=self._clock(),
                     ),
                     rcpts=[rcpt_line(recipient, connection.extensions) for recipient in batch],
                     content=fitting,

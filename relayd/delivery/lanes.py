@@ -154,7 +154,7 @@ class Lanes:
             job, octets = replace(job, body=None), 0
         self.octets += octets
         self.waiting += 1
-        lane.turns.put(job.message.sender_key, job)
+        lane.turns.put(job.message.sender_key, job, job.message.terms.priority)
         for meter in lane.meters:
             meter.waiting += 1
         self._block(lane)
