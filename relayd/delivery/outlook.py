@@ -12,6 +12,7 @@ from relayd.delivery.endpoint import Endpoint
 from relayd.delivery.host_policy import configured
 from relayd.delivery.hosts import Hosts, NoHosts
 from relayd.delivery.lanes import LaneStats
+from relayd.delivery.limits import LimitsInForce
 from relayd.delivery.outcome import Verdict, judge_trouble
 from relayd.delivery.tls import demanded_mode
 from relayd.events import delivery as events
@@ -89,6 +90,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     with several or with budgets, in words.
     problem: why there is no host to try, "" when there is; outcome: what then becomes of the mail.  notes: what was
     seen on the way.  running, waiting, limit: deliveries there now, in memory, and how many there may be at once.
+    shaping: what else limits them.
     """
 
     address: str
@@ -113,6 +115,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     running: int
     waiting: int
     limit: int
+    shaping: LimitsInForce
     retries: Retries
     questions: tuple[Question, ...]
 
@@ -121,7 +124,8 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
 class Roads:
     """What outlooks go by now.  hosts: finds them through a resolver.  lane: of a destination, None: it has no work.
 
-    most: deliveries at once to one destination.  standings: of smarthosts.  memory: what is remembered of hosts' TLS.
+    limits: of a destination, and when it was not met yet by its best MX hosts.  most: deliveries at once to one
+    destination.  standings: of smarthosts.  memory: what is remembered of hosts' TLS.
     """
 
     router: Router
@@ -130,6 +134,7 @@ class Roads:
     resolver: Resolver
     hosts: Callable[[Resolver], Hosts]
     lane: Callable[[str], LaneStats | None]
+    limits: Callable[[str, Sequence[str] | None], LimitsInForce]
     most: int
     soft_bounce: bool
     memory: TlsMemory = field(default_factory=TlsMemory)
@@ -166,6 +171,9 @@ class Outlooks:
             outcome = "bounced" if judgement.verdict is Verdict.BOUNCED else "deferred"
         setting, why = _decided(now, address, next_hop, rules)
         lane = now.lane(destination)
+        preferences = _preferences(resolver.asked)
+        best = min(preferences.values(), default=0)
+        shown = [host for host, preference in preferences.items() if preference == best]
         mode = TlsMode.NONE if next_hop.host.startswith("unix:") else demanded_mode(next_hop)
         return Outlook(
             address=address,
@@ -183,13 +191,14 @@ class Outlooks:
             sign_in_as=next_hop.username or "",
             leaves_from=_leaves_from(now.router.source(next_hop, rules, address)),
             smarthosts=tuple(self._smarthosts(now, next_hop)),
-            hosts=tuple(_hosts(endpoints, next_hop, _preferences(resolver.asked), self._known(now.memory))),
+            hosts=tuple(_hosts(endpoints, next_hop, preferences, self._known(now.memory))),
             problem=problem,
             outcome=outcome,
             notes=tuple(f"{each.kind.text}: {', '.join(own_fields(each))}" for each in told if each.kind not in _FOUND),
             running=lane.running if lane else 0,
             waiting=lane.waiting if lane else 0,
             limit=lane.limit if lane else now.most,
+            shaping=now.limits(destination, shown or None),
             retries=_retries(now.schedule),
             questions=tuple(resolver.asked),
         )

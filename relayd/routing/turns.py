@@ -62,6 +62,15 @@ class _Round(Generic[T]):
         self._length -= 1
         return item
 
+    def remove(self, sender: str) -> list[T]:
+        """Take everything of one sender."""
+        queue = self._queues.pop(sender, None)
+        if queue is None:
+            return []
+        self._order.remove(sender)
+        self._length -= len(queue)
+        return list(queue)
+
 
 class Turns(Generic[T]):
     """Items that wait, in turns between senders, the urgent ones first."""
@@ -110,6 +119,15 @@ class Turns(Generic[T]):
         if not chosen and priority:
             del self._others[priority]
         return item
+
+    def remove(self, sender: str) -> list[T]:
+        """Take everything of one sender."""
+        found = self._usual.remove(sender)
+        for priority, level in list(self._others.items()):
+            found += level.remove(sender)
+            if not level:
+                del self._others[priority]
+        return found
 
     def drain(self) -> list[T]:
         """Take everything."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from relayd.delivery.hosts import Hosts
+from relayd.delivery.limits import LimitsInForce
 from relayd.delivery.options import ReuseOptions
 from relayd.delivery.outlook import Outlooks, Roads
 from relayd.resolver.zone import Zone
@@ -39,6 +40,7 @@ def outlooks() -> Outlooks:
             resolver=Zone({}),
             hosts=hosts,
             lane=lambda destination: None,
+            limits=lambda destination, hosts: LimitsInForce(),
             most=20,
             soft_bounce=False,
             standings=standings,
