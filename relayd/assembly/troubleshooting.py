@@ -57,8 +57,8 @@ class Troubleshooting:
             limits=self._delivering.scheduler.limits_of,
             most=loaded.settings.concurrency.per_destination,
             soft_bounce=soft_bounce(loaded),
-            ways=self._delivering.ways.of,
             memory=self._delivering.tls_hosts.memory,
+            standings=self._delivering.ways.standings,
         )
 
     def _means(self) -> Means:

@@ -149,10 +149,11 @@ def _road(outlook: Value, standing: Value) -> None:
     _say(f"<{outlook['address']}>")
     rows = [("next hop", _next_hop(outlook)), ("because", f"{outlook['setting']}: {outlook['why']}")]
     rows.append(("TLS", ("from the first octet; " if outlook["tls_implicit"] else "") + outlook["tls_policy"]))
-    if outlook["sources"]:
-        rows.append(("leaves from", ", ".join(outlook["sources"])))
     if outlook["sign_in_as"]:
         rows.append(("signs in as", outlook["sign_in_as"]))
+    if outlook["leaves_from"]:
+        rows.append(("leaves from", outlook["leaves_from"]))
+    rows += [("smarthost", each) for each in outlook["smarthosts"]]
     limit = f"{outlook['running']} of at most {outlook['limit']} deliveries at once run, {outlook['waiting']} wait"
     rows.append(("now", f"{limit} in memory"))
     rows.append(("queue", f"{standing['queued']} messages, {standing['deferred']} deferred, {standing['held']} held"))

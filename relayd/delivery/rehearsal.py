@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from relayd.delivery import stages
 from relayd.delivery.connection import Connection, Dialer
 from relayd.delivery.endpoint import ConnectionFailed, Endpoint
+from relayd.delivery.errand import Errand, WaysOf, direct_errand, errand, only_way
 from relayd.delivery.host_policy import Found, HostPolicy, configured
 from relayd.delivery.hosts import Hosts, NoHosts, Tally, fixed_endpoint
 from relayd.delivery.options import TimeoutOptions
-from relayd.delivery.prospect import Errand, WaysOf, direct_errand, errand, only_way
 from relayd.delivery.stage_facts import StageWatch, shown_policy, shown_records, uris
 from relayd.delivery.stages import Stage
 from relayd.delivery.sts_policies import StsPolicies

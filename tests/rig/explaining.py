@@ -58,7 +58,7 @@ class World:
         parts = real_reception(self.directory)[0]._parts
         return await Trials(parts, self._policy).rcpt(to, sender)
 
-    async def road(self, address: str, sender: str) -> Outlook:
+    async def road(self, address: str, sender: str = "") -> Outlook:
         """See `Outlooks`."""
         return await Outlooks(self._roads, time.time).of(address, sender)
 
