@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from relayd.assembly.account_guard import AccountGuard
 from relayd.assembly.loaded import Loaded
 from relayd.database.interface import DatabaseError
 from relayd.delivery.attempt import Attempts, Road
@@ -30,13 +31,16 @@ from relayd.delivery.sts_policies import PolicyStore, StsPolicies, open_policies
 from relayd.delivery.suppressing import Suppressing
 from relayd.delivery.tls import TlsContexts
 from relayd.delivery.tls_hosts import TlsHosts, open_hosts
+from relayd.delivery.watching import Watching
 from relayd.delivery.ways import Ways
 from relayd.directory.address_book import AddressBook
 from relayd.events import store as store_events
 from relayd.events.event import EventStream, Span
 from relayd.mail.envelope import domain_of
 from relayd.mail.snowflake import Snowflakes
+from relayd.queue.daily import DailyCounts
 from relayd.queue.opening import OpenQueue
+from relayd.queue.suspension import Subject
 from relayd.reception.signing import Signing
 from relayd.reports.tls_results import TlsResults, open_results
 from relayd.reputation.options import SuppressionOptions
@@ -57,11 +61,13 @@ class Delivering:
         loaded: Loaded,
         opened: OpenQueue,
         book: AddressBook,
+        guard: AccountGuard,
         resolver: LiveResolver,
         signing: Signing,
         snowflakes: Snowflakes,
     ) -> None:
         self._book = book
+        self._guard = guard
         self._opened = opened
         self._signing = signing
         self._snowflakes = snowflakes
@@ -121,13 +127,16 @@ class Delivering:
         await self.suppressions.reconfigure(loaded.config.section(SuppressionOptions))
         self.scheduler = Scheduler(
             self._opened.queue,
-            Suppressing(self.attempts, self.suppressions, self._is_ours, stream.clock, span),
+            Watching(
+                Suppressing(self.attempts, self.suppressions, self._is_ours, stream.clock, span), self._guard.outcomes
+            ),
             loaded.router,
             self.bounces,
             loaded.settings,
             stream=stream,
             chance=random.random,
             may_attempt=lambda: self._opened.space.may_attempt,
+            counts=DailyCounts(self._opened.queue),
         )
 
     async def reload(self, loaded: Loaded, resolver: LiveResolver) -> None:
@@ -178,6 +187,12 @@ class Delivering:
         """What runs and waits for a destination; None when nothing does."""
         found = (each for each in self.scheduler.stats().destinations if each.destination == destination)
         return next(found, None)
+
+    def suspendable(self, subject: Subject) -> Collection[str] | None:
+        """See `control.api.suspensions.Known`."""
+        if subject is Subject.ROUTE:
+            return self._loaded.router.routes.keys()
+        return self.scheduler.shaping.providers() if subject is Subject.PROVIDER else None
 
     async def close(self) -> None:
         """Close what is open, once the scheduler is drained."""

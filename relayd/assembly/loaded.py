@@ -9,6 +9,7 @@ from relayd.config.bounces import bounce_rules
 from relayd.config.configuration import Config
 from relayd.config.places import data_directory, submit_socket
 from relayd.config.roads import router_of
+from relayd.config.shaping import shaping_rules
 from relayd.delivery.scheduler import Settings
 from relayd.listener import options as listening
 from relayd.listener.listeners import ListenerConfiguration
@@ -53,6 +54,7 @@ class Loaded:
             schedule=Schedule(config.section(routing.ScheduleOptions)),
             concurrency=config.section(routing.ConcurrencyOptions),
             breaker=config.section(routing.BreakerOptions),
+            shaping=shaping_rules(config),
         )
         self.keyring = keyring_of(config)
         self.srs = config.section(receiving.SrsOptions)
@@ -80,6 +82,7 @@ class Loaded:
             server=self.server,
             session=config.section(receiving.TrustedRelayOptions),
             auth=config.section(AuthOptions),
+            extensions=config.section(receiving.ExtensionOptions),
             rcpt=config.section(receiving.RcptOptions),
             probe=config.section(receiving.ProbeOptions),
             known=config.records(receiving.KnownOptions),

@@ -21,6 +21,7 @@ from relayd.reputation import options as reputation
 from relayd.resolver import options as resolver
 from relayd.routing import options as routing
 from relayd.routing import source_options as sources
+from relayd.routing.shaping import options as shaping
 from relayd.telemetry import options as telemetry
 from relayd.webhooks import options as webhooks
 
@@ -37,6 +38,7 @@ MODULES: tuple[ModuleType, ...] = (
     queue,
     routing,
     sources,
+    shaping,
     resolver,
     delivery,
     telemetry,

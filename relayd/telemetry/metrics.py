@@ -9,7 +9,7 @@ queue, open delivery connections) are set with `set`, or read with `watch`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -61,6 +61,7 @@ class Metrics:
         self._recipients |= {"maybe_delivered": 0, "maybe_delivered_again": 0}
         self._values: dict[str, tuple[str, float]] = {}
         self._watched: dict[str, tuple[str, Callable[[], float]]] = {}
+        self._watched_each: dict[str, tuple[str, str, Callable[[], Mapping[str, float]]]] = {}
         self._special: dict[EventKind, Callable[[Event], None]] = {
             smtp.CONNECTION_START: self._session_started,
             smtp.CONNECTION_END: self._session_ended,
@@ -99,6 +100,10 @@ class Metrics:
         """Export the gauge `name`, read at each scrape."""
         self._watched[name] = (doc, read)
 
+    def watch_each(self, name: str, doc: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """Export the gauge `name` with one label, whose values `read` gives at each scrape; they must be few."""
+        self._watched_each[name] = (doc, label, read)
+
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format."""
         return generate_latest(self.registry)
@@ -111,6 +116,11 @@ class Metrics:
             yield GaugeMetricFamily(name, doc, value=value)
         for name, (doc, read) in self._watched.items():
             yield GaugeMetricFamily(name, doc, value=read())
+        for name, (doc, label, read_each) in self._watched_each.items():
+            family = GaugeMetricFamily(name, doc, labels=[label])
+            for each, number in read_each().items():
+                family.add_metric([each], number)
+            yield family
         yield from self._histograms()
 
     def _counters(self) -> Iterator[Metric]:

@@ -11,6 +11,7 @@ from typing import Any
 from relayd.control.api.troubleshoot import Explaining
 from relayd.delivery.hosts import Hosts
 from relayd.delivery.lanes import LaneStats
+from relayd.delivery.limits import LimitsInForce
 from relayd.delivery.options import ReuseOptions
 from relayd.delivery.outlook import Outlook, Outlooks, Roads
 from relayd.delivery.stages import Stage
@@ -57,9 +58,9 @@ class World:
         parts = real_reception(self.directory)[0]._parts
         return await Trials(parts, self._policy).rcpt(to, sender)
 
-    async def road(self, address: str) -> Outlook:
+    async def road(self, address: str, sender: str = "") -> Outlook:
         """See `Outlooks`."""
-        return await Outlooks(self._roads, time.time).of(address)
+        return await Outlooks(self._roads, time.time).of(address, sender)
 
     def rehearse(self, recipient: str, *, seconds: float = 30.0, direct: bool = False) -> AsyncGenerator[Stage, None]:
         """See `Rehearsals`."""
@@ -90,6 +91,7 @@ class World:
             resolver=self._resolver(),
             hosts=self._hosts,
             lane=self.lanes.get,
+            limits=lambda destination, hosts: LimitsInForce(),
             most=20,
             soft_bounce=False,
         )
