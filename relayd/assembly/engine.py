@@ -70,7 +70,7 @@ class Engine:
         self.receiving = Receiving(
             loaded, self.opened, self.book, self.principals, self.delivering, self.resolver, self.signing
         )
-        self.receiving.open(self.stream, self.snowflakes)
+        await self.receiving.open(self.stream, self.span, self.snowflakes)
         self.troubleshooting = Troubleshooting(
             lambda: self.loaded, lambda: self.resolver, self.receiving, self.delivering
         )

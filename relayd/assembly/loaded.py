@@ -97,7 +97,12 @@ class Loaded:
     def _router(self) -> Router:
         config = self.config
         domains = {id: each.next_hop for id, each in config.records(routing.DomainOptions).items()}
-        return Router(config.section(routing.OutboundOptions), config.records(routing.RouteOptions), domains)
+        return Router(
+            config.section(routing.OutboundOptions),
+            config.records(routing.RouteOptions),
+            domains,
+            config.records(routing.DomainTlsOptions),
+        )
 
 
 def keyring_of(config: Config) -> Keyring:

@@ -56,6 +56,7 @@ class Troubleshooting:
             lane=self._delivering.lane,
             most=loaded.settings.concurrency.per_destination,
             soft_bounce=soft_bounce(loaded),
+            memory=self._delivering.tls_hosts.memory,
         )
 
     def _means(self) -> Means:

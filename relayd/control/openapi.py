@@ -44,7 +44,9 @@ _ELEMENTS = {
     "part": "What to take anew: `lookup`, `certificate` or `server.blocked-ip`; anything else is everything.",
     "prefix": "The kind of keys.",
     "principal_id": "The name of a principal.",
+    "name": "The name of an account, domain or tenant.",
     "recipient": "An address, or a bare domain.",
+    "host": "The name of a host that mail goes to.",
     "store": "The name of a store; `default` is the default one.",
     "trace_id": "The id of a trace, or several with commas between them.",
 }

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from relayd.delivery.endpoint import Endpoint
-from relayd.delivery.host_policy import Found, HostPolicies
+from relayd.delivery.host_policy import Found, HostPolicies, HostPolicy
 from relayd.delivery.options import ReuseOptions
 from relayd.delivery.outcome import Trouble
 from relayd.events import delivery as events
@@ -27,6 +27,10 @@ from relayd.routing.tls_policy import Consequence, TlsPolicy, consequence
 
 IsSelf = Callable[[str, int], bool]
 """Whether a host name or IP address with a port is one that this server listens on."""
+
+
+Refused = Callable[[str, HostPolicy, Defect], None]
+"""Told of a host that does not meet its policy whatever it may say, and why."""
 
 
 class NoHosts(Exception):
@@ -62,7 +66,7 @@ class Hosts:
     """Finds endpoints.  allow_private: `queue.outbound.allow-private`.  chance: 0 <= x < 1.
 
     local: who is asked for the addresses of a route's host, `resolver` by default.  policies: which TLS each host must
-    give, DANE alone by default.
+    give, DANE alone by default.  refused: who is told of hosts that are not even connected to.
     """
 
     def __init__(
@@ -75,7 +79,9 @@ class Hosts:
         chance: Callable[[], float],
         local: Resolver | None = None,
         policies: HostPolicies | None = None,
+        refused: Refused | None = None,
     ) -> None:
+        self._refused = refused
         self.policies = HostPolicies(resolver) if policies is None else policies
         self._resolver = resolver
         self._local = resolver if local is None else local
@@ -203,6 +209,8 @@ class Hosts:
         tls = endpoint.policy.tls if endpoint.policy is not None else None
         if tls is not None and tls.refused is not None:
             tally.insecure = _refusal(tls, tls.refused, endpoint.host)
+            if self._refused is not None and endpoint.policy is not None:
+                self._refused(endpoint.host, endpoint.policy, tls.refused)
             return False
         if self._allow_private or next_hop.route is not None or is_public(endpoint.address):
             return True

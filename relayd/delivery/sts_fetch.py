@@ -22,7 +22,11 @@ _CONNECT = 10.0
 
 
 class FetchFailed(Exception):
-    """The policy could not be had; the text says why."""
+    """The policy could not be had; the text says why.  certificate: the web server's is not valid."""
+
+    def __init__(self, text: str, *, certificate: bool = False) -> None:
+        super().__init__(text)
+        self.certificate = certificate
 
 
 class PolicyFetcher:
@@ -55,7 +59,8 @@ class PolicyFetcher:
         except TimeoutError:
             raise FetchFailed(f"no policy within {self._seconds:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise FetchFailed(str(error) or type(error).__name__) from error
+            certificate = isinstance(error, aiohttp.ClientConnectorCertificateError)
+            raise FetchFailed(str(error) or type(error).__name__, certificate=certificate) from error
 
     async def _body(self, url: str) -> bytes:
         names = Names(self._resolver, self._allow_private)

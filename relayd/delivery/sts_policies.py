@@ -31,6 +31,7 @@ from relayd.routing.mta_sts import (
     wants_fetch,
 )
 from relayd.routing.tls_records import BadRecord
+from relayd.routing.tls_report import AppliedPolicy, Failure, PolicyType, ResultType
 
 FILE = "mta-sts.db"
 
@@ -47,6 +48,13 @@ MIGRATIONS = (
         ),
     ),
 )
+
+
+class Counting(Protocol):
+    """`relayd.reports.tls_results`'s TlsResults as policies use it."""
+
+    def add(self, policy: AppliedPolicy, failure: Failure | None = None, sessions: int = 1) -> None:
+        """Count sessions."""
 
 
 class Fetcher(Protocol):
@@ -129,10 +137,19 @@ def _rows(connection: Connection) -> list[tuple[object, str, str, float, float]]
 class StsPolicies:
     """Knows which policy counts for a domain.  clock: Unix seconds.
 
-    An answer is good for a minute; a domain whose policy cannot be had is asked again after five (RFC 8461 §3.3).
+    results: who counts for TLS reports what could not be had.  An answer is good for a minute; a domain whose policy
+    cannot be had is asked again after five (RFC 8461 §3.3).
     """
 
-    def __init__(self, resolver: Resolver, fetcher: Fetcher, store: PolicyStore, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        resolver: Resolver,
+        fetcher: Fetcher,
+        store: PolicyStore,
+        clock: Callable[[], float],
+        results: Counting | None = None,
+    ) -> None:
+        self._results = results
         self._resolver = resolver
         self._fetcher = fetcher
         self._store = store
@@ -196,6 +213,9 @@ class StsPolicies:
             self._failed.keep(domain, True, _FAILED)
             kind = events.INVALID_POLICY if isinstance(error, BadPolicy) else events.POLICY_FETCH_ERROR
             kind(span, domain=domain, reason=str(error), elapsed=time.monotonic() - started)
+            if self._results is not None:
+                applied = AppliedPolicy(domain=domain, type=PolicyType.STS)
+                self._results.add(applied, Failure(result=_result(error), reason=str(error)[:200]))
             return None
         now = self._clock()
         kept = Kept(policy=policy, id=id, fetched=now, checked=now)
@@ -214,3 +234,10 @@ class StsPolicies:
             elapsed=time.monotonic() - started,
         )
         return kept
+
+
+def _result(error: FetchFailed | BadPolicy) -> ResultType:
+    """What a report calls it (RFC 8460 §4.3.2)."""
+    if isinstance(error, BadPolicy):
+        return ResultType.STS_POLICY_INVALID
+    return ResultType.STS_WEBPKI_INVALID if error.certificate else ResultType.STS_POLICY_FETCH_ERROR

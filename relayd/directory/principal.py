@@ -33,13 +33,17 @@ class Principal:
 
     def __init__(self, account: Account, secrets: Secrets, *, is_stored: bool = False) -> None:
         told = "".join(f"{len(each)}:{each}" for each in (*secrets.passwords, secrets.otp))
-        self.account = replace(account, version=_digest(told))
+        self.account = replace(account, version=_digest(told), has_otp=bool(secrets.otp))
         self.secrets = secrets
         self.is_stored = is_stored
 
     def proves(self, proof: bytes) -> bool:
         """Whether the stored secret that `proof` is the digest of is still one of its own."""
-        return any(proof == proof_of(each) for each in self.secrets.stored)
+        return any(proof == proof_of(each) for each in (*self.secrets.stored, self.secrets.scram) if each)
+
+    def is_proof(self, account: Account, stored: str) -> bool:
+        """Whether somebody signed in with that stored secret."""
+        return account.proof == proof_of(stored)
 
     def __repr__(self) -> str:
         return f"<Principal {self.account.name}>"

@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from relayd.database.interface import Connection, Database
-from relayd.database.sqlite import open_sqlite
+from relayd.database.interface import Connection
+from relayd.database.sqlite import SqliteDatabase, open_sqlite
 from relayd.directory import rows
 from relayd.directory.editing import EVERYTHING, Authority, Editing, Reserved
 from relayd.directory.entry import NAME, SECRETS, Entry, Found, Type
@@ -81,10 +81,11 @@ class _Unknown(enum.Enum):
 class Principals:
     """See the module.  Make it with `open_principals`.
 
-    database: for whoever keeps tables of his own beside (`schema.MIGRATIONS`).  Every method may raise DatabaseError.
+    has_scram: whether any account has a verifier of SCRAM.  database: for whoever keeps tables of his own beside
+    (`schema.MIGRATIONS`).  Every method may raise DatabaseError.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
         self.generation = 0
         self.on_change: list[Callable[[], None]] = []
@@ -92,7 +93,8 @@ class Principals:
         self.next_hops: dict[str, str] = {}
         """Domains that say where their mail goes, and what they say: "mx" or a route's id."""
         self._hashing = ThreadPoolExecutor(1, "hashing")
-        self._domains = 0
+        self._domains = False
+        self.has_scram = False
         self._names = _Memory[Entry | None]()
         self._addresses = _Memory[Found | None]()
         self._signing_in = _Memory[Principal | None]()
@@ -102,7 +104,7 @@ class Principals:
     @property
     def has_domains(self) -> bool:
         """Whether there is any domain at all: without one no address is anybody's, and nothing need be asked."""
-        return self._domains > 0
+        return self._domains
 
     async def get(self, name: str) -> Entry | None:
         """The principal of that name, whatever its type."""
@@ -307,11 +309,12 @@ class Principals:
         return await asyncio.shield(asyncio.ensure_future(self._write_whole(work, domains)))
 
     async def _write_whole(self, work: Callable[[Connection], T], domains: Sequence[str]) -> T:
-        def counted(connection: Connection) -> tuple[T, int, dict[str, str]]:
-            return work(connection), _domains(connection), rows.next_hops(connection, domains)
+        def counted(connection: Connection) -> tuple[T, tuple[bool, bool], dict[str, str]]:
+            return work(connection), _present(connection), rows.next_hops(connection, domains)
 
         try:
-            result, self._domains, next_hops = await self.database.write(counted)
+            result, present, next_hops = await self.database.write(counted)
+            self._domains, self.has_scram = present
             for name in domains:
                 self.next_hops.pop(name, None)
             self.next_hops.update(next_hops)
@@ -337,6 +340,11 @@ class Principals:
             memory.put(key, found)
         return found
 
+    async def copy_to(self, path: Path) -> None:
+        """A consistent copy in the new file `path`, which its owner alone may read.  Raises DatabaseError, OSError."""
+        make_private(path)
+        await self.database.copy_to(path)
+
     async def close(self) -> None:
         """Finish what is being written."""
         self._hashing.shutdown(wait=False, cancel_futures=True)
@@ -344,9 +352,15 @@ class Principals:
 
     async def start(self) -> None:
         """Learn what has to be known from the start."""
-        self._domains, self.next_hops = await self.database.read(
-            lambda connection: (_domains(connection), rows.next_hops(connection))
+        present, self.next_hops = await self.database.read(
+            lambda connection: (_present(connection), rows.next_hops(connection))
         )
+        self._domains, self.has_scram = present
+
+
+def make_private(path: Path) -> None:
+    """An empty file that only its owner may read; SQLite gives its companions the same mode.  Raises OSError."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 async def open_principals(directory: Path, span: Span) -> Principals:
@@ -356,7 +370,7 @@ async def open_principals(directory: Path, span: Span) -> Principals:
     """
     path = directory / FILE
     if not path.exists():
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        make_private(path)
     # Once broken it stays so until the next start: sign-ins are told to come back, mail of trusted networks goes on.
     database = await open_sqlite(path, MIGRATIONS, span, on_broken=lambda reason: None)
     principals = Principals(database)
@@ -368,9 +382,14 @@ async def open_principals(directory: Path, span: Span) -> Principals:
     return principals
 
 
-def _domains(connection: Connection) -> int:
-    row = connection.execute("SELECT EXISTS (SELECT 1 FROM principals WHERE type = 'domain')").fetchone()
-    return int(row[0])
+def _present(connection: Connection) -> tuple[bool, bool]:
+    """Whether there is a domain, and whether a verifier of SCRAM."""
+    sql = (
+        "SELECT EXISTS (SELECT 1 FROM principals WHERE type = 'domain'),"
+        " EXISTS (SELECT 1 FROM secrets WHERE scram != '')"
+    )
+    domains, scram = connection.execute(sql).fetchone()
+    return bool(domains), bool(scram)
 
 
 def _entry_of(connection: Connection, name: str) -> Entry | None:

@@ -202,6 +202,13 @@ START_TLS_UNAVAILABLE = EventKind(
 START_TLS_ERROR = EventKind(
     "delivery.start-tls-error", Level.INFO, "STARTTLS failed", "TLS could not be started", "hostname reason"
 )
+TLS_GONE = EventKind(
+    "delivery.tls-gone",
+    Level.WARN,
+    "TLS is gone",
+    "A host that gave TLS before does not offer STARTTLS any more: a fault, or somebody on the way takes it out",
+    "hostname since version",
+)
 START_TLS_DISABLED = EventKind(
     "delivery.start-tls-disabled",
     Level.INFO,

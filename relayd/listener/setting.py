@@ -14,6 +14,7 @@ from relayd.listener.plugins import Plugins
 from relayd.mail.reply import Reply
 from relayd.mail.snowflake import Snowflakes
 from relayd.reception.client import Client
+from relayd.reception.sign_in import SignIns
 from relayd.smtp.command import MailCommand, RcptCommand
 from relayd.smtp.extension import Extensions
 
@@ -36,6 +37,10 @@ class Decisions(Protocol):
     async def vrfy(self, client: Client, argument: str) -> Reply: ...
     async def expn(self, client: Client, argument: str) -> Reply: ...
     def offered(self, client: Client) -> Extensions: ...
+    def mechanisms(self, client: Client) -> tuple[str, ...]: ...
+
+    @property
+    def sign_ins(self) -> SignIns: ...
 
 
 @dataclass(slots=True, kw_only=True)

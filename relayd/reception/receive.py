@@ -8,7 +8,6 @@ from typing import Protocol
 
 from relayd.blobs.spool import Blobs
 from relayd.database.interface import DatabaseError
-from relayd.directory.account import Refusal
 from relayd.directory.address_book import AddressBook
 from relayd.directory.directory import Directory
 from relayd.directory.permissions import EMAIL_EXPAND, EMAIL_VERIFY
@@ -27,16 +26,15 @@ from relayd.reception.known import Probes
 from relayd.reception.policy import Policy, unmapped
 from relayd.reception.promise import NO_RECIPIENTS, TROUBLE, Intake, Promises, failure
 from relayd.reception.recipients import Recipients
+from relayd.reception.sign_in import SignIns
 from relayd.reception.signing import Signing
 from relayd.reception.standing import Standing
-from relayd.reception.submission import Submissions
+from relayd.reception.submission import Quota, Submissions
 from relayd.reception.transaction import Transaction
 from relayd.reputation.suppression import SuppressionList
 from relayd.resolver.answer import Resolver
 from relayd.smtp.command import MailCommand, RcptCommand
 from relayd.smtp.extension import Extensions
-
-SIGN_IN_MECHANISMS = ("PLAIN", "LOGIN")
 
 
 class SpaceCheck(Protocol):
@@ -47,7 +45,7 @@ class SpaceCheck(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What reception works with.  clock: Unix seconds."""
+    """What reception works with.  clock: Unix seconds.  sign_ins: None for passwords alone, and no bans."""
 
     queue: Intake
     blobs: Blobs
@@ -60,6 +58,7 @@ class Parts:
     snowflakes: Snowflakes
     signing: Signing
     suppressions: SuppressionList | None = None
+    sign_ins: SignIns | None = None
     book: AddressBook | None = None
     principals: Principals | None = None
     ledger: Ledger | None = None
@@ -81,6 +80,7 @@ class Reception:
         self._recipients = Recipients(self.probes, parts.clock, parts.suppressions, self._standing)
         self._checks = Checks(parts.resolver, parts.clock)
         self._submissions = Submissions(parts.directory, parts.principals, parts.ledger, parts.clock)
+        self.sign_ins = parts.sign_ins or SignIns(parts.directory, parts.clock)
         self._promises = Promises(
             parts.queue,
             parts.admission,
@@ -106,6 +106,9 @@ class Reception:
     async def connect(self, client: Client) -> Reply | None:
         """Decide the session's class; a Reply refuses the session (it carries no enhanced code, RFC 2034 §4)."""
         client.address = unmapped(client.address)
+        shut_out = self.sign_ins.shut_out(client)
+        if shut_out is not None:
+            return shut_out
         if client.account is not None and not client.account_emails:
             await self._adopt_login(client)
         client.trusted = self.policy.trusts(client)
@@ -122,7 +125,7 @@ class Reception:
             auth.FAILED(client.span, account_name=client.account or "", type_="xclient", remote_ip=client.address_text)
             client.account = None
             return
-        client.account_emails = account.emails
+        client.sign_in(account, self._parts.directory.generation)
 
     async def helo(self, client: Client) -> Reply | None:
         """Look at the name that EHLO, HELO or LHLO gave; a Reply refuses it."""
@@ -146,7 +149,7 @@ class Reception:
         limits = self.policy.limits
         return Extensions(
             size=limits.size,
-            auth=SIGN_IN_MECHANISMS if client.role == "submission" and client.account is None else (),
+            auth=self.mechanisms(client),
             dsn=client.trusted,
             vrfy=client.trusted,
             expn=client.trusted and self._standing is not None and not self._standing.book.is_empty,
@@ -155,28 +158,29 @@ class Reception:
             origin=self.policy.origin if client.role == "submit" else "",
         )
 
+    async def quota(self, name: str) -> Quota | None:
+        """What an account, domain or tenant sent, and what it may; None when there is none.  Raises DatabaseError."""
+        return await self._submissions.quota(name, self.policy.options.submission)
+
     def normalises(self, client: Client) -> bool:
         """Whether bare newlines of this client are mended instead of refused."""
         return self.policy.normalises(client)
 
+    def mechanisms(self, client: Client) -> tuple[str, ...]:
+        """What the session may sign in by."""
+        return self.sign_ins.mechanisms(client)
+
     async def authenticate(self, client: Client, login: str, secret: str) -> Reply:
         """Check credentials; good ones make the session trusted."""
-        try:
-            found = await self._parts.directory.authenticate(login, secret)
-        except Exception as error:  # unknown failure is temporary
-            auth.ERROR(client.span, account_name=login, reason=type(error).__name__)
-            return Reply(454, "4.7.0", "Temporary authentication failure")
-        if isinstance(found, Refusal) or not found.may_send:
-            auth.FAILED(client.span, account_name=login, type_="smtp", remote_ip=client.address_text)
-            return Reply(535, "5.7.8", "Authentication credentials invalid")
-        client.account = found.name
-        client.account_emails = found.emails
-        client.trusted = True
-        auth.SUCCESS(client.span, account_name=found.name, span_id=client.session_id, type_="smtp")
-        return Reply(235, "2.7.0", "Authentication succeeded")
+        return await self.sign_ins.by_password(client, login, secret)
 
     async def mail(self, client: Client, command: MailCommand) -> Transaction | Reply:
         """Begin a transaction, or refuse to."""
+        if client.signed_in is not None and client.seen != self._parts.directory.generation:
+            refused = await self.sign_ins.renew(client)
+            if refused is not None:
+                client.trusted = self.policy.trusts(client)
+                return refused
         policy = self.policy
         limits = policy.limits
         sender = command.return_path

@@ -15,13 +15,13 @@ from typing import Protocol
 from relayd.database.interface import DatabaseError
 from relayd.directory.account import Account
 from relayd.directory.allowance import Allowance, parse_allowance
-from relayd.directory.entry import Entry
+from relayd.directory.entry import Entry, Type
 from relayd.events import auth, limit, smtp
 from relayd.mail.address import mailbox_key, split_address
 from relayd.mail.header import HeaderBlock
 from relayd.mail.reply import Reply
 from relayd.mailauth.authors import author_addresses
-from relayd.queue.usage import Charge, Ledger, Reservation, period_end
+from relayd.queue.usage import MEASURES, Amounts, Charge, Ledger, Reservation, period_end
 from relayd.reception.client import Client
 from relayd.reception.options import SubmissionOptions
 from relayd.reception.transaction import Transaction
@@ -64,6 +64,25 @@ class Submission:
     charges: tuple[Charge, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """An allowance in force.  name: under which it is counted.  ends: its present period, Unix seconds."""
+
+    name: str
+    allowance: Allowance
+    used: int
+    ends: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What was sent under `key` in this hour, day and month: messages, recipients, octets; and what limits it."""
+
+    key: str
+    sent: dict[str, Amounts]
+    limits: list[Limit]
+
+
 class Submissions:
     """Decides what accounts may send.  entries, ledger: None: nothing is counted.  clock: Unix seconds."""
 
@@ -85,7 +104,7 @@ class Submissions:
             smtp.MAIL_FROM_UNAUTHENTICATED(client.span, from_=sender)
             return _AUTHENTICATE
         try:
-            account = await self._accounts.get(client.account)
+            account = client.signed_in or await self._accounts.get(client.account)
             refused = self._refused(client, account, sender)
             if refused is not None or account is None:
                 return refused or _GONE
@@ -115,6 +134,14 @@ class Submissions:
         return None
 
     async def _counted(self, account: Account, options: SubmissionOptions) -> Submission:
+        if self._ledger is None:
+            return Submission(account, (), Reservation(()))
+        limits = await self._limits(account, options)
+        names = [f"account:{account.name}", *(each for each, _ in limits)]
+        return Submission(account, tuple(limits), await self._ledger.reserve(names))
+
+    async def _limits(self, account: Account, options: SubmissionOptions) -> list[tuple[str, Allowance]]:
+        """The allowances that hold for an account, each with the name under which it is counted."""
         limits: list[tuple[str, Allowance]] = []
         own: Sequence[Allowance] = options.allowances
         if self._entries is not None:
@@ -127,12 +154,38 @@ class Submissions:
             for kind, further in (("domain", domain), ("tenant", tenant)):
                 if further is not None:
                     limits += [(f"{kind}:{further.name}", each) for each in allowances_of(further)]
-        name = f"account:{account.name}"
-        limits = [(name, each) for each in own] + limits
-        names = [name, *(each for each, _ in limits)]
-        if self._ledger is None:
-            return Submission(account, (), Reservation(()))
-        return Submission(account, tuple(limits), await self._ledger.reserve(names))
+        return [(f"account:{account.name}", each) for each in own] + limits
+
+    async def quota(self, name: str, options: SubmissionOptions) -> Quota | None:
+        """What holds for an account, domain or tenant of that name; None when there is none.  DatabaseError."""
+        account = await self._accounts.get(name)
+        if account is not None:
+            key, limits = f"account:{account.name}", await self._limits(account, options)
+        else:
+            entry = await self._entries.get(name) if self._entries is not None else None
+            if entry is None or entry.type not in (Type.DOMAIN, Type.TENANT):
+                return None
+            key = f"{entry.type}:{entry.name}"
+            limits = [(key, each) for each in allowances_of(entry)]
+        spent = (
+            {each: await self._ledger.spent(each) for each in {key, *(name for name, _ in limits)}}
+            if self._ledger
+            else {}
+        )
+        now = self._clock()
+        return Quota(
+            key=key,
+            sent=spent.get(key, {}),
+            limits=[
+                Limit(
+                    name=name,
+                    allowance=each,
+                    used=spent[name][each.period][MEASURES.index(each.measure)] if name in spent else 0,
+                    ends=period_end(each.period, now),
+                )
+                for name, each in limits
+            ],
+        )
 
     def recipient(self, tx: Transaction) -> Reply | None:
         """At RCPT, before the recipient is taken; takes room for it."""

@@ -10,10 +10,11 @@ every recipient that is accepted.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from relayd.mail.address import AddressError, a_label
 from relayd.routing.next_hop import NextHop, Protocol, TlsMode
-from relayd.routing.options import OutboundOptions, RouteOptions
+from relayd.routing.options import DomainTlsOptions, OutboundOptions, RouteOptions
 
 _ROUTE = "route:"
 _DIRECT = "mx:"
@@ -29,7 +30,7 @@ class UnknownRoute(ValueError):
 class Router:
     """Knows every route; immutable, a reload makes another.
 
-    outbound, routes, domains: the configuration (`domains`: recipient domain to "mx" or route id).
+    outbound, routes, domains: the configuration (`domains`: recipient domain to "mx" or route id).  tls: of domains.
     Raises UnknownRoute when a key names no route.
     """
 
@@ -38,7 +39,9 @@ class Router:
         outbound: OutboundOptions,
         routes: Mapping[str, RouteOptions] | None = None,
         domains: Mapping[str, str] | None = None,
+        tls: Mapping[str, DomainTlsOptions] | None = None,
     ) -> None:
+        self._tls = {_a_label(domain.lower().rstrip(".")): each for domain, each in (tls or {}).items()}
         self._outbound = outbound
         self._routes = {id: route_of(id, options) for id, options in (routes or {}).items()}
         self._domains = {
@@ -144,6 +147,9 @@ class Router:
             domain = key.removeprefix(_DIRECT)
             literal = domain.startswith("[")
             found = NextHop(key=key, host=domain, port=self._outbound.port, use_mx=not literal)
+            tls = self._tls.get(domain)
+            if tls is not None:
+                found = replace(found, tls=TlsMode(tls.mode), tls_minimum=tls.min_version or "")
             self._direct[key] = found
         return found
 
@@ -171,6 +177,7 @@ def route_of(id: str, options: RouteOptions) -> NextHop:
         use_mx=options.use_mx,
         tls=mode,
         implicit_tls=options.tls_implicit,
+        tls_minimum=options.tls_minimum or "",
         username=options.username,
         password=options.secret,
         send_8bit_anyway=options.send_8bit_anyway,

@@ -30,6 +30,9 @@ from relayd.mail.snowflake import Snowflakes
 from relayd.queue.backup import backup
 from relayd.queue.filter import Filter
 from relayd.queue.message import Message, Outcome
+from relayd.queue.usage import Ledger
+from relayd.reception.options import SubmissionOptions
+from relayd.reception.submission import Submissions
 from relayd.reputation.options import SuppressionOptions
 from relayd.reputation.suppression import SuppressionList
 from relayd.resolver.zone import Zone
@@ -63,15 +66,19 @@ class LogPlace:
     place: Place | None = None
 
 
+async def at_once(seconds: float) -> None:
+    """In place of waiting."""
+
+
 class Accounts(Directory):
     """The directory of the tests; "busy" and "broken" are out of order."""
 
-    async def authenticate(self, login: str, secret: str) -> Account | Refusal:
+    async def authenticate(self, login: str, secret: str, site: str = "") -> Account | Refusal:
         if login == "busy":
             raise TooBusy
         if login == "broken":
             raise RuntimeError("the directory is down: password=hunter2")
-        return await super().authenticate(login, secret)
+        return await super().authenticate(login, secret, site)
 
 
 @dataclass
@@ -165,12 +172,14 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
 
     principals = await open_principals(tmp_path, span)
     principals.reserved = reserved_by(ACCOUNTS)
-    accounts = Accounts(ACCOUNTS, rig.clock, [principals])
+    accounts = Accounts(ACCOUNTS, rig.clock, [principals], pause=at_once)
+    principals.on_change.append(accounts.changed)
     fallback = FallbackAdminOptions(user="admin", secret="s3:cret")
     signing_in = SigningIn(accounts, fallback, Tokens(bytes(32), rig.clock), rig.clock)
     suppressions = SuppressionList(tmp_path, rig.clock, span)
     await suppressions.reconfigure(SuppressionOptions(enable=True))
     webhooks = Webhooks(tmp_path, stream, flakes, lambda: Zone({}))
+    submissions = Submissions(accounts, principals, Ledger(rig.o.queue.database, rig.clock), rig.clock)
     parts = Parts(
         queue=rig.o.queue,
         bodies=rig.o.queue,
@@ -184,6 +193,7 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
         settings=settings,
         signing_in=signing_in,
         principals=principals,
+        quota=lambda name: submissions.quota(name, SubmissionOptions()),
         logs=Logs(lambda: control_logs.place, lambda timeout: True),
         ids=lambda: flakes.issue(stream.clock()),
         explaining=world.explaining(),

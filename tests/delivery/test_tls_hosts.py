@@ -279,3 +279,20 @@ async def test_certificates_that_cannot_be_held_against_records_are_told_apart(
             assert outcome.result is Result.DEFERRED
             assert len(made.stated(event)) == 1
             assert len(made.stated("dane.authentication-failure")) == 1
+
+
+async def test_a_host_whose_tls_is_too_old_for_its_domain(folder: Path) -> None:
+    old = context(folder, "good")
+    assert old is not None
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with running(tls=old) as peer:
+        for mode, minimum, expected in (
+            (TlsMode.OPPORTUNISTIC, "", TLS),
+            (TlsMode.OPPORTUNISTIC, "1.3", CLEAR),
+            (TlsMode.REQUIRED, "1.2", TLS),
+            (TlsMode.REQUIRED, "1.3", LATER),
+        ):
+            peer.taken.clear()
+            outcome = await outcome_of(setting(folder, peer.port), peer, tls=mode, tls_minimum=minimum)
+            found = LATER if outcome.result is Result.DEFERRED else (TLS if peer.taken[0].tls else CLEAR)
+            assert found == expected, outcome.status

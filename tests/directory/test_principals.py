@@ -159,7 +159,7 @@ async def test_an_answer_that_was_asked_for_before_a_change_is_not_remembered_af
 async def test_a_change_whose_caller_went_away_still_evicts_what_is_remembered(principals: Principals) -> None:
     await domain_and_jane(principals)
     task = asyncio.create_task(patch(principals, "jane", ("set", "description", "new")))
-    while not task.done() and not principals.database._waiting:  # type: ignore[attr-defined]
+    while not task.done() and not principals.database._waiting:
         await asyncio.sleep(0)
     task.cancel()
     await principals.update("all", [change(Type.LIST, "set", "description", "x")])

@@ -78,13 +78,14 @@ OURS = {
     "smtp": """helo rcpt-to-rejected access-rule xclient unauthorized-pipelining smuggling-attempt handler-error
         plugin-error auth-verdict author-unauthorized rcpt-to-unknown""",
     "delivery": """loop-to-self private-address connection-lost maybe-delivered deferred bounced expired downgraded
-        converted route-alarm route-suspended route-resumed""",
+        converted tls-gone route-alarm route-suspended route-resumed""",
     "queue": "held released removed paused resumed audit-failed purged restored rerouted space-low space-ok",
     "http": "handler-error",
     "manage": "action",
     "config": "reloaded restart-needed",
     "server": "shutdown-complete task-failed loop-stalled",
-    "telemetry": "subscriber-failed dropped store-error webhook-recovered webhook-dropped webhook-replayed",
+    "telemetry": """subscriber-failed dropped store-error alert-cleared alert-error forgotten webhook-recovered
+        webhook-dropped webhook-replayed""",
     "tls": "certificate-loaded certificate-error",
     "suppression": "added removed refused bounced evicted error",
     "dns": "lookup lookup-error",

@@ -44,8 +44,6 @@ _OPERATIONS = (
     (31, "GET", "/store/reindex/{account_id}", "fts-reindex", "store", "Index an account anew"),
     (36, "GET", "/account/crypto", "manage-encryption", "account", "Own encryption at rest"),
     (37, "POST", "/account/crypto", "manage-encryption", "account", "Set own encryption at rest"),
-    (38, "GET", "/account/auth", "manage-passwords", "account", "Own ways to sign in"),
-    (39, "POST", "/account/auth", "manage-passwords", "account", "Change own ways to sign in"),
     (57, "GET", "/store/purge/account", "purge-account", "store", "Purge all accounts"),
     (50, "GET", "/store/purge/account/{account_id}", "purge-account", "store", "Purge an account"),
     (51, "GET", "/store/undelete/{account_id}", "undelete", "store", "Deleted messages of an account"),
