@@ -105,7 +105,7 @@ def changed_secrets(before: Secrets, changes: Sequence[Change], hashed: Mapping[
 
 
 def _without(kept: list[str], item: str) -> list[str]:
-    """What is left: "" removes every password, `$app$` every app password, `$app$name` and `otpauth://` what begins so."""
+    """What is left: "" removes passwords, `$app$` app passwords, `$app$name` and `otpauth://` what begins so."""
     if not item:
         return [each for each in kept if not is_password(each)]
     if item.startswith(OTP):
