@@ -6,14 +6,15 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from relayd.assembly.alerts import alerts
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
 from relayd.config.configuration import Config
 from relayd.control.api.telemetry import Telemetry
 from relayd.database.segments import Bounds, Series
-from relayd.directory.options import AccountOptions
+from relayd.directory.entry import Type
+from relayd.directory.rows import Selection
 from relayd.events.event import Span
-from relayd.reception.options import RcptOptions
 from relayd.telemetry import history, points, traces
 from relayd.telemetry.figures import Figures, MetricHistory, remembered
 from relayd.telemetry.live import Live
@@ -25,6 +26,9 @@ DIRECTORY = "telemetry"
 
 _COUNT_EVERY = 10.0
 """Seconds for which the number of queued messages is not counted anew."""
+
+_USERS = Selection(types=frozenset({Type.INDIVIDUAL}))
+_DOMAINS = Selection(types=frozenset({Type.DOMAIN}))
 
 
 class Views:
@@ -70,23 +74,36 @@ class Views:
         def connections() -> float:
             return delivering.pool.idle + delivering.scheduler.stats().running
 
+        self._alerts = alerts(engine, self._metrics, self._span, self._directory)
         self._figures = Figures(
             self._metrics,
             {
                 "queue.count": remembered(count, _COUNT_EVERY, time.monotonic),
                 "delivery.active-connections": connections,
-                "user.count": lambda: len(engine.loaded.config.records(AccountOptions)),
-                "domain.count": lambda: len(engine.loaded.config.section(RcptOptions).relay_domains),
+                "user.count": lambda: engine.principals.count(_USERS),
+                "domain.count": lambda: engine.principals.count(_DOMAINS),
             },
         )
+        self._watch(engine)
         return Telemetry(stores=lambda: self.recording.stores, figures=self._figures, live=self.live)
+
+    def _watch(self, engine: Engine) -> None:
+        """What Prometheus is shown beside what is counted."""
+        space, queue, watch = engine.opened.space, engine.opened.queue, self._metrics.watch
+        watch("relayd_data_free_bytes", "Free space where the queue is", lambda: space.free)
+        watch(
+            "relayd_destinations_suspended", "Destinations to which nothing is sent", lambda: len(queue.suspensions())
+        )
+        watch("relayd_queue_paused", "1 while the whole queue is paused", lambda: int(queue.paused is not None))
+        watch("relayd_telemetry_lost", "Events that the stores had no room for", lambda: self.recording.dropped)
+        self._metrics.watch_by("relayd_alerts_open", "Built-in alerts that are not over", "watch", self._alerts.open)
 
     def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What runs beside the engine, by name; after `shown`."""
         keeper = MetricHistory(
             self._figures, self.recording.keep, lambda: self._options.interval, self._span.stream.clock
         )
-        return {"metric history": keeper.run()}
+        return {"metric history": keeper.run(), "alerts": self._alerts.run()}
 
     def reload(self, config: Config) -> None:
         """Keep what another configuration says."""

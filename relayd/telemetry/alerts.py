@@ -33,12 +33,16 @@ Mail = Callable[[str, Sequence[str]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """name: what stands before the colon of its keys.  every: seconds between two looks.  title: of its mail."""
+    """name: what stands before the colon of its keys.  every: seconds between two looks.  title: of its mail.
+
+    at_once: look at the start too, not only after the first `every`.
+    """
 
     name: str
     title: str
     every: float
     look: Look
+    at_once: bool = True
 
 
 class Told(msgspec.Struct):
@@ -94,6 +98,14 @@ class Alerts:
         self._monotonic = monotonic
         self._looked: dict[str, float] = {}
 
+    def open(self) -> dict[str, float]:
+        """How many causes are not over, by watch."""
+        found = {watch.name: 0.0 for watch in self._watches()}
+        for key in self._memory.told:
+            name = key.partition(":")[0]
+            found[name] = found.get(name, 0) + 1
+        return found
+
     async def run(self, pause: float = 5.0) -> None:
         """Until cancelled."""
         while True:
@@ -105,7 +117,8 @@ class Alerts:
         watches = self._watches()
         now = self._monotonic()
         for watch in watches:
-            if now - self._looked.get(watch.name, float("-inf")) >= watch.every:
+            last = self._looked.setdefault(watch.name, float("-inf") if watch.at_once else now)
+            if now - last >= watch.every:
                 self._looked[watch.name] = now
                 try:
                     causes = await watch.look()
