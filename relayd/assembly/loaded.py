@@ -25,6 +25,8 @@ from relayd.resolver.options import ResolverOptions
 from relayd.routing import options as routing
 from relayd.routing.route import Router
 from relayd.routing.schedule import Schedule
+from relayd.telemetry.levels import levels_of
+from relayd.telemetry.options import EventLevelOptions
 
 SUBMIT = "submit"
 """Id of the listener that the submit socket is."""
@@ -57,6 +59,7 @@ class Loaded:
         self.keyring = keyring_of(config)
         self.srs = config.section(receiving.SrsOptions)
         self.bounce_rules = bounce_rules(config)
+        self.levels = levels_of(config.records(EventLevelOptions))
 
     def _listeners(self) -> ListenerConfiguration:
         config = self.config

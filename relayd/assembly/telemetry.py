@@ -17,12 +17,17 @@ from relayd.directory.rows import Selection
 from relayd.events.event import Span
 from relayd.telemetry import history, points, traces
 from relayd.telemetry.figures import Figures, MetricHistory, remembered
+from relayd.telemetry.forgetting import Forgotten, Oblivion
+from relayd.telemetry.levels import put_in_force
 from relayd.telemetry.live import Live
+from relayd.telemetry.log import LogFiles
 from relayd.telemetry.metrics import Metrics
-from relayd.telemetry.options import MessageHistoryOptions, MetricHistoryOptions, TraceHistoryOptions
+from relayd.telemetry.options import MessageHistoryOptions, MetricHistoryOptions, TraceHistoryOptions, TracerOptions
+from relayd.telemetry.pseudonyms import Pseudonyms, load_key
 from relayd.telemetry.recording import Defer, Recording, Stores
 
 DIRECTORY = "telemetry"
+PSEUDONYM_KEY = "pseudonym.key"
 
 _COUNT_EVERY = 10.0
 """Seconds for which the number of queued messages is not counted anew."""
@@ -30,11 +35,20 @@ _COUNT_EVERY = 10.0
 _USERS = Selection(types=frozenset({Type.INDIVIDUAL}))
 _DOMAINS = Selection(types=frozenset({Type.DOMAIN}))
 
+_PATIENCE = 600.0
+"""Seconds that forgetting may take: every row and every line is read."""
+
 
 class Views:
-    """Traces, history and metrics of one daemon.  span: the daemon's."""
+    """Logs, traces, history and metrics of one daemon.  span: the daemon's."""
 
     def __init__(self, loaded: Loaded, span: Span, metrics: Metrics, defer: Defer) -> None:
+        put_in_force(loaded.levels)
+        self._pseudonyms = _pseudonyms(loaded)
+        tracers = loaded.config.records(TracerOptions)
+        self.log = LogFiles(tracers, loaded.data / "logs", span, defer, pseudonyms=self._pseudonyms)
+        span.stream.subscribe(self.log)
+        span.stream.subscribe(metrics)
         self._span = span
         self._metrics = metrics
         self._directory = loaded.data / DIRECTORY
@@ -85,7 +99,9 @@ class Views:
             },
         )
         self._watch(engine)
-        return Telemetry(stores=lambda: self.recording.stores, figures=self._figures, live=self.live)
+        return Telemetry(
+            stores=lambda: self.recording.stores, figures=self._figures, live=self.live, forget=self._forget
+        )
 
     def _watch(self, engine: Engine) -> None:
         """What Prometheus is shown beside what is counted."""
@@ -105,8 +121,18 @@ class Views:
         )
         return {"metric history": keeper.run(), "alerts": self._alerts.run()}
 
-    def reload(self, config: Config) -> None:
-        """Keep what another configuration says."""
+    def _forget(self, address: str) -> Forgotten:
+        """See control.api.telemetry.Telemetry."""
+        pseudonym = "" if self._pseudonyms is None else self._pseudonyms.of(address)
+        oblivion = Oblivion(address, pseudonym)
+        traces, history = self.recording.forget(oblivion, _PATIENCE)
+        return Forgotten(traces=traces, history=history, logs=self.log.forget(oblivion, _PATIENCE))
+
+    def reload(self, loaded: Loaded) -> None:
+        """Keep and show what another configuration says."""
+        config = loaded.config
+        put_in_force(loaded.levels)
+        self.log.forget_levels()
         self._options = config.section(MetricHistoryOptions)
         self.recording.configure(self._stores(config))
 
@@ -114,3 +140,11 @@ class Views:
         """Write what waits; blocks for some seconds at most."""
         self._span.stream.unsubscribe(self.recording)
         self.recording.close()
+        self.log.close()
+
+
+def _pseudonyms(loaded: Loaded) -> Pseudonyms | None:
+    """What replaces addresses, where any tracer wants that; raises OSError when there is no key to be had."""
+    if not any(each.pseudonyms for each in loaded.config.records(TracerOptions).values()):
+        return None
+    return Pseudonyms(load_key(loaded.data / PSEUDONYM_KEY))

@@ -63,3 +63,10 @@ ALERT_ERROR = EventKind(
     "Something could not be looked at, or its mail not be queued; it is tried again",
     "id reason",
 )
+FORGOTTEN = EventKind(
+    "telemetry.forgotten",
+    Level.INFO,
+    "Address forgotten",
+    "An address was overwritten in traces, history and logs",
+    "account_name total",
+)

@@ -119,8 +119,8 @@ class Metrics:
             yield GaugeMetricFamily(name, doc, value=read())
         for name, (doc, label, read_all) in self._watched_by.items():
             gauge = GaugeMetricFamily(name, doc, labels=[label])
-            for value, number in read_all().items():
-                gauge.add_metric([value], number)
+            for which, number in read_all().items():
+                gauge.add_metric([which], number)
             yield gauge
         yield from self._histograms()
 

@@ -86,6 +86,11 @@ class TracerOptions:
     )
     keep: float = option(DURATION, "14d", "Older files are removed; 0 keeps them.")
     max_size: int = option(SIZE, "1GB", "All files together; the oldest are removed first; 0 sets no bound.")
+    pseudonyms: bool = option(
+        BOOLEAN,
+        False,
+        "Write pseudonyms in place of mail addresses: p-...@domain, keyed by <data-dir>/pseudonym.key.",
+    )
     disabled_events: tuple[str, ...] = option(
         TEXTS, [], 'Events not logged: ids, or patterns such as "http.*".', example=["smtp.ehlo", "http.*"]
     )
@@ -94,6 +99,20 @@ class TracerOptions:
     def least(self) -> Level:
         """`level` as a value."""
         return Level[self.level.upper()]
+
+
+@section("tracing.level.<id>", "Levels of events in place of their own, by id: see conf/events.md.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventLevelOptions:
+    """`tracing.level.<event>`"""
+
+    level: str = option(
+        choice("error", "warn", "info", "debug", "trace", "disable"),
+        REQUIRED,
+        "The level; disable: the event is counted, but shown and stored nowhere.",
+        key="",
+        example="info",
+    )
 
 
 @section("tracing.history", "Stored traces: what happened in each SMTP session and each delivery attempt.")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from relayd.events.event import TABLE
+from relayd.events.vocabulary import kinds
 from relayd.routing.bounce_rules import BounceClass
 from tests.journeys.conftest import StartRelay, send, wait_until
 from tests.rig.client import Client
@@ -75,7 +75,7 @@ def test_the_alert_rules_are_rules_and_their_metrics_are_there(exposition: str) 
     assert len(asked) > 8
     assert asked <= names(exposition)
     for pattern in re.findall(r'event=~?"([^"]+)"', text):
-        assert set(pattern.split("|")) <= TABLE.keys()
+        assert set(pattern.split("|")) <= {kind.id for kind in kinds()}
     assert set(re.findall(r'class="([^"]+)"', text)) <= {each.value for each in BounceClass}
     open_alerts = set(re.findall(r'relayd_alerts_open\{watch="(\w+)"\}', exposition))
     for pattern in re.findall(r'watch=~"([^"]+)"', text):
