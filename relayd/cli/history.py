@@ -87,7 +87,7 @@ def _lines(message: Message) -> Iterator[str]:
         shown = {key: value for key, value in event["data"].items() if key not in _HIDDEN and value not in (None, "")}
         if event["data"].get("to") and not isinstance(event["data"]["to"], list):
             shown = {"to": event["data"]["to"], **shown}
-        fields = ", ".join(f"{key} = {value}" for key, value in shown.items())
+        fields = ", ".join(f"{key} = {value}{'ms' if key == 'elapsed' else ''}" for key, value in shown.items())
         yield f"{event['createdAt']} {event['text']} ({event['type']}) {fields}".rstrip()
     if message["spans"]:
         ids = ",".join(str(each) for each in message["spans"])
