@@ -43,7 +43,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     for id in sorted(_unknown(directory)):
         terminalreporter.write_line(f"ERROR the event {id} was stated and is not in conf/events.md", red=True)
-    known = {kind.id for kind in kinds() if not kind.id.startswith(_OURS)}
+    known = {kind.id for kind in kinds()}
     seen = stated.noted(directory) & known
     if len(seen) > _MOST * len(known):
         never = ", ".join(sorted(known - seen))

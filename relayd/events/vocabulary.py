@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 
 import relayd.events
-from relayd.events.event import TABLE, EventKind
+from relayd.events.event import EventKind
 
 _NO_FAMILIES = ("event", "vocabulary")
 
@@ -28,11 +28,13 @@ This file is generated from the declarations (`relayd events` prints them too).
 
 
 def kinds() -> list[EventKind]:
-    """Every declared kind, by id."""
+    """Every kind that a family declares, by id."""
+    found: dict[str, EventKind] = {}
     for module in pkgutil.iter_modules(relayd.events.__path__):
         if module.name not in _NO_FAMILIES:
-            importlib.import_module(f"relayd.events.{module.name}")
-    return [TABLE[id] for id in sorted(TABLE)]
+            family = importlib.import_module(f"relayd.events.{module.name}")
+            found |= {each.id: each for each in vars(family).values() if isinstance(each, EventKind)}
+    return [found[id] for id in sorted(found)]
 
 
 def markdown() -> Iterator[str]:
