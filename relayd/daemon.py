@@ -38,6 +38,7 @@ from relayd.control.app import ControlApp, Parts
 from relayd.control.options import FallbackAdminOptions
 from relayd.control.signing_in import SigningIn
 from relayd.database.interface import DatabaseError, NewerSchema
+from relayd.delivery.ways import Ways
 from relayd.directory.schema import FILE as PRINCIPALS
 from relayd.events import config as config_events
 from relayd.events import server as events
@@ -228,6 +229,7 @@ class Daemon:
             "Connections kept for the next message",
             lambda: engine.delivering.pool.idle,
         )
+        self._watch_smarthosts(engine.delivering.ways)
         parts = Parts(
             queue=engine.opened.queue,
             bodies=engine.opened.queue,
@@ -370,6 +372,13 @@ class Daemon:
         if suppressions.is_open:
             beside[SUPPRESSIONS] = suppressions.copy_to
         return await backup(self.engine.opened, directory, self.stream.clock, self.span, beside=beside)
+
+    def _watch_smarthosts(self, ways: Ways) -> None:
+        """The hosts of routes, by name, in the metrics."""
+        watch = partial(self._metrics.watch_each, label="smarthost")
+        watch("relayd_smarthost_aside_seconds", "For how long the host is still passed over", read=ways.aside)
+        watch("relayd_smarthost_messages_left", "Messages that its budget still allows now", read=ways.left)
+        watch("relayd_smarthost_connections", "Connections in use", read=ways.connections)
 
     async def _bounce(self, filter: Filter, by: str, reason: str) -> int:
         compose = partial(self.engine.delivering.bounces.compose, now=self.stream.clock())

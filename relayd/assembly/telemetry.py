@@ -112,7 +112,7 @@ class Views:
         )
         watch("relayd_queue_paused", "1 while the whole queue is paused", lambda: int(queue.paused is not None))
         watch("relayd_telemetry_lost", "Events that the stores had no room for", lambda: self.recording.dropped)
-        self._metrics.watch_by("relayd_alerts_open", "Built-in alerts that are not over", "watch", self._alerts.open)
+        self._metrics.watch_each("relayd_alerts_open", "Built-in alerts that are not over", "watch", self._alerts.open)
 
     def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What runs beside the engine, by name; after `shown`."""

@@ -58,12 +58,14 @@ class Troubleshooting:
             most=loaded.settings.concurrency.per_destination,
             soft_bounce=soft_bounce(loaded),
             memory=self._delivering.tls_hosts.memory,
+            standings=self._delivering.ways.standings,
         )
 
     def _means(self) -> Means:
         loaded, delivering = self._loaded(), self._delivering
         return Means(
             router=loaded.router,
+            first=delivering.ways.first,
             outbound=loaded.config.section(routing.OutboundOptions),
             resolver=self._resolver(),
             hosts=lambda direct: delivering.hosts(loaded, self._resolver(), strict=direct),

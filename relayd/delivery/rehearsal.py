@@ -49,10 +49,11 @@ _KEY = 1
 class Means:
     """What a rehearsal goes by.  hosts: for `direct` or not.  dialer: with the given time limits.
 
-    sts: None when policies are switched off.
+    first: what an attempt to a next hop tries first, for an address.  sts: None when policies are switched off.
     """
 
     router: Router
+    first: Callable[[NextHop, str], NextHop]
     outbound: OutboundOptions
     resolver: Resolver
     hosts: Callable[[bool], Hosts]
@@ -112,7 +113,8 @@ class _Rehearsal:
         if direct:
             self._hop = NextHop(key=domain, host=domain, port=means.outbound.port, use_mx=domain[:1] != "[")
         else:
-            self._hop = router.next_hop(router.destination(f"@{domain}"))
+            whom = self._address or f"@{domain}"
+            self._hop = means.first(router.next_hop(router.destination(whom)), whom)
         self._policy: Policy | None = None
 
     def _tell(self, stage: Stage) -> None:

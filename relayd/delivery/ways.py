@@ -158,6 +158,16 @@ class Ways:
         order = free + [each for each in order if each not in free]
         return [Way(replace(each.hop, source=source, message_tls=next_hop.message_tls), each) for each in order]
 
+    def first(self, next_hop: NextHop, address: str) -> NextHop:
+        """What an attempt would try first, or where the mail must wait: what it would try then."""
+        ways = self.of(next_hop, (), address)
+        if not isinstance(ways, Wait):
+            return ways[0].hop
+        pool = self._router.source(next_hop, (), address)
+        hosts = self._router.hosts.get(next_hop.route or "")
+        hop = hosts[0].hop if hosts else next_hop
+        return _from(hop, pool.members[0] if pool is not None else None)
+
     def begin(self, way: Way, span: Span) -> bool:
         """Set one message of a host's budget apart for a try; False: another attempt had the last."""
         host = way.host
@@ -194,6 +204,24 @@ class Ways:
         if host is None or not host.allowance.connections:
             return None
         return max(0, host.allowance.connections - self.slots.used(host))
+
+    def aside(self) -> dict[str, float]:
+        """For metrics: seconds for which each host is still set aside."""
+        now = self._clock()
+        return {name: max(0.0, self.standings.of(host).aside_until - now) for name, host in self.hosts().items()}
+
+    def left(self) -> dict[str, float]:
+        """For metrics: messages that each host with a budget may be given now."""
+        now, found = self._clock(), {}
+        for name, host in self.hosts().items():
+            if host.allowance.hour or host.allowance.day:
+                standing = self.standings.of(host)
+                found[name] = float(min(standing.hour.left(now), standing.day.left(now)))
+        return found
+
+    def connections(self) -> dict[str, float]:
+        """For metrics: connections in use to each host that has a limit of them."""
+        return {name: float(self.slots.used(host)) for name, host in self.hosts().items() if host.allowance.connections}
 
     def spent(self) -> Wait:
         """For an attempt of which every way was refused by `begin`."""

@@ -48,6 +48,13 @@ BLOB_NOT_FOUND = EventKind(
 QUOTA_EXCEEDED = EventKind(
     "queue.quota-exceeded", Level.INFO, "Queue limit reached", "The queue takes no more mail now", "limit reason"
 )
+RULES_MATCHED = EventKind(
+    "queue.rules-matched",
+    Level.DEBUG,
+    "Routing rules matched",
+    "Rules that choose next hop or source match the message; the first that fits a recipient counts for it",
+    "queue_id details",
+)
 HELD = EventKind(
     "queue.held", Level.INFO, "Message held", "The message waits for an operator", "queue_id reason account_name"
 )

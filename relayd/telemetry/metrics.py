@@ -62,7 +62,7 @@ class Metrics:
         self._recipients |= {"maybe_delivered": 0, "maybe_delivered_again": 0}
         self._values: dict[str, tuple[str, float]] = {}
         self._watched: dict[str, tuple[str, Callable[[], float]]] = {}
-        self._watched_by: dict[str, tuple[str, str, Callable[[], Mapping[str, float]]]] = {}
+        self._watched_each: dict[str, tuple[str, str, Callable[[], Mapping[str, float]]]] = {}
         self._special: dict[EventKind, Callable[[Event], None]] = {
             smtp.CONNECTION_START: self._session_started,
             smtp.CONNECTION_END: self._session_ended,
@@ -101,9 +101,9 @@ class Metrics:
         """Export the gauge `name`, read at each scrape."""
         self._watched[name] = (doc, read)
 
-    def watch_by(self, name: str, doc: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
-        """Export the gauge `name` by the values of one label, which must be few; read at each scrape."""
-        self._watched_by[name] = (doc, label, read)
+    def watch_each(self, name: str, doc: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """Export the gauge `name` with one label, whose values `read` gives at each scrape; they must be few."""
+        self._watched_each[name] = (doc, label, read)
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format."""
@@ -117,10 +117,10 @@ class Metrics:
             yield GaugeMetricFamily(name, doc, value=value)
         for name, (doc, read) in self._watched.items():
             yield GaugeMetricFamily(name, doc, value=read())
-        for name, (doc, label, read_all) in self._watched_by.items():
+        for name, (doc, label, read_each) in self._watched_each.items():
             gauge = GaugeMetricFamily(name, doc, labels=[label])
-            for which, number in read_all().items():
-                gauge.add_metric([which], number)
+            for each, number in read_each().items():
+                gauge.add_metric([each], number)
             yield gauge
         yield from self._histograms()
 

@@ -92,6 +92,7 @@ OURS = {
     "queue": """held released removed paused resumed audit-failed purged restored rerouted space-low space-ok
         discarded""",
     "http": "handler-error",
+    "security": "account-held",
     "manage": "action",
     "config": "reloaded restart-needed",
     "server": "shutdown-complete task-failed loop-stalled",

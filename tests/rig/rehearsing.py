@@ -58,6 +58,7 @@ class Rehearsing:
     def _means(self) -> Means:
         return Means(
             router=Router(self.outbound, self.routes),
+            first=lambda next_hop, address: next_hop,
             outbound=self.outbound,
             resolver=self.resolver,
             hosts=self._hosts,

@@ -49,7 +49,7 @@ class Explaining:
 
     examine: Examine
     rcpt: Callable[[str, str], Awaitable[Trial]]
-    road: Callable[[str], Awaitable[Outlook]]
+    road: Callable[[str, str], Awaitable[Outlook]]
     rehearse: Rehearse
 
 
