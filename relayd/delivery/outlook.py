@@ -216,7 +216,7 @@ class Outlooks:
             if allowance.connections:
                 words.append(f"at most {allowance.connections} connections")
             if standing.aside_until > at:
-                words.append(f"set aside until {rfc3339(standing.aside_until)} after {standing.failures} failures")
+                words.append(f"set aside until {rfc3339(standing.aside_until)}, failures in a row: {standing.failures}")
             yield f"{each.name.partition(' ')[2]}: {', '.join(words)}"
 
     def _known(self, memory: TlsMemory) -> Callable[[str, TlsPolicy], str]:
