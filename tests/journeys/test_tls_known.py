@@ -58,7 +58,7 @@ def test_tls_that_goes_away_is_an_alarm_across_a_restart(house: tuple[Daemon, Pe
     assert deliver(relay, peer)
     assert "mx.x.test  TLSv1.3" in relayd(relay, "tls", "hosts")
     assert relayd(relay, "tls", "results").split() == ["x.test"]
-    assert "no-policy-found: 1 sessions went well, 0 did not" in relayd(relay, "tls", "results", "x.test")
+    assert "no-policy-found: 1 session went well, 0 did not" in relayd(relay, "tls", "results", "x.test")
     assert relay.stop() == 0
     relay.start()
     peer.tls = None
