@@ -13,7 +13,7 @@ from typing import Protocol
 
 from relayd.database.interface import Connection, Database, DatabaseError
 from relayd.database.migrations import Migration
-from relayd.database.sqlite import open_sqlite
+from relayd.database.sqlite import SqliteDatabase, open_sqlite
 from relayd.delivery.endpoint import Connected, ConnectionFailed, Endpoint
 from relayd.delivery.host_policy import HostPolicy
 from relayd.events import delivery as events
@@ -149,10 +149,13 @@ class TlsHosts:
 
 async def open_hosts(directory: Path, results: Counting, clock: Callable[[], float], span: Span) -> TlsHosts:
     """What a data directory remembers, that this process has locked; nothing where it cannot be opened."""
+    database: SqliteDatabase | None = None
     try:
         database = await open_sqlite(directory / FILE, MIGRATIONS, span, on_broken=lambda reason: None)
         kept = await database.read(_read)
     except DatabaseError as error:
+        if database is not None:
+            await database.close()
         store_events.BROKEN(span, path=str(directory / FILE), reason=str(error))
         return TlsHosts(TlsMemory(LIMIT), None, results, clock, span)
     return TlsHosts(TlsMemory(LIMIT, kept), database, results, clock, span)
