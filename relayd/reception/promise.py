@@ -26,6 +26,7 @@ from relayd.reception.checks import Checks
 from relayd.reception.filtering import Filtering
 from relayd.reception.head import Head, compose_head
 from relayd.reception.signing import Signing
+from relayd.reception.strangers import Strangers
 from relayd.reception.submission import Submissions
 from relayd.reception.transaction import Accepted, Discarded, Refused, Transaction
 from relayd.routing.next_hop import MessageTls
@@ -76,6 +77,7 @@ class Promises:
     snowflakes: Snowflakes
     submissions: Submissions
     filtering: Filtering | None = None
+    strangers: Strangers | None = None
 
     async def promise(self, tx: Transaction) -> Reply:
         """Queue the message: 250 only when it is durable; every failure of ours is a 4xx and promises nothing."""
@@ -118,6 +120,8 @@ class Promises:
         content = await tx.body.complete()
         self._check(tx)
         marks = await self.checks.of_content(tx, content)
+        if tx.greylisted and self.strangers is not None:
+            self.strangers.proved(tx)
         if tx.trusted and tx.body.scanner.longest_line > MAX_TEXT_LINE:
             content = await tx.body.shorten(content)
         now = self.clock()

@@ -79,7 +79,7 @@ KNOWN = {
 
 OURS = {
     "smtp": """helo rcpt-to-rejected access-rule xclient unauthorized-pipelining smuggling-attempt handler-error
-        plugin-error auth-verdict author-unauthorized rcpt-to-unknown""",
+        plugin-error auth-verdict author-unauthorized held-up rcpt-to-unknown""",
     "delivery": """loop-to-self private-address connection-lost maybe-delivered deferred bounced expired downgraded
         converted tls-gone route-alarm route-suspended route-resumed""",
     "queue": """held released removed paused resumed audit-failed purged restored rerouted space-low space-ok
