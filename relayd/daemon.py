@@ -213,6 +213,7 @@ class Daemon:
         """The background tasks, the control socket, the listeners.  Raises OSError, OptionError."""
         engine = self.engine
         self._own("scheduler", engine.delivering.scheduler.run())
+        self._own("budgets", engine.delivering.budgets.run())
         self._own("webhooks", engine.webhooks.run())
         self._own("upkeep", engine.opened.upkeep.run())
         self._own("tls results", engine.delivering.tls_results.run())
@@ -258,10 +259,12 @@ class Daemon:
             switches=ScannerSwitches(
                 engine.receiving.filtering.scanners, lambda: self.config, self.settings, self.reload_part, self.span
             ),
+            known=engine.delivering.suspendable,
             tls_hosts=engine.delivering.tls_hosts,
             tls_results=engine.delivering.tls_results,
             webhooks=engine.webhooks,
             signatures=Signatures(engine, self.settings),
+            resolver=lambda: engine.resolver,
             explaining=Explaining(
                 examine=engine.troubleshooting.examinations.examine,
                 rcpt=engine.receiving.trials.rcpt,

@@ -20,6 +20,8 @@ from relayd.reception import options as reception
 from relayd.reputation import options as reputation
 from relayd.resolver import options as resolver
 from relayd.routing import options as routing
+from relayd.routing import source_options as sources
+from relayd.routing.shaping import options as shaping
 from relayd.telemetry import options as telemetry
 from relayd.webhooks import options as webhooks
 
@@ -35,6 +37,8 @@ MODULES: tuple[ModuleType, ...] = (
     filters,
     queue,
     routing,
+    sources,
+    shaping,
     resolver,
     delivery,
     telemetry,

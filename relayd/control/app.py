@@ -37,6 +37,7 @@ from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.api.suppression import SuppressionOperations
+from relayd.control.api.suspensions import Known, SuspensionOperations
 from relayd.control.api.telemetry import Telemetry, TelemetryOperations
 from relayd.control.api.telemetry_live import LiveOperations
 from relayd.control.api.tls import TlsOperations
@@ -70,6 +71,7 @@ from relayd.listener.options import CertificateOptions, ListenerOptions
 from relayd.reports.tls_results import TlsResults
 from relayd.reputation.bans import Bans
 from relayd.reputation.suppression import SuppressionList
+from relayd.resolver.answer import Resolver
 from relayd.smtp.proxy import ProxyHeader
 from relayd.telemetry.metrics import Metrics
 from relayd.webhooks.webhooks import Webhooks
@@ -91,7 +93,8 @@ class Parts:
     (span ids).  bans: who is shut out.  certificates: of listeners with TLS.  signatures: the keys that sign.
     explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.  tls_hosts,
     tls_results: what is known of hosts' TLS.  webhooks: who is told of events.  telemetry: the views of the events.
-    switches: of outside scanners.
+    switches: of outside scanners.  known: what may be suspended.  resolver: asked for the DNS records that domains
+    should have.
     """
 
     queue: QueueOfMessages
@@ -114,8 +117,10 @@ class Parts:
     bans: Bans = field(default_factory=Bans)
     certificates: Certificates = field(default_factory=NoCertificates)
     signatures: SignaturesSide = field(default_factory=NoSignatures)
+    resolver: Callable[[], Resolver | None] = lambda: None
     suppressions: SuppressionList | None = None
     switches: Switches = field(default_factory=NoSwitches)
+    known: Known = lambda subject: None
     tls_hosts: TlsHosts | None = None
     tls_results: TlsResults | None = None
     webhooks: Webhooks | None = None
@@ -187,6 +192,7 @@ class ControlApp:
             queue=parts.queue, actions=parts.actions, bounce=parts.bounce, destinations=parts.destinations
         )
         yield from QueueOperations(steering, self._background, clock).routes()
+        yield from SuspensionOperations(parts.queue, parts.known, clock).routes()
         yield from Maintenance(parts.backup, parts.reload).routes()
         yield from SettingsOperations(parts.settings).routes()
         yield from BlobOperations(parts.bodies).routes()
@@ -203,6 +209,7 @@ class ControlApp:
             lambda: self._setting.all_listeners.values(),
             lambda: self._setting.certificates,
             clock,
+            parts.resolver,
         ).routes()
         yield from Troubleshooting(parts.explaining).routes()
         yield from RehearsalOperation(parts.explaining.rehearse, self.streams).routes()

@@ -16,6 +16,7 @@ from relayd.events import smtp
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
 from relayd.mail.snowflake import Snowflakes
+from relayd.mail.terms import Terms
 from relayd.mail.trace import count_received
 from relayd.mailauth.signing_key import KeyUnreadable
 from relayd.queue.failure import QueueFull
@@ -30,6 +31,7 @@ from relayd.reception.strangers import Strangers
 from relayd.reception.submission import Submissions
 from relayd.reception.transaction import Accepted, Discarded, Refused, Transaction
 from relayd.routing.next_hop import MessageTls
+from relayd.routing.rule import Facts
 
 MAX_RECEIVED = 100
 """Received fields of any host; RFC 5321 §6.3 asks for a limit of at least 100."""
@@ -44,6 +46,10 @@ HEADER_TOO_LARGE = Reply(554, "5.6.0", "The header of the message is too large")
 NO_RECIPIENTS = Reply(554, "5.5.1", "No valid recipients")
 LOOP = Reply(554, "5.4.6", "Mail loop: the message has passed too many hosts")
 LINE_TOO_LONG = Reply(554, "5.6.0", "A line of the message is too long")
+
+AHEAD = 60.0
+"""Seconds by which each step of MT-PRIORITY puts a message before others that wait on disk for the same next hop: so
+nobody waits for ever behind urgent mail."""
 
 MAX_TEXT_LINE = 998
 """Octets of a line without its CRLF (RFC 5322 §2.1.1); longer ones of trusted sessions are re-encoded."""
@@ -149,7 +155,8 @@ class Promises:
             utf8_header=scanner.utf8_header or head_eight_bit,
             signed=head.signed,
         )
-        plan = self.admission.plan(now)
+        release = tx.terms.release
+        plan = self.admission.plan(now if release is None else max(now, release))
         return self._messages(tx, _Composed(body, head, plan, now)), plan.leased_until
 
     def _check(self, tx: Transaction) -> None:
@@ -181,9 +188,13 @@ class Promises:
         body, head, plan, now = composed.body, composed.head, composed.plan, composed.now
         client = tx.client
         sender_key = client.account or tx.return_path
-        places = [(each, self.admission.destination(each.address)) for each in recipients]
-        leased = tx.held is None and self._admits(sender_key, [destination for _, destination in places])
+        terms = self._terms(tx, return_path)
+        places = [(each, self.admission.destination(each.address, terms.rules)) for each in recipients]
+        waits = tx.held is not None or plan.first_attempt > now
+        leased = not waits and self._admits(sender_key, [destination for _, destination in places])
         due = plan.due_again if leased else plan.first_attempt
+        if terms.priority > 0 and not waits and not leased:  # goes before what has waited on disk for less
+            due -= terms.priority * AHEAD
         return NewMessage(
             id=tx.id,
             origin=Origin.SUBMITTED if tx.trusted else Origin.RELAYED,
@@ -194,7 +205,7 @@ class Promises:
                     destination=destination,
                     next_attempt=due,
                     next_notify=_next_notify(tx, each, plan),
-                    expires=plan.expires,
+                    expires=_expires(terms, plan),
                     notify=each.notify,
                     orcpt=each.orcpt,
                 )
@@ -216,7 +227,18 @@ class Promises:
             counts=_counts(tx),
             charges=tx.submission.charges if tx.submission is not None else (),
             leased=leased,
+            terms=terms,
         )
+
+    def _terms(self, tx: Transaction, return_path: str) -> Terms:
+        """What the message asks of its way, and the routing rules that it matches."""
+        rules = self.admission.rules
+        if not rules:
+            return tx.terms
+        client = tx.client
+        facts = Facts(return_path=return_path, account=client.account, listener=client.listener, header=tx.body.header)
+        matched = rules.matching(facts)
+        return replace(tx.terms, rules=matched) if matched else tx.terms
 
     def _admits(self, sender_key: str, destinations: list[str]) -> bool:
         """Whether delivery takes all of a message at once (a lease is the whole message's)."""
@@ -292,7 +314,17 @@ def _next_notify(tx: Transaction, each: Accepted, plan: Plan) -> float | None:
     if not tx.return_path:
         return None
     wanted = tx.trusted if each.notify is None else Notify.DELAY in each.notify
-    return plan.next_notify if wanted else None
+    if not wanted:
+        return None
+    terms = tx.terms
+    if terms.by is not None and not terms.returns:
+        return terms.by if plan.next_notify is None else min(terms.by, plan.next_notify)
+    return plan.next_notify
+
+
+def _expires(terms: Terms, plan: Plan) -> float:
+    """From when on a failure is the last: what is to be returned when it is late expires then."""
+    return min(terms.by, plan.expires) if terms.by is not None and terms.returns else plan.expires
 
 
 def _queued(number: int, each: NewRecipient) -> Recipient:
@@ -334,5 +366,6 @@ def _job_message(message: NewMessage, recipients: tuple[Recipient, ...]) -> Mess
         eight_bit=body.eight_bit,
         utf8_header=body.utf8_header,
         signed=body.signed,
+        terms=message.terms,
         tls=message.tls,
     )
