@@ -8,6 +8,7 @@ from pathlib import Path
 
 from relayd.assembly.loaded import Loaded
 from relayd.events.event import Span
+from relayd.reception.dnsbl import DnsLists
 from relayd.reception.policy import Policy
 from relayd.reception.reputation import Reputations
 from relayd.reception.strangers import Strangers
@@ -17,14 +18,25 @@ from relayd.reputation.greylist import Greylist
 from relayd.reputation.memory_store import FILE, MemoryStore
 from relayd.reputation.options import GreylistOptions, ReputationOptions, TarpitOptions
 from relayd.reputation.record import Records
+from relayd.resolver.answer import Resolver
+from relayd.spam.dnsbl_options import DnsblOptions
 
 HOUR = 3600.0
 
 
 class Remembering:
-    """The parts, made of one configuration and reloaded with another.  bans: those of the daemon."""
+    """The parts, made of one configuration and reloaded with another.  bans: those of the daemon.  policy, resolver:
+    those in force.
+    """
 
-    def __init__(self, loaded: Loaded, bans: Bans, policy: Callable[[], Policy], span: Span) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        bans: Bans,
+        policy: Callable[[], Policy],
+        resolver: Callable[[], Resolver],
+        span: Span,
+    ) -> None:
         config, clock = loaded.config, span.stream.clock
         self.greylist = Greylist(config.section(GreylistOptions))
         self.records = Records(config.section(ReputationOptions))
@@ -38,6 +50,8 @@ class Remembering:
         )
         bans.is_spared = self.strangers.spares
         self.reputations = Reputations(self.records, clock)
+        self.lists = DnsLists(loaded.dns_lists, config.section(DnsblOptions), resolver)
+        self.lists.on_welcome = lambda address: self.strangers.good.note(address, clock())
         span.stream.subscribe(self.reputations.heard)
         self._clock = clock
         self._store = self._kept_in(loaded.data / FILE, span)
@@ -68,6 +82,7 @@ class Remembering:
         self.greylist.reconfigure(config.section(GreylistOptions))
         self.records.reconfigure(config.section(ReputationOptions))
         self.strangers.tarpit = config.section(TarpitOptions)
+        self.lists.reconfigure(loaded.dns_lists, config.section(DnsblOptions))
 
     async def close(self) -> None:
         """Write what is left."""

@@ -34,6 +34,8 @@ VERBS = {
     "message": ("relayd.cli.message:message", "Read queued mail."),
     "log": ("relayd.cli.log:log", "Show the daemon's log."),
     "quota": ("relayd.cli.quota:quota", "Show what an account, domain or tenant sent and may send."),
+    "greylist": ("relayd.cli.strangers:greylist", "Show and reset what greylisting remembers."),
+    "reputation": ("relayd.cli.strangers:reputation", "Show and reset the records of senders."),
     "bans": ("relayd.cli.bans:bans", "Show and lift bans."),
     "tls": ("relayd.cli.tls:tls", "What is known of the TLS of hosts, and results by domain."),
     "suppression": ("relayd.cli.suppression:suppression", "Recipients that are not sent to."),

@@ -128,7 +128,9 @@ class Promises:
         marks = await self.checks.of_content(tx, content)
         if tx.greylisted and self.strangers is not None:
             self.strangers.proved(tx)
-        if tx.trusted and tx.body.scanner.longest_line > MAX_TEXT_LINE:
+        if self.filtering is not None and self.filtering.scanners and not _is_to_be_shortened(tx):
+            self.filtering.begin(tx, compose_head(tx, tx.body.header, self.clock(), marks), content)
+        if _is_to_be_shortened(tx):
             content = await tx.body.shorten(content)
         now = self.clock()
         scanner = tx.body.scanner
@@ -290,6 +292,10 @@ def failure(tx: Transaction, error: Exception) -> Reply:
         return NO_KEY
     smtp.HANDLER_ERROR(span, reason=f"not queued: {type(error).__name__}: {error}")
     return NO_SPACE if isinstance(error, QueueFull | BlobFull) else TROUBLE
+
+
+def _is_to_be_shortened(tx: Transaction) -> bool:
+    return tx.trusted and tx.body.scanner.longest_line > MAX_TEXT_LINE
 
 
 def _counts(tx: Transaction) -> dict[str, int]:

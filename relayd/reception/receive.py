@@ -371,8 +371,8 @@ class Reception:
         if reply is None:
             reply = await self._promises.promise(tx)
         tx.closed = True
-        if tx.client.milters is not None:
-            tx.client.milters.abort()
+        if self._filtering is not None:
+            self._filtering.end(tx)
         if tx.submission is not None:
             self._submissions.end(tx.submission, promised=reply.is_positive)
         if not reply.is_positive:
@@ -385,9 +385,9 @@ class Reception:
         """The transaction ends without a promise (RSET, connection lost); does nothing after `finish`."""
         if not tx.closed:
             tx.closed = True
+            if self._filtering is not None:
+                self._filtering.end(tx)
             tx.body.forget()
-            if tx.client.milters is not None:
-                tx.client.milters.abort()
             if tx.submission is not None:
                 self._submissions.end(tx.submission)
 
