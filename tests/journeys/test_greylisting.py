@@ -1,4 +1,4 @@
-"""Strangers at a whole relay: greylisted, let in, remembered across a crash; banned for trying names out, then freed."""
+"""Strangers at a whole relay: greylisted, let in, remembered across a crash; banned for trying names, then freed."""
 
 from __future__ import annotations
 
