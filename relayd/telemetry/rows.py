@@ -125,7 +125,7 @@ def word_of(text: str) -> str:
     """A value as it is indexed."""
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
-    return text.strip("<> ").lower()[:_LONGEST_WORD]
+    return text.replace("\0", "").lower()[:_LONGEST_WORD].strip("<> ")
 
 
 _TERM = re.compile(r'"([^"]*)"?|(\S+)')
