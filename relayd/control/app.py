@@ -16,6 +16,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from relayd.console.files import Console
 from relayd.control.access import Gate
 from relayd.control.api import later
 from relayd.control.api.account_auth import AccountAuth
@@ -246,6 +247,7 @@ class ControlApp:
             parts.switches,
         )
         yield from brainycp.doors()
+        yield from Console().doors()
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
