@@ -6,12 +6,17 @@ import sys
 
 import click
 
+from relayd.cli.access_key import access_key, sending_address
 from relayd.cli.failure import BAD_DATA, Failure
 
 
 @click.group()
 def account() -> None:
     """Accounts and their secrets."""
+
+
+account.add_command(access_key)
+account.add_command(sending_address)
 
 
 @account.command("hash")

@@ -33,6 +33,7 @@ from relayd.control.api.principals import PrincipalOperations
 from relayd.control.api.queue import QueueOperations
 from relayd.control.api.quota import QuotaOperations, QuotaSide
 from relayd.control.api.rehearse import RehearsalOperation
+from relayd.control.api.sending import SendingOperations, SendingSide
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
@@ -46,6 +47,7 @@ from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
 from relayd.control.background import Background
 from relayd.control.compat.brainycp import BrainyCp
+from relayd.control.compat.directmail import DirectMail
 from relayd.control.connection import Connection, Place
 from relayd.control.headers import Headers
 from relayd.control.hosts import Hosts
@@ -89,7 +91,8 @@ class Parts:
     settings: their owner.  signing_in: checks credentials.  principals: of the database.  ids: issues request ids
     (span ids).  bans: who is shut out.  certificates: of listeners with TLS.  signatures: the keys that sign.
     explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.  tls_hosts,
-    tls_results: what is known of hosts' TLS.  webhooks: who is told of events.  telemetry: the views of the events.
+    tls_results: what is known of hosts' TLS.  webhooks: who is told of events.
+    sending: keys and addresses of programs.  telemetry: the views of the events.
     """
 
     queue: QueueOfMessages
@@ -116,6 +119,7 @@ class Parts:
     tls_hosts: TlsHosts | None = None
     tls_results: TlsResults | None = None
     webhooks: Webhooks | None = None
+    sending: SendingSide | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +213,7 @@ class ControlApp:
         yield from TlsOperations(parts.tls_hosts, parts.tls_results, clock, lambda: self._setting.hostname).routes()
         yield from QuotaOperations(parts.quota, parts.principals).routes()
         yield from WebhookOperations(parts.webhooks).routes()
+        yield from SendingOperations(parts.sending).routes()
         yield from AccountAuth(parts.principals).routes()
         yield from later.routes()
         yield from self._description.routes()
@@ -228,6 +233,17 @@ class ControlApp:
             self._span.stream.clock,
         )
         yield from brainycp.doors()
+        if parts.sending is not None:
+            yield from DirectMail(
+                parts.sending.operations,
+                parts.sending.keys,
+                self.gate,
+                self._limits,
+                self._checks.admitted,
+                lambda: self._setting.http,
+                lambda: self._setting.hostname,
+                self._span.stream.clock,
+            ).doors()
 
     @property
     def addresses(self) -> list[tuple[str, int]]:

@@ -14,7 +14,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from relayd.database.interface import Connection
 from relayd.directory.access_keys import owner_of
@@ -24,6 +24,8 @@ from relayd.directory.permissions import AUTHENTICATE, EMAIL_SEND
 from relayd.directory.principal import Principal
 from relayd.directory.principals import Principals
 from relayd.directory.secrets import Secrets
+
+T = TypeVar("T")
 
 TICKET_LIFE = 3 * 86400.0
 """Seconds for which a mailed ticket can come back."""
@@ -148,6 +150,10 @@ class SendingAddresses:
         """The address of that id, if it is the account's."""
         return await self._database.read(lambda connection: _one(connection, "id = ? AND owner = ?", (id, owner.id)))
 
+    async def by_id(self, id: int) -> SendingAddress | None:
+        """The address of that id, whoever's it is."""
+        return await self._database.read(lambda connection: _one(connection, "id = ?", (id,)))
+
     async def page(
         self, owner: Entry, text: str, type: SendingType | None, offset: int, limit: int
     ) -> tuple[list[SendingAddress], int]:
@@ -180,8 +186,8 @@ class SendingAddresses:
                 raise TooManyAddresses(owner.name)
             made = connection.execute(
                 "INSERT INTO sending_addresses (address, owner, owner_name, type, created, frozen, reply,"
-                " reply_verified, ticket, ticket_until, daily, monthly, password, scram, notify_url, notify_key)"
-                " VALUES (?, ?, ?, ?, ?, '', ?, 0, '', 0, ?, ?, '', '', '', '') RETURNING id",
+                " reply_verified, ticket, ticket_until, daily, monthly, password, notify_url, notify_key)"
+                " VALUES (?, ?, ?, ?, ?, '', ?, 0, '', 0, ?, ?, '', '', '') RETURNING id",
                 row,
             ).fetchone()
             return int(made[0])
@@ -192,9 +198,9 @@ class SendingAddresses:
         """Delete an address."""
         await self._run("DELETE FROM sending_addresses WHERE id = ?", (id,))
 
-    async def set_password(self, id: int, secrets: Secrets) -> None:
-        """Let the address sign in with a password; `secrets` has its hash, and the verifier of SCRAM."""
-        await self._set(id, password=secrets.stored[0] if secrets.stored else "", scram=secrets.scram)
+    async def set_password(self, id: int, hash: str) -> None:
+        """Let the address sign in with a password; `hash` is what it is stored as."""
+        await self._set(id, password=hash)
 
     async def set_reply(self, id: int, reply: str) -> None:
         """Another reply address, which is to be verified anew."""
@@ -245,12 +251,10 @@ class SendingAddresses:
         owner = await self.account_of(entry.name) if entry is not None else None
         if owner is None or not owner.may_send:
             return None
-        stored, scram = await self._database.read(
+        (stored,) = await self._database.read(
             lambda connection: (
-                connection.execute(
-                    "SELECT password, scram FROM sending_addresses WHERE id = ?", (address.id,)
-                ).fetchone()
-                or ("", "")
+                connection.execute("SELECT password FROM sending_addresses WHERE id = ?", (address.id,)).fetchone()
+                or ("",)
             )
         )
         account = Account(
@@ -260,7 +264,7 @@ class SendingAddresses:
             tenant=owner.tenant,
             suspended=owner.suspended,
         )
-        return Principal(account, Secrets((stored,) if stored else (), scram))
+        return Principal(account, Secrets((stored,) if stored else ()))
 
     async def _set(self, id: int, **values: Any) -> None:
         assignments = ", ".join(f"{name} = ?" for name in values)
@@ -272,10 +276,10 @@ class SendingAddresses:
 
         await self._write(work)
 
-    async def _write(self, work: Callable[[Connection], Any]) -> Any:
+    async def _write(self, work: Callable[[Connection], T]) -> T:
         """Change something, and learn anew what is held in memory."""
 
-        def counted(connection: Connection) -> tuple[Any, int, Sequence[tuple[str, int]]]:
+        def counted(connection: Connection) -> tuple[T, int, Sequence[tuple[str, int]]]:
             result = work(connection)
             count = connection.execute("SELECT count(*) FROM sending_addresses").fetchone()[0]
             notified = connection.execute("SELECT address, id FROM sending_addresses WHERE notify_url <> ''")

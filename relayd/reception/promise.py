@@ -155,6 +155,8 @@ class Promises:
         body, head, plan, now = composed.body, composed.head, composed.plan, composed.now
         client = tx.client
         sender_key = client.account or tx.return_path
+        if tx.submission is not None and tx.submission.sending is not None:  # the two types take turns apart
+            sender_key = f"{sender_key}:{tx.submission.sending.type}"
         places = [(each, self.admission.destination(each.address)) for each in recipients]
         leased = tx.held is None and self._admits(sender_key, [destination for _, destination in places])
         due = plan.due_again if leased else plan.first_attempt
