@@ -22,6 +22,7 @@ from relayd import __version__
 from relayd.assembly.control_socket import Signatures, control_setting, sending_side
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
+from relayd.assembly.switching import ScannerSwitches
 from relayd.assembly.telemetry import Views
 from relayd.blobs.spool import BlobError
 from relayd.config.configuration import Config, ConfigError, Problem
@@ -212,6 +213,7 @@ class Daemon:
         """The background tasks, the control socket, the listeners.  Raises OSError, OptionError."""
         engine = self.engine
         self._own("scheduler", engine.delivering.scheduler.run())
+        self._own("budgets", engine.delivering.budgets.run())
         self._own("webhooks", engine.webhooks.run())
         self._own("upkeep", engine.opened.upkeep.run())
         self._own("tls results", engine.delivering.tls_results.run())
@@ -254,11 +256,16 @@ class Daemon:
             bans=engine.receiving.bans,
             certificates=engine.receiving.listeners.certificates,
             suppressions=engine.delivering.suppressions,
+            switches=ScannerSwitches(
+                engine.receiving.filtering.scanners, lambda: self.config, self.settings, self.reload_part, self.span
+            ),
+            known=engine.delivering.suspendable,
             tls_hosts=engine.delivering.tls_hosts,
             tls_results=engine.delivering.tls_results,
             webhooks=engine.webhooks,
             sending=sending_side(engine),
             signatures=Signatures(engine, self.settings),
+            resolver=lambda: engine.resolver,
             explaining=Explaining(
                 examine=engine.troubleshooting.examinations.examine,
                 rcpt=engine.receiving.trials.rcpt,

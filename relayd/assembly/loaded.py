@@ -8,6 +8,8 @@ import time
 from relayd.config.bounces import bounce_rules
 from relayd.config.configuration import Config
 from relayd.config.places import data_directory, submit_socket
+from relayd.config.roads import router_of
+from relayd.config.shaping import shaping_rules
 from relayd.delivery.scheduler import Settings
 from relayd.listener import options as listening
 from relayd.listener.listeners import ListenerConfiguration
@@ -23,7 +25,6 @@ from relayd.reception.policy import Policy
 from relayd.resolver.exchange import parse_server
 from relayd.resolver.options import ResolverOptions
 from relayd.routing import options as routing
-from relayd.routing.route import Router
 from relayd.routing.schedule import Schedule
 
 SUBMIT = "submit"
@@ -40,7 +41,7 @@ class Loaded:
         self.data = data_directory(config)
         self.listeners = self._listeners()
         self.policy = Policy(self._reception())
-        self.router = self._router()
+        self.router = router_of(config)
         self.queue = QueueOptions(
             space=config.section(SpaceOptions),
             limits=config.section(LimitOptions),
@@ -53,6 +54,7 @@ class Loaded:
             schedule=Schedule(config.section(routing.ScheduleOptions)),
             concurrency=config.section(routing.ConcurrencyOptions),
             breaker=config.section(routing.BreakerOptions),
+            shaping=shaping_rules(config),
         )
         self.keyring = keyring_of(config)
         self.srs = config.section(receiving.SrsOptions)
@@ -80,6 +82,7 @@ class Loaded:
             server=self.server,
             session=config.section(receiving.TrustedRelayOptions),
             auth=config.section(AuthOptions),
+            extensions=config.section(receiving.ExtensionOptions),
             rcpt=config.section(receiving.RcptOptions),
             probe=config.section(receiving.ProbeOptions),
             known=config.records(receiving.KnownOptions),
@@ -92,16 +95,6 @@ class Loaded:
             rewrite=config.records(receiving.RewriteOptions),
             submission=config.section(receiving.SubmissionOptions),
             listener_networks={id: each.relay_networks for id, each in config.records(ListenerOptions).items()},
-        )
-
-    def _router(self) -> Router:
-        config = self.config
-        domains = {id: each.next_hop for id, each in config.records(routing.DomainOptions).items()}
-        return Router(
-            config.section(routing.OutboundOptions),
-            config.records(routing.RouteOptions),
-            domains,
-            config.records(routing.DomainTlsOptions),
         )
 
 

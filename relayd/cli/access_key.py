@@ -1,4 +1,4 @@
-"""`relayd account access-key` and `relayd account sending-address`: what programs sign with, and what they send from."""
+"""`relayd account access-key`, `relayd account sending-address`: what programs sign with, and what they send from."""
 
 from __future__ import annotations
 

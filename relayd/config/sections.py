@@ -9,6 +9,7 @@ from typing import Any
 from relayd.control import options as control
 from relayd.delivery import options as delivery
 from relayd.directory import options as directory
+from relayd.filters import options as filters
 from relayd.listener import options as listener
 from relayd.mail import options as mail
 from relayd.mailauth import options as mailauth
@@ -19,6 +20,8 @@ from relayd.reception import options as reception
 from relayd.reputation import options as reputation
 from relayd.resolver import options as resolver
 from relayd.routing import options as routing
+from relayd.routing import source_options as sources
+from relayd.routing.shaping import options as shaping
 from relayd.telemetry import options as telemetry
 from relayd.webhooks import options as webhooks
 
@@ -31,8 +34,11 @@ MODULES: tuple[ModuleType, ...] = (
     reception,
     mailauth,
     signing,
+    filters,
     queue,
     routing,
+    sources,
+    shaping,
     resolver,
     delivery,
     telemetry,

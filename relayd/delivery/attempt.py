@@ -1,15 +1,16 @@
 """One attempt: a job's recipients to one next hop.
 
-First an idle connection, where the pool has one; then host after host until every recipient has its outcome.  A
-connection that was reused and dies before it said a word is replaced without anyone noticing.  A connection that took
-some recipients and then closed is opened again to the same address, so that a host which limits the messages of a
-connection still gets them all.  Whatever is left when no host is left is deferred, with the last thing learnt.
+Way after way, where a route has several hosts (`ways`): first an idle connection, where the pool has one; then host
+after host until every recipient has its outcome.  A connection that was reused and dies before it said a word is
+replaced without anyone noticing.  A connection that took some recipients and then closed is opened again to the same
+address, so that a host which limits the messages of a connection still gets them all.  Whatever is left when no host is
+left is deferred, with the last thing learnt.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -22,7 +23,9 @@ from relayd.delivery.hosts import Hosts, NoHosts
 from relayd.delivery.options import ReuseOptions
 from relayd.delivery.outcome import Trouble
 from relayd.delivery.parameters import asked_tls, mail_line, rcpt_line
+from relayd.delivery.permit import Permit
 from relayd.delivery.pool import Pool
+from relayd.delivery.ways import Wait, Way, Ways
 from relayd.events import delivery as events
 from relayd.events.event import EventStream, Span
 from relayd.mail.snowflake import Snowflakes
@@ -33,12 +36,16 @@ from relayd.routing.next_hop import MessageTls, NextHop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Road:
-    """What attempts and probes need to reach a peer.  rules: by which what it refuses is classified."""
+    """What attempts and probes need to reach a peer.
+
+    ways: through which hosts, and from where.  rules: by which what it refuses is classified.
+    """
 
     hosts: Hosts
     dialer: Dialer
     pool: Pool
     reuse: ReuseOptions
+    ways: Ways
     rules: Rules = NO_RULES
 
 
@@ -71,7 +78,11 @@ class Attempts:
         self._road = road
         self._soft_bounce = soft_bounce
 
-    async def run(self, job: Job, next_hop: NextHop) -> list[Outcome]:
+    async def mx_hosts(self, next_hop: NextHop) -> list[str] | None:
+        """See `parts.Attempter`."""
+        return await self._road.hosts.best(next_hop)
+
+    async def run(self, job: Job, next_hop: NextHop, permit: Permit | None = None) -> list[Outcome]:
         """Try every recipient of the job once; an outcome for each, in no order.  Raises nothing but CancelledError."""
         message = job.message
         if message.tls is not MessageTls.USUAL:
@@ -84,25 +95,57 @@ class Attempts:
             span, queue_id=message.id, from_=message.return_path, to=to, size=message.size, total=len(to)
         )
         delivering = Delivering(message, next_hop, span, soft_bounce=self._soft_bounce, rules=self._road.rules)
+        delivering.permit = permit
+        waiting: Wait | None = None
+        ways = self._road.ways.of(next_hop, message.terms.rules, to[0])
         try:
-            content = await QueuedContent.of(job, self._open_body, self._sign_again)
-            try:
-                await self._over_idle(delivering, content)
-                if delivering.todo:
-                    await self._over_hosts(delivering, content)
-            finally:
-                content.close()
+            if message.terms.returns and message.terms.by is not None and self._clock() >= message.terms.by:
+                delivering.fail(Trouble.TOO_LATE, "the message was to be returned when it is late (RFC 2852)")
+            elif isinstance(ways, Wait):
+                waiting = ways
+            else:
+                content = await QueuedContent.of(job, self._open_body, self._sign_again)
+                try:
+                    waiting = await self._over(ways, delivering, content)
+                finally:
+                    content.close()
         except Exception as error:  # a failure of ours is temporary: no mail may be lost or bounced by it
             events.FAILED(span, queue_id=message.id, reason=repr(error))
             delivering.fail(Trouble.INTERNAL, f"{type(error).__name__}: {error}")
+        if waiting is not None:
+            delivering.postpone(waiting.reply, waiting.due)
         delivering.give_up()
         events.ATTEMPT_END(span, queue_id=message.id, elapsed=time.monotonic() - started)
         return delivering.outcomes
 
+    async def _over(self, ways: Sequence[Way], delivering: Delivering, content: QueuedContent) -> Wait | None:
+        """Way after way until nobody is left; a Wait when none of them may be tried now."""
+        road = self._road.ways
+        tried = 0
+        for way in ways:
+            async with road.slots.one(way.host):
+                if not road.begin(way, delivering.span):
+                    continue
+                tried += 1
+                given, heard = delivering.transactions, delivering.heard
+                delivering.next_hop = way.hop
+                try:
+                    await self._over_idle(delivering, content)
+                    if delivering.todo:
+                        self._road.pool.make_room(way.hop, road.room(way))
+                        await self._over_hosts(delivering, content)
+                finally:
+                    begun = delivering.transactions - given
+                    reached = delivering.heard > heard or (False if begun or delivering.todo else None)
+                    road.end(way, delivering.span, given=begun, reached=reached)
+            if not delivering.todo:
+                return None
+        return None if tried else road.spent()
+
     async def _over_idle(self, delivering: Delivering, content: QueuedContent) -> None:
         """Idle connections as long as they help."""
         while delivering.todo:
-            connection = self._road.pool.take(delivering.next_hop)
+            connection = await self._road.pool.take_checked(delivering.next_hop)
             if connection is None:
                 return
             silent, progress = await self._use(connection, delivering, content, reused=True)
@@ -123,6 +166,9 @@ class Attempts:
 
     async def _over_new(self, endpoint: Endpoint, delivering: Delivering, content: QueuedContent) -> bool:
         """A new connection to one address; True when it is worth another one to the same."""
+        idle = delivering.permit.idle_left() if delivering.permit is not None else None
+        if idle is not None:
+            self._road.pool.keep_within(*idle)
         try:
             connection = await self._road.dialer.connect(endpoint, delivering.next_hop, delivering.span)
         except ConnectionFailed as failure:
@@ -140,7 +186,12 @@ class Attempts:
         except BaseException:
             connection.protocol.abort()
             raise
-        self._road.pool.give_back(delivering.next_hop, connection)
+        permit = delivering.permit
+        if permit is not None and connection.messages >= permit.messages(connection.messages + 1):
+            self._road.pool.drop(connection)
+        else:
+            idle = permit.idle_left() if permit is not None else None
+            self._road.pool.give_back(delivering.next_hop, connection, idle[0] if idle is not None else "")
         return result
 
     async def _transact(
@@ -155,11 +206,18 @@ class Attempts:
         fitting = await delivering.fit(connection, content)
         limit = min(reuse.recipients, connection.extensions.limits.get("RCPTMAX", reuse.recipients) or 1)
         most = connection.extensions.limits.get("MAILMAX", 0) or reuse.messages
+        permit = delivering.permit
+        if permit is not None:
+            limit, most = permit.recipients(limit), permit.messages(most)
         next_host: list[Recipient] = []
         while fitting is not None and delivering.todo and protocol.is_usable:
             if connection.messages >= most:
                 break
+            if permit is not None and not await permit.next_message():
+                delivering.put_off(permit.until)
+                break
             connection.messages += 1
+            delivering.transactions += 1
             batch = delivering.todo[:limit]
             started = time.monotonic()
             answers = await protocol.send(
@@ -170,6 +228,7 @@ class Attempts:
                         size=fitting.size,
                         eight_bit=delivering.eight_bit,
                         smtputf8=delivering.smtputf8,
+                        now=self._clock(),
                     ),
                     rcpts=[rcpt_line(recipient, connection.extensions) for recipient in batch],
                     content=fitting,
@@ -177,6 +236,7 @@ class Attempts:
             )
             if reused and answers.silent and answers.lost:
                 silent = True
+                delivering.transactions -= 1
                 break
             delivering.todo = delivering.todo[limit:]
             again, failed = delivering.answered(batch, answers, connection, time.monotonic() - started)

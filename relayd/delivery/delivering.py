@@ -25,6 +25,7 @@ from relayd.delivery.outcome import (
     with_enhanced,
 )
 from relayd.delivery.parameters import message_needs_smtputf8
+from relayd.delivery.permit import Permit
 from relayd.events import delivery as events
 from relayd.events.event import Span
 from relayd.mail.reply import Reply
@@ -43,8 +44,9 @@ _STEPS = {stage: "connect" if stage is Stage.BANNER else stage.value for stage i
 class Delivering:
     """The state of one attempt.  todo: recipients without an outcome.
 
-    eight_bit, smtputf8: of the message as it goes over the connection that `fit` was asked about last.  rules: by which
-    failures are classified.
+    next_hop: the one that is being tried.  transactions: begun so far; heard: those in which the peer took part.
+    permit: what it may do where limits hold.  eight_bit, smtputf8: of the message as it goes over the connection that
+    `fit` was asked about last.  rules: by which failures are classified.
     """
 
     def __init__(
@@ -53,8 +55,11 @@ class Delivering:
         self.message = message
         self.next_hop = next_hop
         self.span = span
+        self.permit: Permit | None = None
         self.todo: list[Recipient] = list(message.recipients)
         self.outcomes: list[Outcome] = []
+        self.transactions = 0
+        self.heard = 0
         self.eight_bit = False
         self.smtputf8 = False
         self._smarthost = next_hop.route is not None
@@ -106,6 +111,8 @@ class Delivering:
     ) -> tuple[list[Recipient], list[Recipient]]:
         """Take in what one transaction brought: who goes into a new transaction, and who to the next host."""
         host = connection.host
+        if answers.mail is not None and answers.mail.code != 421:
+            self.heard += 1
         lmtp = self.next_hop.protocol is Protocol.LMTP
         judged = judge_answers(len(batch), answers, smarthost=self._smarthost, soft_bounce=self._soft_bounce, lmtp=lmtp)
         self._state_envelope(batch, answers, host, elapsed)
@@ -150,6 +157,27 @@ class Delivering:
             return
         learnt = self._learnt_ourselves(reply, host, status)
         self.outcomes += [outcome_of(each, judgement, learnt) for each in self.todo]
+        self.todo = []
+
+    def put_off(self, due: float) -> None:
+        """A limit lets nothing more go before `due` (Unix time): whoever is left waits, and this was no attempt."""
+        self.postpone(Reply(451, "4.4.5", "The rate of the destination is used up"), due)
+
+    def postpone(self, reply: Reply, due: float) -> None:
+        """Nothing could be tried now: everybody left is due again at `due` (Unix seconds), uncounted."""
+        self.outcomes += [
+            Outcome(
+                number=each.number,
+                address=each.address,
+                result=Result.DEFERRED,
+                reply=reply,
+                status=reply.text,
+                next_attempt=due,
+                uncounted=True,
+                ours=True,
+            )
+            for each in self.todo
+        ]
         self.todo = []
 
     def give_up(self) -> None:

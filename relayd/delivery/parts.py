@@ -6,8 +6,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from relayd.blobs.source import BodySource
+from relayd.delivery.permit import Permit
 from relayd.queue.message import Job, NewMessage, Outcome
 from relayd.routing.next_hop import NextHop
+from relayd.routing.rule import Rules
 
 
 class QueueSide(Protocol):
@@ -24,7 +26,10 @@ class QueueSide(Protocol):
         """Outcomes that the database did not take yet."""
 
     def suspensions(self) -> Iterable[Any]:
-        """The destinations that are suspended now, each with a `destination`."""
+        """What is suspended now; each has a `destination`, its key (`queue.suspension`), `by`, `reason` and `until`."""
+
+    async def lapse(self) -> None:
+        """Forget the suspensions whose time is over."""
 
     async def lease_due(
         self,
@@ -53,21 +58,33 @@ class QueueSide(Protocol):
 class RouterSide(Protocol):
     """`relayd.routing.route`'s Router as the scheduler uses it."""
 
+    @property
+    def rules(self) -> Rules:
+        """The rules that look at more than the recipient."""
+
     def destination(self, address: str) -> str:
         """The key of an address's next hop."""
+
+    def destination_by(self, address: str, next_hop: str | None, rules: Sequence[str] = ()) -> str:
+        """The same for a message that an operator sent by `next_hop`, or that `rules` matched."""
 
     def next_hop(self, destination: str) -> NextHop:
         """The next hop of a key."""
 
-    def reroute(self, address: str, destination: str, next_hop: str | None = None) -> str | None:
+    def reroute(
+        self, address: str, destination: str, next_hop: str | None = None, rules: Sequence[str] = ()
+    ) -> str | None:
         """The key of the address's next hop when it is no longer `destination`; next_hop: an operator's word."""
 
 
 class Attempter(Protocol):
     """`relayd.delivery.attempt`'s Attempts as the scheduler uses it."""
 
-    async def run(self, job: Job, next_hop: NextHop) -> list[Outcome]:
-        """Make one attempt."""
+    async def run(self, job: Job, next_hop: NextHop, permit: Permit | None = None) -> list[Outcome]:
+        """Make one attempt.  permit: what it may do where limits hold."""
+
+    async def mx_hosts(self, next_hop: NextHop) -> list[str] | None:
+        """The MX hosts of best preference; none where the next hop is reached otherwise, None: they cannot be had."""
 
 
 class BodySide(Protocol):

@@ -93,7 +93,13 @@ EHLO = EventKind(
 EHLO_REJECTED = EventKind(
     "delivery.ehlo-rejected", Level.INFO, "EHLO rejected", "The remote server refused EHLO", "hostname code details"
 )
-AUTH = EventKind("delivery.auth", Level.DEBUG, "Authenticated", "We signed in at the remote server", "hostname elapsed")
+AUTH = EventKind(
+    "delivery.auth", Level.DEBUG, "Authenticated", "We signed in at the remote server", "hostname details elapsed"
+)
+TOKEN = EventKind("delivery.token", Level.DEBUG, "Token received", "A token to sign in with was received", "id expires")
+TOKEN_FAILED = EventKind(
+    "delivery.token-failed", Level.WARN, "No token", "No token to sign in with could be had", "id reason"
+)
 AUTH_FAILED = EventKind(
     "delivery.auth-failed",
     Level.INFO,
@@ -240,15 +246,58 @@ ROUTE_ALARM = EventKind(
     "The route's own smarthost refuses our sign-in or relaying; its mail is deferred",
     "id code details",
 )
-ROUTE_SUSPENDED = EventKind(
-    "delivery.route-suspended",
+SUSPENDED = EventKind(
+    "delivery.suspended",
     Level.WARN,
-    "Route suspended",
-    "Too many first attempts bounced; the route's mail waits",
-    "id reason due",
+    "Deliveries suspended",
+    "Nothing is delivered to a domain, route or provider, for an account, or from a source, until it is resumed",
+    "id account_name reason due",
 )
-ROUTE_RESUMED = EventKind(
-    "delivery.route-resumed", Level.INFO, "Route resumed", "The route's mail goes out again", "id"
+RESUMED = EventKind("delivery.resumed", Level.INFO, "Deliveries resumed", "What was suspended is delivered again", "id")
+SLOWED = EventKind(
+    "delivery.slowed",
+    Level.WARN,
+    "Deliveries slowed",
+    "A provider complained and is given less for a time",
+    "id rule reason value due",
+)
+RATE_LIMIT_EXCEEDED = EventKind(
+    "delivery.rate-limit-exceeded",
+    Level.WARN,
+    "Rate limit reached",
+    "Mail waits until a rate or a daily cap lets it go",
+    "id limit next_retry",
+)
+CONCURRENCY_LIMIT_EXCEEDED = EventKind(
+    "delivery.concurrency-limit-exceeded",
+    Level.WARN,
+    "Concurrency limit reached",
+    "As many deliveries run as may; mail waits for one of them to end",
+    "id limit",
+)
+SMARTHOST_ASIDE = EventKind(
+    "delivery.smarthost-aside",
+    Level.WARN,
+    "Smarthost set aside",
+    "A host of a route failed; the route's other hosts are tried before it for a while",
+    "id total due",
+)
+SMARTHOST_BACK = EventKind(
+    "delivery.smarthost-back", Level.INFO, "Smarthost back", "A host that was set aside takes mail again", "id"
+)
+SMARTHOST_SPENT = EventKind(
+    "delivery.smarthost-spent",
+    Level.WARN,
+    "Budget of a smarthost spent",
+    "A host of a route has had its messages of the hour or the day",
+    "id due",
+)
+SOURCE_FAILED = EventKind(
+    "delivery.source-failed",
+    Level.WARN,
+    "Source cannot be used",
+    "No connection can be made from the source's address",
+    "id local_ip reason",
 )
 DOUBLE_BOUNCE = EventKind(
     "delivery.double-bounce",

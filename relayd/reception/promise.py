@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from relayd.events import smtp
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
 from relayd.mail.snowflake import Snowflakes
+from relayd.mail.terms import Terms
 from relayd.mail.trace import count_received
 from relayd.mailauth.signing_key import KeyUnreadable
 from relayd.queue.failure import QueueFull
@@ -23,11 +24,13 @@ from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, O
 from relayd.reception.admission import Admission, Plan
 from relayd.reception.body import HeaderTooLarge
 from relayd.reception.checks import Checks
+from relayd.reception.filtering import Filtering
 from relayd.reception.head import Head, compose_head
 from relayd.reception.signing import Signing
 from relayd.reception.submission import Submissions
-from relayd.reception.transaction import Accepted, Refused, Transaction
+from relayd.reception.transaction import Accepted, Discarded, Refused, Transaction
 from relayd.routing.next_hop import MessageTls
+from relayd.routing.rule import Facts
 
 MAX_RECEIVED = 100
 """Received fields of any host; RFC 5321 §6.3 asks for a limit of at least 100."""
@@ -43,6 +46,10 @@ NO_RECIPIENTS = Reply(554, "5.5.1", "No valid recipients")
 LOOP = Reply(554, "5.4.6", "Mail loop: the message has passed too many hosts")
 LINE_TOO_LONG = Reply(554, "5.6.0", "A line of the message is too long")
 
+AHEAD = 60.0
+"""Seconds by which each step of MT-PRIORITY puts a message before others that wait on disk for the same next hop: so
+nobody waits for ever behind urgent mail."""
+
 MAX_TEXT_LINE = 998
 """Octets of a line without its CRLF (RFC 5322 §2.1.1); longer ones of trusted sessions are re-encoded."""
 
@@ -51,6 +58,7 @@ class Intake(Protocol):
     """The queue, as far as reception needs it; see `relayd.queue.store.Queue.enqueue`."""
 
     async def enqueue(self, message: NewMessage, *others: NewMessage) -> None: ...
+    async def discard(self, counts: Mapping[str, int]) -> None: ...
 
 
 class _Composed(msgspec.Struct, frozen=True):
@@ -73,11 +81,15 @@ class Promises:
     signing: Signing
     snowflakes: Snowflakes
     submissions: Submissions
+    filtering: Filtering | None = None
 
     async def promise(self, tx: Transaction) -> Reply:
         """Queue the message: 250 only when it is durable; every failure of ours is a 4xx and promises nothing."""
         try:
-            messages, leased_until = await self._make(tx)
+            try:
+                messages, leased_until = await self._make(tx)
+            except Discarded as discarded:
+                return await self._discard(tx, str(discarded))
             await self.queue.enqueue(*messages)
         except Exception as error:  # unknown failure is temporary
             return failure(tx, error)
@@ -88,6 +100,18 @@ class Promises:
                     self._hand_over(message, leased_until)
         except Exception as error:  # the message is promised: it is due again by itself
             smtp.HANDLER_ERROR(tx.client.span, reason=f"not handed over: {type(error).__name__}: {error}")
+        return Reply(250, "2.0.0", f"queued as {tx.id}")
+
+    async def _discard(self, tx: Transaction, reason: str) -> Reply:
+        """Count a message that was taken and is thrown away; QueueUnavailable."""
+        tx.discarded += len(tx.recipients)
+        await self.queue.discard(_counts(tx))
+        if tx.submission is not None:
+            tx.submission.charges = ()  # nothing of it was sent
+        queue_events.DISCARDED(
+            tx.client.span, queue_id=tx.id, from_=tx.return_path, to=list(tx.given), size=tx.body.size, reason=reason
+        )
+        tx.body.forget()
         return Reply(250, "2.0.0", f"queued as {tx.id}")
 
     async def _make(self, tx: Transaction) -> tuple[list[NewMessage], float]:
@@ -110,6 +134,10 @@ class Promises:
             refused = self.submissions.content(tx, header, len(head.octets) + scanner.size - head.replaces)
             if refused is not None:
                 raise Refused(refused)
+        if self.filtering is not None and (self.filtering.scanners or tx.client.milters is not None):
+            filtered = await self.filtering.content(tx, head, content, marks)
+            head, content, marks = filtered.head, filtered.content, filtered.marks
+            scanner = tx.body.scanner
         head = await self.signing.signed(tx, head, content, now)
         head = await self.signing.sealed(tx, head, marks, now)
         size = len(head.octets) + scanner.size - head.replaces
@@ -123,7 +151,8 @@ class Promises:
             utf8_header=scanner.utf8_header or head_eight_bit,
             signed=head.signed,
         )
-        plan = self.admission.plan(now)
+        release = tx.terms.release
+        plan = self.admission.plan(now if release is None else max(now, release))
         return self._messages(tx, _Composed(body, head, plan, now)), plan.leased_until
 
     def _check(self, tx: Transaction) -> None:
@@ -157,12 +186,13 @@ class Promises:
         sender_key = client.account or tx.return_path
         if tx.submission is not None and tx.submission.sending is not None:  # the two types take turns apart
             sender_key = f"{sender_key}:{tx.submission.sending.type}"
-        places = [(each, self.admission.destination(each.address)) for each in recipients]
-        leased = tx.held is None and self._admits(sender_key, [destination for _, destination in places])
+        terms = self._terms(tx, return_path)
+        places = [(each, self.admission.destination(each.address, terms.rules)) for each in recipients]
+        waits = tx.held is not None or plan.first_attempt > now
+        leased = not waits and self._admits(sender_key, [destination for _, destination in places])
         due = plan.due_again if leased else plan.first_attempt
-        counts = {"accepted": tx.accepted}
-        if tx.replaced:
-            counts |= {"replaced": tx.replaced, "expanded": tx.expanded}
+        if terms.priority > 0 and not waits and not leased:  # goes before what has waited on disk for less
+            due -= terms.priority * AHEAD
         return NewMessage(
             id=tx.id,
             origin=Origin.SUBMITTED if tx.trusted else Origin.RELAYED,
@@ -173,7 +203,7 @@ class Promises:
                     destination=destination,
                     next_attempt=due,
                     next_notify=_next_notify(tx, each, plan),
-                    expires=plan.expires,
+                    expires=_expires(terms, plan),
                     notify=each.notify,
                     orcpt=each.orcpt,
                 )
@@ -192,10 +222,21 @@ class Promises:
             client=client.address_text if client.uid is None else f"unix uid {client.uid}",
             message_id=head.message_id,
             held=tx.held,
-            counts=counts,
+            counts=_counts(tx),
             charges=tx.submission.charges if tx.submission is not None else (),
             leased=leased,
+            terms=terms,
         )
+
+    def _terms(self, tx: Transaction, return_path: str) -> Terms:
+        """What the message asks of its way, and the routing rules that it matches."""
+        rules = self.admission.rules
+        if not rules:
+            return tx.terms
+        client = tx.client
+        facts = Facts(return_path=return_path, account=client.account, listener=client.listener, header=tx.body.header)
+        matched = rules.matching(facts)
+        return replace(tx.terms, rules=matched) if matched else tx.terms
 
     def _admits(self, sender_key: str, destinations: list[str]) -> bool:
         """Whether delivery takes all of a message at once (a lease is the whole message's)."""
@@ -249,6 +290,16 @@ def failure(tx: Transaction, error: Exception) -> Reply:
     return NO_SPACE if isinstance(error, QueueFull | BlobFull) else TROUBLE
 
 
+def _counts(tx: Transaction) -> dict[str, int]:
+    """What the message adds to the sums of recipients (the invariant of the queue)."""
+    counts = {"accepted": tx.accepted}
+    if tx.replaced or tx.expanded:
+        counts |= {"replaced": tx.replaced, "expanded": tx.expanded}
+    if tx.discarded:
+        counts["discarded"] = tx.discarded
+    return counts
+
+
 def _asked_tls(tx: Transaction, head: Head) -> MessageTls:
     """What the sender asks of TLS; REQUIRETLS makes a TLS-Required field count for nothing (RFC 8689 §4.1)."""
     if tx.requiretls:
@@ -261,7 +312,17 @@ def _next_notify(tx: Transaction, each: Accepted, plan: Plan) -> float | None:
     if not tx.return_path:
         return None
     wanted = tx.trusted if each.notify is None else Notify.DELAY in each.notify
-    return plan.next_notify if wanted else None
+    if not wanted:
+        return None
+    terms = tx.terms
+    if terms.by is not None and not terms.returns:
+        return terms.by if plan.next_notify is None else min(terms.by, plan.next_notify)
+    return plan.next_notify
+
+
+def _expires(terms: Terms, plan: Plan) -> float:
+    """From when on a failure is the last: what is to be returned when it is late expires then."""
+    return min(terms.by, plan.expires) if terms.by is not None and terms.returns else plan.expires
 
 
 def _queued(number: int, each: NewRecipient) -> Recipient:
@@ -303,5 +364,6 @@ def _job_message(message: NewMessage, recipients: tuple[Recipient, ...]) -> Mess
         eight_bit=body.eight_bit,
         utf8_header=body.utf8_header,
         signed=body.signed,
+        terms=message.terms,
         tls=message.tls,
     )

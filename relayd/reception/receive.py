@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 from relayd.blobs.spool import Blobs
@@ -17,13 +18,16 @@ from relayd.events import auth, smtp
 from relayd.mail.address import AddressError, check_domain, parse_address, qualify
 from relayd.mail.reply import Reply
 from relayd.mail.snowflake import Snowflakes
+from relayd.mail.terms import NO_TERMS, Terms
 from relayd.queue.usage import Ledger
 from relayd.reception.access import Rule, first_match
 from relayd.reception.admission import Admission, Prober
 from relayd.reception.body import BodyBuffer
 from relayd.reception.checks import Checks
 from relayd.reception.client import Client
+from relayd.reception.filtering import Filtering
 from relayd.reception.known import Probes
+from relayd.reception.options import ExtensionOptions
 from relayd.reception.policy import Policy, unmapped
 from relayd.reception.promise import NO_RECIPIENTS, TROUBLE, Intake, Promises, failure
 from relayd.reception.recipients import Recipients
@@ -58,6 +62,7 @@ class Parts:
     clock: Callable[[], float]
     snowflakes: Snowflakes
     signing: Signing
+    filtering: Filtering | None = None
     suppressions: SuppressionList | None = None
     sign_ins: SignIns | None = None
     book: AddressBook | None = None
@@ -77,6 +82,7 @@ class Reception:
     def __init__(self, policy: Policy, parts: Parts) -> None:
         self.policy = policy
         self._parts = parts
+        self._hour = (0, "")
         self.probes = Probes(policy.options.probe, parts.prober, parts.clock)
         self._standing = Standing(parts.book) if parts.book is not None else None
         self._recipients = Recipients(self.probes, parts.clock, parts.suppressions, self._standing)
@@ -91,7 +97,9 @@ class Reception:
             parts.signing,
             parts.snowflakes,
             self._submissions,
+            parts.filtering,
         )
+        self._filtering = parts.filtering
 
     def reconfigure(self, policy: Policy, resolver: Resolver | None = None) -> None:
         """From the next command on decide by `policy` and ask `resolver`; transactions under way end as they began."""
@@ -116,9 +124,18 @@ class Reception:
         client.trusted = self.policy.trusts(client)
         client.skip_checks = False
         rules = self.policy.access.connect
-        if not rules:
-            return None
-        return _session_rule(first_match(rules, client), client)
+        if rules:
+            refused = _session_rule(first_match(rules, client), client)
+            if refused is not None:
+                return refused
+        if self._filtering is not None and self._filtering.milters:
+            return await self._filtering.connect(client)
+        return None
+
+    def leave(self, client: Client) -> None:
+        """The session is over."""
+        if client.milters is not None:
+            client.milters.close()
 
     async def _adopt_login(self, client: Client) -> None:
         """The account that XCLIENT's LOGIN names; a name that is not known here lends no rights."""
@@ -143,14 +160,23 @@ class Reception:
             refused = _session_rule(first_match(rules, client), client)
             if refused is not None:
                 return refused
+        if client.milters is not None and self._filtering is not None:
+            refused = await self._filtering.helo(client)
+            if refused is not None:
+                return refused
         (smtp.EHLO if client.esmtp else smtp.HELO)(client.span, domain=client.helo)
         return None
 
     def offered(self, client: Client) -> Extensions:
         """What this session is offered; STARTTLS, XCLIENT, and whether AUTH may be used here, are the listener's."""
         limits = self.policy.limits
+        asks = self.policy.options.extensions if client.trusted else _NOTHING
         return Extensions(
             size=limits.size,
+            future_release=int(asks.future_release),
+            latest_release=self._latest_release(asks.future_release) if asks.future_release else "",
+            deliver_by=asks.deliver_by,
+            mt_priority=asks.mt_priority,
             auth=self.mechanisms(client),
             dsn=client.trusted,
             vrfy=client.trusted,
@@ -159,6 +185,14 @@ class Reception:
             mail_max=limits.messages,
             origin=self.policy.origin if client.role == "submit" else "",
         )
+
+    def _latest_release(self, longest: float) -> str:
+        """The time until which a message may be held, to the hour, so that one answer serves many sessions."""
+        latest = self._parts.clock() + longest
+        hour = int(latest // 3600)
+        if self._hour[0] != hour:
+            self._hour = (hour, datetime.fromtimestamp(hour * 3600, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        return self._hour[1]
 
     async def quota(self, name: str) -> Quota | None:
         """What an account, domain or tenant sent, and what it may; None when there is none.  Raises DatabaseError."""
@@ -197,6 +231,11 @@ class Reception:
         tx: Transaction | Reply = TROUBLE
         try:
             tx = self._begin(policy, client, command, sender)
+            if isinstance(tx, Transaction) and client.milters is not None and self._filtering is not None:
+                refused = await self._filtering.mail(tx, command)
+                if refused is not None:
+                    client.milters.abort()
+                    return refused
             if isinstance(tx, Transaction):
                 client.messages += 1
                 await self._checks.of_sender(tx)
@@ -217,6 +256,10 @@ class Reception:
         if refused is not None:
             return refused
         now = self._parts.clock()
+        terms = _terms(command, now, policy.options.extensions)
+        if isinstance(terms, Reply):
+            smtp.FUTURE_RELEASE_INVALID(client.span)
+            return terms
         id = self._parts.snowflakes.issue(now)
         tx = Transaction(
             client=client,
@@ -232,6 +275,7 @@ class Reception:
             requiretls=command.requiretls,
             ret=command.ret,
             envid=command.envid,
+            terms=terms,
             normalise=policy.normalises(client),
             max_line=limits.line,
             max_size=limits.size,
@@ -264,16 +308,31 @@ class Reception:
             return refused
         before = tx.accepted
         try:
-            return await self._recipients.offer(tx, command)
+            return await self._offered(tx, command)
         finally:
             if tx.accepted == before:
                 self._submissions.given_back(tx)
+
+    async def _offered(self, tx: Transaction, command: RcptCommand) -> Reply:
+        """What we say of a recipient, and milters after us."""
+        if tx.client.milters is None or self._filtering is None:
+            return await self._recipients.offer(tx, command)
+        before = tx.so_far()
+        reply = await self._recipients.offer(tx, command)
+        refused = await self._filtering.rcpt(tx, command) if reply.is_positive else None
+        if refused is None:
+            return reply
+        tx.back_to(before)
+        smtp.RCPT_TO_REJECTED(tx.client.span, to=command.address, code=refused.code, reason=refused.text)
+        return refused
 
     async def begin_data(self, tx: Transaction) -> Reply | None:
         """Before DATA or the first BDAT; a Reply refuses it."""
         if not tx.given:
             smtp.RCPT_TO_MISSING(tx.client.span)
             return NO_RECIPIENTS
+        if tx.client.milters is not None and self._filtering is not None:
+            return await self._filtering.data(tx)
         return None
 
     async def write(self, tx: Transaction, chunks: list[bytes]) -> None:
@@ -299,6 +358,8 @@ class Reception:
         if reply is None:
             reply = await self._promises.promise(tx)
         tx.closed = True
+        if tx.client.milters is not None:
+            tx.client.milters.abort()
         if tx.submission is not None:
             self._submissions.end(tx.submission, promised=reply.is_positive)
         if not reply.is_positive:
@@ -310,6 +371,8 @@ class Reception:
         if not tx.closed:
             tx.closed = True
             tx.body.forget()
+            if tx.client.milters is not None:
+                tx.client.milters.abort()
             if tx.submission is not None:
                 self._submissions.end(tx.submission)
 
@@ -355,6 +418,31 @@ class Reception:
             return parse_address(qualify(text, self.policy.origin), smtputf8=True)
         except AddressError as error:
             return Reply(501, "5.1.3", error.text)
+
+
+_NOTHING = ExtensionOptions(future_release=0.0, deliver_by=False, mt_priority=False)
+
+
+def _terms(command: MailCommand, now: float, allowed: ExtensionOptions) -> Terms | Reply:
+    """What MAIL asks of the message's way; a Reply refuses a release too far away.
+
+    The time to deliver by is counted from the release.  A release in the past is no hold.
+    """
+    release = command.hold_until if command.hold_for is None else now + command.hold_for
+    if release is not None:
+        if release > now + allowed.future_release:
+            return Reply(501, "5.5.4", "The time of release is too far away")
+        release = release if release > now else None
+    by = command.by
+    if release is None and by is None and not command.priority:
+        return NO_TERMS
+    return Terms(
+        priority=command.priority,
+        release=release,
+        by=None if by is None else (release or now) + by.seconds,
+        returns=by is not None and by.returns,
+        traces=by is not None and by.traces,
+    )
 
 
 def _session_rule(rule: Rule | None, client: Client) -> Reply | None:

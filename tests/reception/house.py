@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from relayd.reception.options import (
     DataLimits,
     DataOptions,
     EhloOptions,
+    ExtensionOptions,
     KnownOptions,
     ProbeOptions,
     RcptOptions,
@@ -39,6 +41,7 @@ from relayd.reception.receive import Parts, Reception
 from relayd.reception.transaction import Transaction
 from relayd.resolver.answer import Resolver
 from relayd.resolver.zone import Zone
+from relayd.routing.rule import Rules
 from relayd.smtp.command import MailCommand, RcptCommand
 from tests.rig.reception import NO_CHECKS
 from tests.rig.signing import signing_with
@@ -50,6 +53,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "server": ServerOptions,
     "session": TrustedRelayOptions,
     "auth": AuthOptions,
+    "extensions": ExtensionOptions,
     "rcpt": RcptOptions,
     "probe": ProbeOptions,
     "ehlo": EhloOptions,
@@ -83,6 +87,9 @@ class FakeQueue:
     messages: list[NewMessage] = field(default_factory=list)
     failure: Exception | None = None
 
+    async def discard(self, counts: Mapping[str, int]) -> None:
+        """Nothing is kept of it."""
+
     async def enqueue(self, message: NewMessage, *others: NewMessage) -> None:
         if self.failure is not None:
             raise self.failure
@@ -97,8 +104,9 @@ class FakeDelivery:
     jobs: list[Job] = field(default_factory=list)
     asked: list[tuple[str, str, int]] = field(default_factory=list)
     failure: Exception | None = None
+    rules: Rules = field(default_factory=Rules)
 
-    def destination(self, address: str) -> str:
+    def destination(self, address: str, rules: Sequence[str] = ()) -> str:
         return address.rpartition("@")[2]
 
     def admit(self, destination: str, sender_key: str, recipients: int) -> bool:

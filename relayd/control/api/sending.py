@@ -1,4 +1,4 @@
-"""Access keys and sending addresses, for operators: `/api/access-keys/{account}`, `/api/sending-addresses`; of our own."""
+"""Access keys and sending addresses, for operators (`/api/access-keys`, `/api/sending-addresses`); of our own."""
 
 from __future__ import annotations
 
