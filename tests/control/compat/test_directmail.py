@@ -271,7 +271,8 @@ def raw(request: dict[str, Any]) -> bytes:
     """A recorded request as it was on the wire."""
     head = [f"{request['method']} {request['target']} HTTP/1.1"]
     head += [f"{name}: {value}" for name, value in request["headers"] if name.lower() != "connection"]
-    return "\r\n".join([*head, "Connection: close", "", ""]).encode() + request["body"].encode()
+    body: str = request["body"]
+    return "\r\n".join([*head, "Connection: close", "", body]).encode()
 
 
 async def sent(app: ControlApp, octets: bytes) -> str:
