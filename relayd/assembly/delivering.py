@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Collection
 
+from relayd.assembly.account_guard import AccountGuard
 from relayd.assembly.loaded import Loaded
 from relayd.database.interface import DatabaseError
 from relayd.delivery.attempt import Attempts, Road
@@ -31,6 +32,7 @@ from relayd.delivery.sts_policies import PolicyStore, StsPolicies, open_policies
 from relayd.delivery.suppressing import Suppressing
 from relayd.delivery.tls import TlsContexts
 from relayd.delivery.tls_hosts import TlsHosts, open_hosts
+from relayd.delivery.watching import Watching
 from relayd.delivery.ways import Ways
 from relayd.directory.address_book import AddressBook
 from relayd.events import store as store_events
@@ -60,11 +62,13 @@ class Delivering:
         loaded: Loaded,
         opened: OpenQueue,
         book: AddressBook,
+        guard: AccountGuard,
         resolver: LiveResolver,
         signing: Signing,
         snowflakes: Snowflakes,
     ) -> None:
         self._book = book
+        self._guard = guard
         self._opened = opened
         self._signing = signing
         self._snowflakes = snowflakes
@@ -134,7 +138,9 @@ class Delivering:
         await self.suppressions.reconfigure(loaded.config.section(SuppressionOptions))
         self.scheduler = Scheduler(
             self._opened.queue,
-            Suppressing(self.attempts, self.suppressions, self._is_ours, stream.clock, span),
+            Watching(
+                Suppressing(self.attempts, self.suppressions, self._is_ours, stream.clock, span), self._guard.outcomes
+            ),
             loaded.router,
             self.bounces,
             loaded.settings,

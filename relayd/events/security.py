@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from relayd.events.event import EventKind, Level
 
+ACCOUNT_HELD = EventKind(
+    "security.account-held",
+    Level.WARN,
+    "Account held",
+    "The account behaves as if somebody else had its password: its mail waits until an operator resumes it",
+    "account_name reason",
+)
 UNAUTHORIZED = EventKind(
     "security.unauthorized", Level.INFO, "Permission denied", "The caller lacks a permission", "account_name id path"
 )

@@ -262,6 +262,8 @@ class Promises:
             queue_events.QUEUE_MESSAGE_AUTHENTICATED(span, account_name=message.account, **fields)
         else:
             queue_events.QUEUE_MESSAGE(span, **fields)
+        if message.terms.rules:
+            queue_events.RULES_MATCHED(span, queue_id=message.id, details=list(message.terms.rules))
         if message.held is not None:
             queue_events.HELD(span, queue_id=message.id, reason=message.held, account_name=tx.held_by)
 
