@@ -63,7 +63,7 @@ def _error(description: str) -> Json:
 
 
 def _operation(method: str, **parameters: Any) -> Json:
-    around = (401, 403, 408, 413, 417, 421, 429, 431, 500, 501)
+    around = (401, 403, 408, 413, 417, 421, 429, 431, 500)
     return {
         "tags": ["dialects"],
         "summary": "Sending addresses in the manner of DirectMail",
