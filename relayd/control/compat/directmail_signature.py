@@ -105,13 +105,16 @@ class Claim:
         else:
             digest = hmac.digest(f"{secret}&".encode(), self.to_sign.encode("utf-8", "surrogateescape"), hashlib.sha1)
             made = base64.b64encode(digest).decode()
-        if not hmac.compare_digest(made.encode(), self.signature.encode("utf-8", "surrogateescape")):
+        if not hmac.compare_digest(made.encode(), self.signature.encode("utf-8", "replace")):
             raise DirectMailError("SignatureDoesNotMatch", "Specified signature is not matched with our calculation.")
 
 
 def claim_of(asked: Asked) -> Claim:
     """What a request claims.  Raises DirectMailError where it claims nothing that could be checked."""
-    return _acs3(asked) if asked.is_acs3 else _version_1(asked)
+    try:
+        return _acs3(asked) if asked.is_acs3 else _version_1(asked)
+    except UnicodeEncodeError:  # half of a character, which nobody can have signed
+        raise DirectMailError("InvalidParameter", "A parameter or header is no text.") from None
 
 
 def _version_1(asked: Asked) -> Claim:
