@@ -19,7 +19,16 @@ NAMES = st.sampled_from(
     ["AccessKeyId", "Signature", "Timestamp", "SignatureNonce", "Action", "SignatureMethod", "x", ""]
 )
 HEADERS = st.sampled_from(
-    ["authorization", "host", "x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "content-type", "x-acs-content-sha256"]
+    [
+        "authorization",
+        "host",
+        "content-type",
+        "x-acs-action",
+        "x-acs-version",
+        "x-acs-date",
+        "x-acs-signature-nonce",
+        "x-acs-content-sha256",
+    ]
 )
 VALUES = st.one_of(
     st.text(max_size=40),
