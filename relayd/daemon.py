@@ -55,9 +55,7 @@ from relayd.reputation.suppression import FILE as SUPPRESSIONS
 from relayd.resolver.exchange import BadServer
 from relayd.routing.route import UnknownRoute
 from relayd.supervision import Supervisor, inherited_sockets
-from relayd.telemetry.log import LogFiles
 from relayd.telemetry.metrics import Metrics
-from relayd.telemetry.options import TracerOptions
 from relayd.telemetry.reading import Logs
 from relayd.telemetry.render import rfc3339
 
@@ -113,28 +111,21 @@ class Daemon:
         loaded = self._load_first()
         if isinstance(loaded, int):
             return loaded
-        log = self._open_log(loaded)
-        self._views = Views(loaded, self.span, self._metrics, asyncio.get_running_loop().call_soon_threadsafe)
+        self.stream.on_subscriber_failure = self._subscriber_failed
+        try:
+            self._views = Views(loaded, self.span, self._metrics, asyncio.get_running_loop().call_soon_threadsafe)
+        except OSError as error:
+            return self._failed(str(error), EX_OSERR)
         try:
             return await self._run(loaded)
         finally:
             await asyncio.to_thread(self._views.close)
-            log.close()
 
     def _load_first(self) -> Loaded | int:
         try:
             return _built(self.config)
         except ConfigError as error:
             return self._failed(str(error), EX_CONFIG)
-
-    def _open_log(self, loaded: Loaded) -> LogFiles:
-        loop = asyncio.get_running_loop()
-        tracers = loaded.config.records(TracerOptions)
-        self._log = LogFiles(tracers, loaded.data / "logs", self.span, loop.call_soon_threadsafe)
-        self.stream.subscribe(self._log)
-        self.stream.subscribe(self._metrics)
-        self.stream.on_subscriber_failure = self._subscriber_failed
-        return self._log
 
     def _subscriber_failed(self, subscriber: Subscriber, error: Exception) -> None:
         telemetry_events.SUBSCRIBER_FAILED(self.span, id=type(subscriber).__name__, reason=repr(error))
@@ -253,7 +244,7 @@ class Daemon:
             signing_in=self._signing_in,
             principals=engine.principals,
             quota=engine.receiving.reception.quota,
-            logs=Logs(lambda: self._log.place, self._log.flush),
+            logs=Logs(lambda: self._views.log.place, self._views.log.flush),
             ids=lambda: snowflakes.issue(self.stream.clock()),
             bans=engine.receiving.bans,
             certificates=engine.receiving.listeners.certificates,
@@ -300,7 +291,7 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, lambda: self._own("reload", self._hang_up()))
 
     async def _hang_up(self) -> None:
-        self._log.reopen()
+        self._views.log.reopen()
         await self.reload()
 
     async def reload_part(self, part: str, *, dry_run: bool) -> ReloadAnswer:
@@ -362,7 +353,7 @@ class Daemon:
         except OptionError as error:
             raise located(config, error) from error
         self._signing_in.reconfigure(config.section(FallbackAdminOptions))
-        self._views.reload(config)
+        self._views.reload(loaded)
         await self.control.reload(control_setting(loaded))
         self._rotation.wake()
         self.config = self.settings.config = config

@@ -65,12 +65,12 @@ class Troubleshooting:
         loaded, delivering = self._loaded(), self._delivering
         return Means(
             router=loaded.router,
-            first=delivering.ways.first,
             outbound=loaded.config.section(routing.OutboundOptions),
             resolver=self._resolver(),
             hosts=lambda direct: delivering.hosts(loaded, self._resolver(), strict=direct),
             sts=delivering.sts,
             dialer=lambda timeouts: delivering.dialer(loaded, timeouts),
+            ways=delivering.ways.of,
         )
 
     def _bug_in_check(self, check: str, error: Exception) -> None:

@@ -124,7 +124,9 @@ class Series:
         return changed
 
     def tidy(self, now: float) -> None:
-        """Remove what is too old or too much.  Raises DatabaseError."""
+        """Remove what is too old or too much, once it is written at all.  Raises DatabaseError."""
+        if self._current is None:
+            return  # whether the directory is ours is not known yet
         try:
             self._retire(now)
         except OSError as error:

@@ -23,7 +23,7 @@ from relayd.resolver.answer import Resolver
 from relayd.resolver.budget import BudgetResolver, Question
 from relayd.routing.next_hop import NextHop, TlsMode
 from relayd.routing.options import OutboundOptions
-from relayd.routing.route import Router
+from relayd.routing.route import MX, Router
 from relayd.routing.rule import Facts
 from relayd.routing.schedule import Schedule
 from relayd.routing.smarthost import Standings
@@ -216,7 +216,7 @@ class Outlooks:
             if allowance.connections:
                 words.append(f"at most {allowance.connections} connections")
             if standing.aside_until > at:
-                words.append(f"set aside until {rfc3339(standing.aside_until)} after {standing.failures} failures")
+                words.append(f"set aside until {rfc3339(standing.aside_until)}, failures in a row: {standing.failures}")
             yield f"{each.name.partition(' ')[2]}: {', '.join(words)}"
 
     def _known(self, memory: TlsMemory) -> Callable[[str, TlsPolicy], str]:
@@ -254,6 +254,9 @@ def _decided(now: Roads, address: str, next_hop: NextHop, rules: Sequence[str]) 
     if rule is not None and rule.next_hop is not None:
         return f'queue.rule.{rule.id}.next-hop = "{rule.next_hop}"', f"the rule matches ({rule.conditions()})"
     domain = mailbox_key(address)[1]
+    word = now.router.of_directory.get(domain)
+    if word is not None and (word == MX or word in now.router.routes):
+        return f'domain {domain} of the directory: "{word}"', f"{domain} has a next hop of its own"
     if domain in now.router.domains:
         word = "mx" if next_hop.route is None else next_hop.route
         return f'queue.outbound.domain.{domain} = "{word}"', f"{domain} has a next hop of its own"

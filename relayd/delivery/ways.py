@@ -158,16 +158,6 @@ class Ways:
         order = free + [each for each in order if each not in free]
         return [Way(replace(each.hop, source=source, message_tls=next_hop.message_tls), each) for each in order]
 
-    def first(self, next_hop: NextHop, address: str) -> NextHop:
-        """What an attempt would try first, or where the mail must wait: what it would try then."""
-        ways = self.of(next_hop, (), address)
-        if not isinstance(ways, Wait):
-            return ways[0].hop
-        pool = self._router.source(next_hop, (), address)
-        hosts = self._router.hosts.get(next_hop.route or "")
-        hop = hosts[0].hop if hosts else next_hop
-        return _from(hop, pool.members[0] if pool is not None else None)
-
     def begin(self, way: Way, span: Span) -> bool:
         """Set one message of a host's budget apart for a try; False: another attempt had the last."""
         host = way.host

@@ -18,6 +18,7 @@ from relayd.database.segments import Bounds, Series
 from relayd.events import delivery, queue, smtp
 from relayd.events.event import TABLE, Event, EventKind
 from relayd.mail.snowflake import EPOCH, issued_at
+from relayd.telemetry.forgetting import Oblivion
 from relayd.telemetry.render import rfc3339
 from relayd.telemetry.rows import ShownEvent, decode, encode, shown, terms, word_of, words
 from relayd.telemetry.traces import matching
@@ -174,6 +175,17 @@ class History:
         """Everything that is known of a message, None when that is nothing.  Raises DatabaseError, ReadCut."""
         facts = self._facts([id], now).get(id)
         return None if not facts else _history(id, facts)
+
+    def forget(self, oblivion: Oblivion) -> int:
+        """Overwrite an address; in how many rows it stood.  Raises DatabaseError."""
+        changed = 0
+
+        def work(connection: sqlite3.Connection) -> None:
+            nonlocal changed
+            changed += oblivion.rewrite(connection, "fact", "rowid", "facts")
+
+        self.series.change_all(work)
+        return changed
 
     def search(self, query: MessageQuery, offset: int, limit: int | None, now: float) -> MessagePage:
         """Messages that fit.  limit: None for all.  Raises DatabaseError, ReadCut."""

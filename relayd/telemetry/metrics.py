@@ -54,7 +54,8 @@ class Metrics:
         self.delays = {part: Histogram(TIMES) for part in DELAYS}
         self._provider_of = provider_of
         self._providers: dict[str, str] = {}
-        self._deliveries: dict[tuple[str, str], int] = {}
+        self.deliveries: dict[tuple[str, str], int] = {}
+        """Recipients by provider and outcome."""
         self._listeners: dict[tuple[str, str], int] = {}
         self._refusals: dict[tuple[str, str], int] = {}
         self._recipients = {"accepted": 0, "delivered": 0, "deferred": 0, "bounced": 0, "expired": 0}
@@ -117,10 +118,10 @@ class Metrics:
         for name, (doc, read) in self._watched.items():
             yield GaugeMetricFamily(name, doc, value=read())
         for name, (doc, label, read_each) in self._watched_each.items():
-            family = GaugeMetricFamily(name, doc, labels=[label])
+            gauge = GaugeMetricFamily(name, doc, labels=[label])
             for each, number in read_each().items():
-                family.add_metric([each], number)
-            yield family
+                gauge.add_metric([each], number)
+            yield gauge
         yield from self._histograms()
 
     def _counters(self) -> Iterator[Metric]:
@@ -142,7 +143,7 @@ class Metrics:
             "relayd_deliveries",
             "Recipients attempted, by whose hosts decided and what became of them",
             ("provider", "outcome"),
-            self._deliveries,
+            self.deliveries,
         )
         yield _counted(
             "relayd_listener_recipients",
@@ -210,7 +211,7 @@ class Metrics:
         self._recipients[name] += count
         if "class_" in fields:
             _add(self._refusals, (name, fields["class_"] or "unknown"), 1)
-        _add(self._deliveries, (self._provider(fields.get("hostname") or ""), name), count)
+        _add(self.deliveries, (self._provider(fields.get("hostname") or ""), name), count)
 
     def _provider(self, host: str) -> str:
         known = self._providers.get(host)

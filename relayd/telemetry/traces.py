@@ -15,6 +15,7 @@ from relayd.database.segments import Bounds, Series
 from relayd.events import delivery, queue, smtp
 from relayd.events.event import Event, EventKind, Span
 from relayd.mail.snowflake import EPOCH
+from relayd.telemetry.forgetting import Oblivion
 from relayd.telemetry.render import rfc3339
 from relayd.telemetry.rows import Headline, ShownEvent, Stored, data_of, decode, encode, shown, terms, words
 
@@ -109,6 +110,17 @@ class Traces:
             connection.execute(_INSERT_WORDS, (found,))
 
         self.series.write(work, now)
+
+    def forget(self, oblivion: Oblivion) -> int:
+        """Overwrite an address; in how many rows it stood.  Raises DatabaseError."""
+        changed = 0
+
+        def work(connection: sqlite3.Connection) -> None:
+            nonlocal changed
+            changed += oblivion.rewrite(connection, "span", "id", "events")
+
+        self.series.change_all(work)
+        return changed
 
     def search(self, query: TraceQuery, offset: int, limit: int | None, *, headlines: bool, now: float) -> TracePage:
         """Spans that fit.  limit: None for all.  Raises DatabaseError, ReadCut."""

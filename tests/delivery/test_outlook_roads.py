@@ -57,7 +57,7 @@ async def test_the_rule_its_source_and_the_state_of_the_smarthosts() -> None:
     assert found.smarthosts == (
         "127.0.0.1:25: weight 1, 7 of 9 messages left this day",
         "127.0.0.2:26: weight 0, 9 of 9 messages left this day, at most 4 connections,"
-        " set aside until 2027-01-15T08:01:00Z after 1 failures",
+        " set aside until 2027-01-15T08:01:00Z, failures in a row: 1",
     )
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 import relayd.events
 from relayd.events.event import TABLE, Event, EventKind, EventStream, Level, Span
+from relayd.events.vocabulary import markdown
+from tests.rig.stated import VARIABLE, noted
 
-MODULES = [name for _, name, _ in pkgutil.iter_modules(relayd.events.__path__) if name != "event"]
+MODULES = [name for _, name, _ in pkgutil.iter_modules(relayd.events.__path__) if name not in ("event", "vocabulary")]
 FAMILIES = [name.replace("_", "-") for name in MODULES]
 
 for module in MODULES:
@@ -90,7 +96,8 @@ OURS = {
     "manage": "action",
     "config": "reloaded restart-needed",
     "server": "shutdown-complete task-failed loop-stalled",
-    "telemetry": "subscriber-failed dropped store-error webhook-recovered webhook-dropped webhook-replayed",
+    "telemetry": """subscriber-failed dropped store-error alert-cleared alert-error forgotten webhook-recovered
+        webhook-dropped webhook-replayed""",
     "tls": "certificate-loaded certificate-error",
     "filter": "passed found skipped failed suspended resumed switched",
     "milter": "action-quarantine modified change-refused not-asked",
@@ -182,3 +189,24 @@ def test_a_subscriber_that_raises_is_dropped_and_the_others_see_every_event() ->
         TABLE["smtp.noop"](Span(stream))
     assert seen == ["smtp.noop", "smtp.noop"]
     assert failures == ["no"]
+
+
+def test_the_shipped_table_is_the_declared_one() -> None:
+    table = Path(__file__).resolve().parents[2] / "conf" / "events.md"
+    assert table.read_text(encoding="utf-8").splitlines() == list(markdown())
+
+
+def test_events_are_noted_once_by_each_process(tmp_path: Path) -> None:
+    program = (
+        "from tests.rig import stated; stated.note()\n"
+        "from relayd.events import smtp, spf\n"
+        "from relayd.events.event import EventStream, Span\n"
+        "span = Span(EventStream(lambda: 0.0))\n"
+        "for _ in range(3): smtp.EHLO(span, domain='x')\n"
+        "spf.NONE.nested()\n"
+    )
+    environment = {**os.environ, VARIABLE: str(tmp_path)}
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["smtp.ehlo\nspf.none\n"] * 2
+    assert noted(tmp_path) == {"smtp.ehlo", "spf.none"}

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ Open = Callable[..., LogFiles]
 def open_log(recorder: Recorder, tmp_path: Path) -> Iterator[Open]:
     opened: list[LogFiles] = []
 
-    def start(*tracers: TracerOptions, **arguments: int) -> LogFiles:
+    def start(*tracers: TracerOptions, **arguments: Any) -> LogFiles:
         named = {str(number): each for number, each in enumerate(tracers)}
         log = LogFiles(named, tmp_path, recorder.daemon, lambda call: call(), **arguments)
         recorder.stream.subscribe(log)

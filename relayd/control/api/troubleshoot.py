@@ -39,7 +39,9 @@ class Examine(Protocol):
 class Rehearse(Protocol):
     """`relayd.delivery.rehearsal`'s Rehearsals.run."""
 
-    def __call__(self, recipient: str, *, seconds: float = 30.0, direct: bool = False) -> AsyncGenerator[Stage, None]:
+    def __call__(
+        self, recipient: str, sender: str = "", *, seconds: float = 30.0, direct: bool = False
+    ) -> AsyncGenerator[Stage, None]:
         """The stages, each as it comes."""
 
 
