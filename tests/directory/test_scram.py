@@ -44,9 +44,7 @@ def test_the_example_of_rfc_7677() -> None:
     assert exchange.finish(final) == b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
 
 
-@pytest.mark.parametrize(
-    "password", ["pencil", "correct horse", "pässwörd", "I\u00adX", "ⅸ", "a\u00a0b"]
-)
+@pytest.mark.parametrize("password", ["pencil", "correct horse", "pässwörd", "I\u00adX", "ⅸ", "a\u00a0b"])
 @pytest.mark.parametrize("login", ["ann", "a=b,c", "änn@example.org"])
 def test_another_implementation_signs_in(login: str, password: str) -> None:
     client = ScramClient(["SCRAM-SHA-256"], login, password)
