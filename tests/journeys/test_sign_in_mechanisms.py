@@ -175,7 +175,8 @@ def test_a_one_time_code_goes_behind_the_password(house: House) -> None:
 
 def test_an_account_of_the_file_that_hides_one_of_the_database_is_told(house: House) -> None:
     house.principal(type="individual", name="gone", secrets=SECRET, roles="user")
-    body = json.dumps([{"type": "insert", "prefix": None, "values": [["account.gone.secret", "x"]], "assert_empty": False}])
+    insert = {"type": "insert", "prefix": None, "values": [["account.gone.secret", "x"]], "assert_empty": False}
+    body = json.dumps([insert])
     assert house.client.ask("POST", "/api/settings", body=body).json == {"data": None}
     found = house.client.ask("GET", "/api/reload/").data
     assert "hides the principal of that name" in found["warnings"]["account.gone"]["error"]
