@@ -100,7 +100,13 @@ class PrincipalOperations:
             "POST", "/principal", "create", self.create, "Create a principal", 6, body=PrincipalBody, answer=int
         )
         yield _route(
-            "DELETE", "/principal", "delete", self.delete_many, "Delete many principals", query=DeleteQuery, answer=bool
+            "DELETE",
+            "/principal",
+            "delete",
+            self.delete_many,
+            "Delete many principals",
+            query=DeleteQuery,
+            answer=bool | None,
         )
         one = "/principal/{principal_id}"
         yield _route("GET", one, "get", self.show, "One principal", 8, answer=PrincipalValue)
