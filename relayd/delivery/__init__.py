@@ -1,7 +1,7 @@
 """From a promise to an outcome.
 
 `scheduler` decides which recipients are tried now and hands each batch, a Job, to `attempt`.  An attempt asks `routing`
-for the next hop, `ways` for its smarthosts and the source, and `hosts` for the addresses behind it, borrows a connection
+for the next hop, `ways` for its smarthosts and source, and `hosts` for the addresses behind it, borrows a connection
 from `pool` or has `connection` make one (aiosmtplib greets, does EHLO, STARTTLS and AUTH on a socket of ours, see
 `handshake`, `sign_in` and `oauth`), and runs transactions on it (`transaction`, our own pipelined, streaming protocol
 that takes the transport over).  `outcome`, a pure table, says what each reply or failure means for each recipient;

@@ -24,7 +24,7 @@ from relayd.routing.source import Source, SourcePool
 SPENT = Reply(451, "4.4.5", "Every smarthost of the route has had its messages for now")
 SOURCES_SUSPENDED = Reply(451, "4.4.5", "Every source that the mail may leave from is suspended")
 
-SUSPENDED_LOOK = 300.0
+SUSPENDED_LOOK = 60.0
 """Seconds after which mail looks again whether a source is no longer suspended, when nobody said until when."""
 
 _SPREAD = 30.0
