@@ -296,6 +296,7 @@ async def test_a_refresh_token_that_cannot_be_written_is_kept_in_memory_and_told
 async def test_routes_that_renew_at_once_keep_each_their_own(bench: Bench, tmp_path: Path) -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         first = (await request.post())["refresh_token"]
+        assert isinstance(first, str)
         return web.json_response({"access_token": "t", "refresh_token": f"{first}-later"})
 
     async with token_server(answer) as server:
