@@ -218,6 +218,7 @@ class Daemon:
         self._own("key rotation", self._rotation.run())
         inherited = inherited_sockets()
         self._own("bans", engine.receiving.ban_store.run())
+        self._own("what is remembered of strangers", engine.receiving.remembering.run())
         self._signing_in = SigningIn(
             engine.receiving.directory,
             loaded.config.section(FallbackAdminOptions),
@@ -247,6 +248,8 @@ class Daemon:
             logs=Logs(lambda: self._views.log.place, self._views.log.flush),
             ids=lambda: snowflakes.issue(self.stream.clock()),
             bans=engine.receiving.bans,
+            greylist=engine.receiving.remembering.greylist,
+            records=engine.receiving.remembering.records,
             certificates=engine.receiving.listeners.certificates,
             suppressions=engine.delivering.suppressions,
             switches=ScannerSwitches(
