@@ -160,6 +160,7 @@ class Daemon:
             events.STARTUP(
                 self.span, version=__version__, hostname=loaded.hostname, path=str(loaded.data), details=details
             )
+            await self._hidden()
             _settle_memory()
             self.supervisor.notify_ready("relaying")
             self.ready.set()
@@ -218,6 +219,7 @@ class Daemon:
         self._own("key rotation", self._rotation.run())
         inherited = inherited_sockets()
         self._own("bans", engine.receiving.ban_store.run())
+        self._own("what is remembered of strangers", engine.receiving.remembering.run())
         self._signing_in = SigningIn(
             engine.receiving.directory,
             loaded.config.section(FallbackAdminOptions),
@@ -247,6 +249,8 @@ class Daemon:
             logs=Logs(lambda: self._views.log.place, self._views.log.flush),
             ids=lambda: snowflakes.issue(self.stream.clock()),
             bans=engine.receiving.bans,
+            greylist=engine.receiving.remembering.greylist,
+            records=engine.receiving.remembering.records,
             certificates=engine.receiving.listeners.certificates,
             suppressions=engine.delivering.suppressions,
             switches=ScannerSwitches(
@@ -338,13 +342,24 @@ class Daemon:
             for key in self._started_with.changed_keys(config)
             if key in FIXED or key.startswith("tracer.")
         ]
+        hidden = await self._hidden()
         if not dry_run:
             for each in waiting:
                 config_events.RESTART_NEEDED(self.span, key=each.key)
             for warning in config.warnings:
                 config_events.PARSE_WARNING(self.span, key=warning.key, reason=warning.text)
             config_events.RELOADED(self.span, path=path)
-        return ReloadAnswer(warnings=findings([*config.warnings, *waiting], config), errors={})
+        return ReloadAnswer(warnings=findings([*config.warnings, *waiting, *hidden], config), errors={})
+
+    async def _hidden(self) -> list[Problem]:
+        """Accounts of the configuration in force that stand in the way of the database's; each is an event."""
+        try:
+            found = await self.engine.principals.hidden()
+        except DatabaseError:  # stated by the database
+            return []
+        for name, text in found.items():
+            config_events.PARSE_WARNING(self.span, key=f"account.{name}", reason=text)
+        return [Problem(f"account.{name}", text, fatal=False, kind="build") for name, text in found.items()]
 
     async def _put_in_force(self, config: Config, loaded: Loaded) -> None:
         """Raises ConfigError for a plug-in that cannot be loaded: nothing has changed then."""

@@ -8,6 +8,7 @@ import hmac
 from relayd.assembly.delivering import Delivering
 from relayd.assembly.filtering import open_filtering, reload_filtering
 from relayd.assembly.loaded import Loaded
+from relayd.assembly.strangers import Remembering
 from relayd.directory.address_book import AddressBook
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions
@@ -58,6 +59,7 @@ class Receiving:
         self.ban_store: BanStore
         self.directory: Directory
         self.filtering: Filtering
+        self.remembering: Remembering
         self.reception: Reception
         self.trials: Trials
         self.listeners: Listeners
@@ -71,6 +73,8 @@ class Receiving:
         self.bans = Bans(loaded.config.section(BanOptions))
         self.ban_store = BanStore(self.bans, loaded.data / BANS, span)
         await self.ban_store.open(stream.clock())
+        self.remembering = Remembering(loaded, self.bans, lambda: self.reception.policy, lambda: self._resolver, span)
+        await self.remembering.open()
         accounts = loaded.config.records(AccountOptions)
         self.principals.reserved = reserved_by(accounts)
         self.ledger = Ledger(self._opened.database, stream.clock)
@@ -94,6 +98,7 @@ class Receiving:
             snowflakes=snowflakes,
             signing=self._signing,
             filtering=self.filtering,
+            strangers=self.remembering.strangers,
             suppressions=self._delivering.suppressions,
             book=self._book,
             principals=self.principals,
@@ -123,6 +128,8 @@ class Receiving:
         self.principals.changed()
         self.directory.reconfigure(accounts)
         reload_filtering(self.filtering, loaded)
+        self._resolver = resolver
+        self.remembering.reload(loaded)
         self.bans.reconfigure(loaded.config.section(BanOptions))
         self.reception.reconfigure(loaded.policy, resolver)
 
@@ -140,3 +147,4 @@ class Receiving:
         await self.filtering.scanners.close()
         self.directory.close()
         await self.ban_store.close()
+        await self.remembering.close()
