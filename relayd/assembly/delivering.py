@@ -34,6 +34,7 @@ from relayd.delivery.tls_hosts import TlsHosts, open_hosts
 from relayd.delivery.watching import Watching
 from relayd.delivery.ways import Ways
 from relayd.directory.address_book import AddressBook
+from relayd.events import delivery as events
 from relayd.events import store as store_events
 from relayd.events.event import EventStream, Span
 from relayd.mail.envelope import domain_of
@@ -90,6 +91,8 @@ class Delivering:
     async def open(self, stream: EventStream, span: Span) -> None:
         """Bring the parts up; nothing runs yet."""
         loaded, self._stream = self._loaded, stream
+        if "." not in loaded.hostname:
+            events.MISSING_OUTBOUND_HOSTNAME(span, hostname=loaded.hostname)
         self.tls_results = await open_results(loaded.data, stream.clock, span)
         self.tls_hosts = await open_hosts(loaded.data, self.tls_results, stream.clock, span)
         self.tls_hosts.seconds = loaded.config.section(routing.OutboundOptions).tls_broken_for

@@ -279,6 +279,8 @@ class Series:
             if time.monotonic() >= until:
                 raise ReadCut(f"the search took longer than {self._patience:g} s") from error
             raise translate(error) from error
+        except OSError as error:
+            raise DatabaseError(str(error)) from error
 
     def _connections(self, until: float) -> Iterator[sqlite3.Connection]:
         for segment in self.segments():

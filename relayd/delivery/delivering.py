@@ -297,3 +297,6 @@ class Delivering:
             events.MESSAGE_REJECTED(span, **about, class_=why.class_.value, rule=why.rule)
         if answers.lost:
             events.CONNECTION_LOST(span, hostname=host, reason=answers.lost)
+            if mail is not None and mail.is_positive:
+                for recipient in batch[len(answers.rcpts) :]:
+                    events.RCPT_TO_FAILED(span, hostname=host, to=recipient.address, reason=answers.lost)

@@ -36,6 +36,9 @@ from relayd.routing.options import OutboundOptions
 from relayd.routing.route import Router
 from relayd.routing.tls_records import BadRecord
 
+MOST_HOSTS = 20
+"""Hosts that are tried of one domain."""
+
 MOST_SECONDS = 600.0
 """The longest time for one step that may be asked for."""
 
@@ -122,7 +125,7 @@ class _Rehearsal:
         found = await self._domain()
         if found is not None:
             hosts, signed = found
-            for hop, host in hosts:
+            for hop, host in hosts[:MOST_HOSTS]:
                 self._hop = hop
                 if await self._host(host, signed):
                     break

@@ -9,14 +9,14 @@ QUEUE_MESSAGE = EventKind(
     Level.INFO,
     "Queued message for delivery",
     "A message from outside was queued",
-    "queue_id from_ to size next_retry next_dsn expires message_id",
+    "queue_id from_ to size next_retry next_dsn expires message_id subject",
 )
 QUEUE_MESSAGE_AUTHENTICATED = EventKind(
     "queue.queue-message-authenticated",
     Level.INFO,
     "Queued message submission for delivery",
     "A message of a trusted session was queued",
-    "queue_id from_ to size next_retry next_dsn expires message_id account_name",
+    "queue_id from_ to size next_retry next_dsn expires message_id account_name subject",
 )
 QUEUE_DSN = EventKind(
     "queue.queue-dsn",

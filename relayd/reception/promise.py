@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,9 @@ nobody waits for ever behind urgent mail."""
 
 MAX_TEXT_LINE = 998
 """Octets of a line without its CRLF (RFC 5322 §2.1.1); longer ones of trusted sessions are re-encoded."""
+
+_SUBJECT = re.compile(rb"^subject[ \t]*:[ \t]*((?:[^\r\n]|\r\n[ \t])*)", re.I | re.M)
+_LONGEST_SUBJECT = 200
 
 
 class Intake(Protocol):
@@ -262,6 +266,8 @@ class Promises:
             "expires": first.expires,
             "message_id": message.message_id,
         }
+        if tx.policy.options.data.log_subject:
+            fields["subject"] = subject_of(tx.body.header)
         if message.trusted:
             queue_events.QUEUE_MESSAGE_AUTHENTICATED(span, account_name=message.account, **fields)
         else:
@@ -280,6 +286,12 @@ class Promises:
         for destination, recipients in jobs.items():
             queued = _job_message(message, tuple(recipients))
             self.admission.take(Job(message=queued, destination=destination, until=until, body=in_memory))
+
+
+def subject_of(header: bytes) -> str:
+    """The Subject as it was written, unfolded and cut; "" when there is none."""
+    found = _SUBJECT.search(header)
+    return b"".join(found[1].splitlines()).decode("utf-8", "replace")[:_LONGEST_SUBJECT] if found else ""
 
 
 def failure(tx: Transaction, error: Exception) -> Reply:

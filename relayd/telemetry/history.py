@@ -51,7 +51,7 @@ _INSERT_FACTS = (
 )
 _INSERT_WORDS = (
     "INSERT OR IGNORE INTO word (value, message) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') "
-    "FROM json_each(?)"
+    "FROM json_each(?) ORDER BY 1, 2"
 )
 
 
@@ -160,7 +160,6 @@ class History:
                 if begins:
                     begun.append(id)
                     index += [(word, id) for word in words((event,), {})]
-        index.sort()
         encoded = encode(list(facts.items())), encode(begun), encode(index)
 
         def work(connection: sqlite3.Connection) -> None:

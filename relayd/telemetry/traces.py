@@ -47,7 +47,7 @@ _INSERT_SPANS = (
 )
 _INSERT_WORDS = (
     "INSERT OR IGNORE INTO word (value, span) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') "
-    "FROM json_each(?)"
+    "FROM json_each(?) ORDER BY 1, 2"
 )
 
 
@@ -102,7 +102,6 @@ class Traces:
             rows = [(event.kind.id, event.at, event.fields) for event in events]
             spans.append((span.id, TYPES[events[0].kind], rows))
             index += [(word, span.id) for word in words(events, span.keys)]
-        index.sort()
         encoded, found = encode(spans), encode(index)
 
         def work(connection: sqlite3.Connection) -> None:

@@ -90,8 +90,8 @@ OURS = {
     "delivery": """loop-to-self private-address connection-lost maybe-delivered deferred bounced expired downgraded
         converted tls-gone route-alarm suspended resumed slowed source-failed smarthost-back smarthost-spent
         smarthost-aside token token-failed""",
-    "queue": """held released removed paused resumed audit-failed purged restored rerouted space-low space-ok
-        discarded quarantine-expired""",
+    "queue": """held released removed paused resumed audit-failed purged rules-matched restored rerouted space-low
+        space-ok discarded quarantine-expired""",
     "http": "handler-error",
     "security": "account-held",
     "manage": "action",
