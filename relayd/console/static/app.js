@@ -70,7 +70,7 @@ async function show() {
     app.querySelector("input")?.focus();
     return;
   }
-  const main = document.getElementById("main") ?? frame();
+  const main = document.querySelector(".frame > main") ?? frame();
   const where = place();
   const [title, permission, module] = PAGES[where.name] ?? [];
   document.title = `${title ?? "Not found"} · relayd`;

@@ -61,7 +61,7 @@ export function size(octets) {
 
 /** How far a time is from now: "3m ago", "in 2h". */
 export function near(time) {
-  if (!time) return "";
+  if (!time) return "never";
   const seconds = Math.round((Date.parse(time) - Date.now()) / 1000);
   const away = duration(Math.abs(seconds));
   return seconds > 0 ? `in ${away}` : `${away} ago`;

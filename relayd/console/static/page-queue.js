@@ -23,7 +23,7 @@ export function show(main, { query }) {
     { title: "To", cell: recipients },
     { title: "State", cell: state },
     { title: "Next attempt", cell: (item) => when(item.domains.map((each) => each.next_retry).filter(Boolean).sort()[0]) },
-    { title: "Size", class: "right", cell: (item) => size(item.size) },
+    { title: "Size", class: "right nowrap", cell: (item) => size(item.size) },
     { title: "Arrived", cell: (item) => when(item.created) },
   ], { empty: "No message matches.", chosen });
   list.element.addEventListener("chosen", () => acts.update());
@@ -69,7 +69,7 @@ function select(name, options, value) {
 
 function recipients(item) {
   const all = item.domains.flatMap((each) => each.recipients.map((one) => one.address));
-  return all.length > 2 ? `${all[0]} and ${all.length - 1} more` : all.join(", ");
+  return all.length > 2 ? `${all[0]} and ${all.length - 1} more` : all.map((each) => h("div", {}, each));
 }
 
 /** What a status says: [word, text, class of its tag]. */
