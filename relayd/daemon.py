@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from relayd import __version__
-from relayd.assembly.control_socket import Signatures, control_setting
+from relayd.assembly.control_socket import Signatures, control_setting, sending_side
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
 from relayd.assembly.quarantine import QuarantineKeeper
@@ -263,6 +263,7 @@ class Daemon:
             tls_hosts=engine.delivering.tls_hosts,
             tls_results=engine.delivering.tls_results,
             webhooks=engine.webhooks,
+            sending=sending_side(engine),
             signatures=Signatures(engine, self.settings),
             resolver=lambda: engine.resolver,
             explaining=Explaining(

@@ -140,7 +140,9 @@ class Strangers:
         now = self.clock()
         if any(self.greylist.knows(each, now) for each in proved_domains(tx) if each.startswith("dkim:")):
             return
-        smtp.RCPT_TO_GREYLISTED(tx.client.span, to=", ".join(tx.given[:10]), from_=tx.sender, next_retry=now + tx.greylisted)
+        smtp.RCPT_TO_GREYLISTED(
+            tx.client.span, to=", ".join(tx.given[:10]), from_=tx.sender, next_retry=now + tx.greylisted
+        )
         raise Refused(_come_again(tx.greylisted))
 
     def taken(self, tx: Transaction) -> None:
