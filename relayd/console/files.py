@@ -43,10 +43,11 @@ class Console:
         self._files["/"] = self._files.pop(f"{PREFIX}/index.html")
 
     def doors(self) -> Iterator[Door]:
-        """Every file; without credentials."""
+        """Every file, without credentials; `GET /` is the application's, for it is shared."""
         for path in self._files:
             for method in ("GET", "HEAD"):
-                yield Door(method=method, path=path, handler=self.serve, dialect="")
+                if (method, path) != ("GET", "/"):
+                    yield Door(method=method, path=path, handler=self.serve, dialect="")
 
     async def serve(self, request: web.Request) -> web.Response:
         """One file, or 304 where the browser has it."""

@@ -59,9 +59,10 @@ from relayd.control.hosts import Hosts
 from relayd.control.limits import Limits
 from relayd.control.listening import Certificates, Doorway, Listening, NoCertificates
 from relayd.control.oauth_endpoints import OAuthEndpoints
-from relayd.control.options import HttpOptions
+from relayd.control.options import DIRECTMAIL, HttpOptions
+from relayd.control.origin import ORIGIN
 from relayd.control.requests import Checks, doors, trace
-from relayd.control.routes import Door, Route, add
+from relayd.control.routes import SPAN, Door, Route, add
 from relayd.control.signing_in import SigningIn
 from relayd.control.streaming import Streams
 from relayd.control.sweep import Sweep
@@ -182,6 +183,7 @@ class ControlApp:
         )
         self._oauth = OAuthEndpoints(parts.signing_in, self._devices, lambda: self._setting.http.body_timeout)
         self._description = Description(lambda: self.routes)
+        self._console = Console()
         self._checks = Checks(gate=self.gate, limits=self._limits, options=options, hosts=setting.hosts, doors={})
         self._app = web.Application(
             middlewares=[self._sweep.middleware(), trace(span, parts.ids), self._checks.middleware()]
@@ -258,10 +260,10 @@ class ControlApp:
             parts.switches,
         )
         yield from brainycp.doors()
-        console = Console()
-        yield from console.doors()
+        yield from self._console.doors()
+        self._at_root = self._console_page
         if parts.sending is not None:
-            yield from DirectMail(
+            directmail = DirectMail(
                 parts.sending.operations,
                 parts.sending.keys,
                 self.gate,
@@ -270,7 +272,20 @@ class ControlApp:
                 lambda: self._setting.http,
                 lambda: self._setting.hostname,
                 self._span.stream.clock,
-            ).doors()
+                self._console_page,
+            )
+            self._at_root = directmail.handle
+            yield from directmail.doors()
+        yield Door(method="GET", path="/", handler=self._root, dialect="", counts=True)
+
+    async def _root(self, request: web.Request) -> web.StreamResponse:
+        """`/` is the console's, but for what the dialect there takes for its own."""
+        spoken = DIRECTMAIL in self._setting.http.dialects
+        return await (self._at_root if spoken else self._console_page)(request)
+
+    async def _console_page(self, request: web.Request) -> web.StreamResponse:
+        self._limits.stranger(request[ORIGIN], request[SPAN])
+        return await self._console.serve(request)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:

@@ -40,7 +40,7 @@ export function show(main, { query }) {
       const found = await get("/queue/messages", { state: "held", values: 1, page, limit: LIMIT, "max-total": 1000 });
       list.show(found.items);
       fill(place, pager(page, LIMIT, found.total, (next) => go("quarantine", "", { page: String(next) }), found.total >= 1000));
-      fill(said, found.total > 0 && h("p", { class: "quiet" }, `${count(found.total)} messages wait for a decision.`));
+      fill(said, found.total > 0 && h("p", { class: "quiet" }, found.total === 1 ? "One message waits for a decision." : `${count(found.total)} messages wait for a decision.`));
     } catch (error) {
       fill(said, problem(error));
     }

@@ -33,6 +33,7 @@ export function show(main, { query }) {
   }, { "aria-pressed": "false" });
 
   function put(events) {
+    nothing.hidden = true;
     const made = events.slice(-KEPT).map((each) => h("li", { class: level(each) },
       h("div", {}, h("b", {}, each.text ?? each.type), " ", h("span", { class: "quiet" }, each.type, " ", when(each.createdAt))),
       h("div", { class: "quiet mono" }, details(each.data))));
@@ -44,7 +45,8 @@ export function show(main, { query }) {
     field("Filter", h("input", { name: "q", value: query.q ?? "", "data-search": true, autocomplete: "off", spellcheck: "false" }),
       "Words that a value holds, and keys: remote-ip=192.0.2.7 queue-id=1234 from=example.org"),
     h("div", { class: "field actions" }, h("button", { type: "submit", class: "first" }, "Filter"), pause, button("Clear", () => fill(rows))));
-  fill(main, heading("Live traces", light), h("section", { class: "card" }, form), missed, h("section", { class: "card" }, rows));
+  const nothing = h("p", { class: "empty" }, "Nothing has happened yet that fits.");
+  fill(main, heading("Live traces", light), h("section", { class: "card" }, form), missed, h("section", { class: "card" }, nothing, rows));
 
   return open(TRACES, "/telemetry/traces/live", parseFilter(query.q ?? ""), {
     trace: (events) => {

@@ -80,9 +80,8 @@ class DirectMail:
         self._nonces = Nonces(clock())
 
     def doors(self) -> Iterator[Door]:
-        """Where it is spoken."""
-        for method in ("GET", "POST"):
-            yield Door(method=method, path=PATH, handler=self.handle, dialect=DIRECTMAIL, counts=True)
+        """Where it is spoken; `GET /` is the application's, which asks `handle`."""
+        yield Door(method="POST", path=PATH, handler=self.handle, dialect=DIRECTMAIL, counts=True)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request.  Raises Problem for limits, and what `front` raises."""
