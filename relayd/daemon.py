@@ -160,6 +160,7 @@ class Daemon:
             events.STARTUP(
                 self.span, version=__version__, hostname=loaded.hostname, path=str(loaded.data), details=details
             )
+            await self._hidden()
             _settle_memory()
             self.supervisor.notify_ready("relaying")
             self.ready.set()
@@ -346,13 +347,24 @@ class Daemon:
             for key in self._started_with.changed_keys(config)
             if key in FIXED or key.startswith("tracer.")
         ]
+        hidden = await self._hidden()
         if not dry_run:
             for each in waiting:
                 config_events.RESTART_NEEDED(self.span, key=each.key)
             for warning in config.warnings:
                 config_events.PARSE_WARNING(self.span, key=warning.key, reason=warning.text)
             config_events.RELOADED(self.span, path=path)
-        return ReloadAnswer(warnings=findings([*config.warnings, *waiting], config), errors={})
+        return ReloadAnswer(warnings=findings([*config.warnings, *waiting, *hidden], config), errors={})
+
+    async def _hidden(self) -> list[Problem]:
+        """Accounts of the configuration in force that stand in the way of the database's; each is an event."""
+        try:
+            found = await self.engine.principals.hidden()
+        except DatabaseError:  # stated by the database
+            return []
+        for name, text in found.items():
+            config_events.PARSE_WARNING(self.span, key=f"account.{name}", reason=text)
+        return [Problem(f"account.{name}", text, fatal=False, kind="build") for name, text in found.items()]
 
     async def _put_in_force(self, config: Config, loaded: Loaded) -> None:
         """Raises ConfigError for a plug-in that cannot be loaded: nothing has changed then."""

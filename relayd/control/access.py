@@ -71,6 +71,16 @@ class Caller:
         return self.permissions is None or permission in self.permissions
 
     @property
+    def tenant(self) -> str:
+        """The tenant whose things alone the caller may see and change, "" for everybody's."""
+        return "" if self.identity is None else self.identity.account.tenant
+
+    def check_unbound(self) -> None:
+        """Raise Problem 403 for a caller of a tenant: what is asked for concerns everybody."""
+        if self.tenant:
+            raise Problem(*FORBIDDEN)
+
+    @property
     def way(self) -> Way | None:
         """How the caller signed in."""
         return None if self.identity is None else self.identity.way

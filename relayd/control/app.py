@@ -29,7 +29,7 @@ from relayd.control.api.health import Health, Ready
 from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.oauth import OAuth
-from relayd.control.api.principals import PrincipalOperations
+from relayd.control.api.principals import PrincipalOperations, domains_of
 from relayd.control.api.queue import QueueOperations
 from relayd.control.api.quota import QuotaOperations, QuotaSide
 from relayd.control.api.rehearse import RehearsalOperation
@@ -195,7 +195,11 @@ class ControlApp:
         """Every operation, by area."""
         parts, clock = self._parts, self._span.stream.clock
         steering = Steering(
-            queue=parts.queue, actions=parts.actions, bounce=parts.bounce, destinations=parts.destinations
+            queue=parts.queue,
+            actions=parts.actions,
+            bounce=parts.bounce,
+            destinations=parts.destinations,
+            owners_of=partial(domains_of, parts.principals),
         )
         yield from QueueOperations(steering, self._background, clock).routes()
         yield from SuspensionOperations(parts.queue, parts.known, clock).routes()

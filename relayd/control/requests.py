@@ -38,7 +38,7 @@ from relayd.control.refusals import form_of
 from relayd.control.routes import BODY, CALLER, SLOT, SPAN, Door
 from relayd.database.interface import DatabaseError
 from relayd.directory.permissions import UNLIMITED_REQUESTS
-from relayd.directory.refusals import DirectoryRefusal
+from relayd.directory.refusals import DirectoryRefusal, OverTenantQuota
 from relayd.events import http, limit, manage
 from relayd.events.event import Span
 from relayd.queue.failure import QueueUnavailable
@@ -98,6 +98,8 @@ async def _answer(request: web.Request, handler: Handler, span: Span) -> web.Str
         return problem_answer(Problem(error.status, None, error.reason))
     except DirectoryRefusal as refusal:
         form = form_of(refusal)
+        if isinstance(refusal, OverTenantQuota):
+            limit.TENANT_QUOTA(span, account_name=request[CALLER].name, reason=str(refusal))
         manage.ERROR(span, details=str(form), reason=str(refusal))
         return failure_answer(form) if isinstance(form, Failure) else problem_answer(form)
     except DatabaseError as error:
