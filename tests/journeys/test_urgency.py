@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import smtplib
 import time
 from datetime import datetime
 
 from tests.journeys.conftest import StartRelay, message, send, wait_gone, wait_until
 from tests.rig.daemon import free_port
 from tests.rig.sink import Sink
+
+SECRET = "$argon2id$v=19$m=8,t=1,p=1$Td1xjnUCpnYaeUMRc2naqw$qf7ermvJdy30iC2ywc9tCRFPVScAad5lFwEdSc8yrjA"
+"""The hash of for-tests-only, at the least cost."""
 
 
 def seconds(text: str) -> float:
@@ -39,6 +43,28 @@ def test_it_goes_out_at_its_release(relay: StartRelay) -> None:
         send(daemon, message("held"), mail_options=("HOLDFOR=3",))
         [delivery] = sink.wait_for(1)
         assert delivery.at >= before + 3
+
+
+def test_who_signed_in_may_ask_without_another_ehlo(relay: StartRelay) -> None:
+    port = free_port()
+    with Sink() as sink:
+        settings = {
+            "server.listener.submission.bind": [f"127.0.0.1:{port}"],
+            "server.listener.submission.protocol": "smtp",
+            "server.listener.submission.role": "submission",
+            "account.app.type": "individual",
+            "account.app.secret": SECRET,
+            "account.app.emails": ["@sender.test"],
+        }
+        daemon = relay(sink.port, settings)
+        with smtplib.SMTP("127.0.0.1", port, "client.test", timeout=60) as client:
+            client.login("app", "for-tests-only")
+            code, text = client.mail("a@sender.test", ("HOLDFOR=86400", "RET=HDRS"))
+            assert code == 250, text
+            client.rcpt("b@receiver.test")
+            assert client.data(message())[0] == 250
+        [queued] = daemon.queued()
+        assert seconds(queued["domains"][0]["next_retry"]) > time.time() + 86000
 
 
 def test_an_operator_may_release_it_sooner(relay: StartRelay) -> None:
