@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from relayd import __version__
-from relayd.assembly.control_socket import Signatures, control_setting
+from relayd.assembly.control_socket import Signatures, control_setting, sending_side
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
+from relayd.assembly.quarantine import QuarantineKeeper
 from relayd.assembly.switching import ScannerSwitches
 from relayd.assembly.telemetry import Views
 from relayd.blobs.spool import BlobError
@@ -219,6 +220,8 @@ class Daemon:
         self._own("key rotation", self._rotation.run())
         inherited = inherited_sockets()
         self._own("bans", engine.receiving.ban_store.run())
+        keeper = QuarantineKeeper(engine, engine.receiving.remembering.quarantine_notes, self.span)
+        self._own("quarantine", keeper.run())
         self._own("what is remembered of strangers", engine.receiving.remembering.run())
         self._signing_in = SigningIn(
             engine.receiving.directory,
@@ -260,6 +263,7 @@ class Daemon:
             tls_hosts=engine.delivering.tls_hosts,
             tls_results=engine.delivering.tls_results,
             webhooks=engine.webhooks,
+            sending=sending_side(engine),
             signatures=Signatures(engine, self.settings),
             resolver=lambda: engine.resolver,
             explaining=Explaining(

@@ -14,6 +14,7 @@ from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions
 from relayd.directory.principal import reserved_by
 from relayd.directory.principals import Principals
+from relayd.directory.sending_addresses import SendingAddresses
 from relayd.directory.tokens import Tokens, load_key
 from relayd.events.event import EventStream, Span
 from relayd.listener.listeners import Listeners, Machinery
@@ -53,6 +54,7 @@ class Receiving:
         self._signing = signing
         self._book = book
         self.principals = principals
+        self.sending: SendingAddresses
         self.ledger: Ledger
         self.tokens: Tokens
         self.bans: Bans
@@ -81,7 +83,7 @@ class Receiving:
         self.directory = Directory(
             accounts,
             stream.clock,
-            [self.principals],
+            [self.principals, self.sending],
             rehash=self.principals.replace_password,
             decoys=hmac.digest(key, b"relayd decoys 1", "sha256"),
         )
@@ -103,6 +105,7 @@ class Receiving:
             book=self._book,
             principals=self.principals,
             ledger=self.ledger,
+            sending=self.sending,
             sign_ins=SignIns(
                 self.directory,
                 stream.clock,

@@ -202,6 +202,11 @@ class Gate:
             auth.FAILED(span, account_name=named, type_=way, remote_ip=str(origin))
         return Problem(*UNAUTHORIZED)
 
+    def signature_failed(self, origin: Origin, span: Span) -> None:
+        """A request was signed with no key of ours, or wrongly; it counts as a wrong secret does."""
+        auth.FAILED(span, account_name="", type_="access-key", remote_ip=str(origin))
+        self._failed(origin, span, "")
+
     def _failed(self, origin: Origin, span: Span, login: str) -> None:
         """Count a wrong secret; it may bring a ban."""
         if origin.address is None or origin.is_local:

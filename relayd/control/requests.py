@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -166,8 +166,14 @@ class Checks:
         if not login:
             self.limits.stranger(origin, span)
             raise Problem(*UNAUTHORIZED)
-        caller = request[CALLER] = await self.gate.sign_in(request, span, login, secret)
-        request[SLOT] = slot = self._slot(caller, origin, span)
+        with self.admitted(request, await self.gate.sign_in(request, span, login, secret)) as caller:
+            yield caller
+
+    @contextlib.contextmanager
+    def admitted(self, request: web.Request, caller: Caller) -> Iterator[Caller]:
+        """Who signed in at a door: counted, while this lasts, as every caller is.  Raises Problem."""
+        request[CALLER] = caller
+        request[SLOT] = slot = self._slot(caller, request[ORIGIN], request[SPAN])
         try:
             yield caller
         finally:

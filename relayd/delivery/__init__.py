@@ -8,6 +8,9 @@ that takes the transport over).  `outcome`, a pure table, says what each reply o
 `bounce` writes the reports.  What was learnt goes back to the scheduler, which settles it.  `outlook` tells an operator
 the road of an address, found as an attempt finds it.
 
+`suppressing` stands before every attempt: who is on the suppression list is bounced untried, and a refusal that says
+that an address is dead puts it there.  `notices` writes mail of relayd's own.
+
 Which TLS each host must give comes with its address: `host_policy` asks DNSSEC for TLSA records and `sts_policies` for
 the domain's MTA-STS policy (`sts_fetch` gets it from the web), `routing/tls_policy` decides, and `connection` gives up
 only what is not demanded.

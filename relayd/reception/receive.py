@@ -12,6 +12,7 @@ from relayd.directory.address_book import AddressBook
 from relayd.directory.directory import Directory
 from relayd.directory.permissions import EMAIL_EXPAND, EMAIL_VERIFY
 from relayd.directory.principals import Principals
+from relayd.directory.sending_addresses import SendingAddresses
 from relayd.events import auth, smtp
 from relayd.mail.address import AddressError, check_domain, parse_address, qualify
 from relayd.mail.reply import Reply
@@ -67,6 +68,7 @@ class Parts:
     book: AddressBook | None = None
     principals: Principals | None = None
     ledger: Ledger | None = None
+    sending: SendingAddresses | None = None
 
 
 class Reception:
@@ -85,7 +87,7 @@ class Reception:
         self._standing = Standing(parts.book) if parts.book is not None else None
         self._recipients = Recipients(self.probes, parts.clock, parts.suppressions, self._standing)
         self._checks = Checks(parts.resolver, parts.clock)
-        self._submissions = Submissions(parts.directory, parts.principals, parts.ledger, parts.clock)
+        self._submissions = Submissions(parts.directory, parts.principals, parts.ledger, parts.clock, parts.sending)
         self.sign_ins = parts.sign_ins or SignIns(parts.directory, parts.clock)
         self._promises = Promises(
             parts.queue,
