@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
 from relayd.delivery.lanes import Lanes
+from relayd.delivery.limits import LimitsInForce, limits_in_force
+from relayd.delivery.parts import QueueSide
 from relayd.delivery.shaping import Complaint, CountStore, Shaping
 from relayd.events import delivery as events
 from relayd.events.event import Span
@@ -53,6 +55,7 @@ class Throttle:
         shaping: Shaping,
         lanes: Lanes,
         actions: Actions,
+        queue: QueueSide,
         span: Span,
         counts: CountStore | None = None,
     ) -> None:
@@ -60,10 +63,12 @@ class Throttle:
         self.suspended_sources: frozenset[str] = frozenset()
         self._lanes = lanes
         self._actions = actions
+        self._keep = queue.suspend
         self._span = span
         self._clock: Callable[[], float] = span.stream.clock
         self._counts = counts
         self._keys: frozenset[str] = frozenset()
+        self._pending: frozenset[str] = frozenset()
         self._resting: dict[str, tuple[Meter, float]] = {}
         self._stated: dict[tuple[str, str], float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -102,18 +107,26 @@ class Throttle:
         Not at the start: what was on disk is no news.
         """
         found = {each.destination: each for each in suspensions}
-        for key in self._keys - found.keys():
+        for key in self._keys - found.keys() - self._pending:
             events.RESUMED(self._span, id=key)
         for key in found.keys() - self._keys if self._is_open else ():
             each = found[key]
             events.SUSPENDED(self._span, id=key, account_name=each.by, reason=each.reason, due=each.until)
-        self._keys, self._is_open = frozenset(found), True
+        self._keys, self._is_open = frozenset(found) | self._pending, True
         self._apply()
 
-    def add(self, key: str) -> None:
-        """Something was suspended just now."""
+    async def suspend(self, key: str, due: float, by: str, reason: str) -> None:
+        """Attempt nothing there until `due`, from now on: the queue is told, and may take its time."""
+        self._pending |= {key}
         self._keys |= {key}
         self._apply()
+        events.SUSPENDED(self._span, id=key, account_name=by, reason=reason, due=due)
+        try:
+            await self._keep(key, due, by, reason)
+        except Exception as error:  # in force until the next round asks the queue
+            self._actions.report(0, f"the suspension of {key} could not be kept: {error!r}")
+        finally:
+            self._pending -= {key}
 
     def is_suspended(self, destination: str) -> bool:
         """Whether nothing may be sent there now."""
@@ -123,6 +136,16 @@ class Throttle:
         """The key of the suspension that holds a destination of a provider back, "" when none does."""
         keys = (destination, destination.removeprefix("mx:"), f"{Subject.PROVIDER.value}:{provider}")
         return next((key for key in keys if key in self._keys), "")
+
+    def limits_of(self, destination: str, hosts: Sequence[str] | None = None) -> LimitsInForce:
+        """What holds for a destination now.  hosts: its MX hosts of best preference, for one that was not met yet."""
+        shaping = self.shaping
+        shape = shaping.shape(destination)
+        if hosts is not None and shaping.is_unknown(destination):
+            shape = shaping.rules.shape(destination, hosts)
+        meters = {key: meter for key, _ in shape.subjects if (meter := shaping.meter(key)) is not None}
+        meters |= {meter.key: meter for meter in shaping.meters(destination)}
+        return limits_in_force(shape, meters, self._clock(), self.suspension_of(destination, shape.provider))
 
     def next_end(self) -> float:
         """When the first limit that mail rests for has room again; infinity: none does."""

@@ -16,22 +16,28 @@ _PART = 4
 
 
 class Window:
-    """The window of one destination.  most: its largest size; a quarter of it is the smallest."""
+    """The window of one destination.  most: its largest size; a quarter of it is the smallest.
 
-    __slots__ = ("least", "limit", "most")
+    answers: whether a host of it answered the last attempt; False before the first.
+    """
+
+    __slots__ = ("answers", "least", "limit", "most")
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.least = max(1, most // 4)
         self.limit = most
+        self.answers = False
 
     def succeeded(self) -> None:
         """A host of the destination answered."""
+        self.answers = True
         if self.limit < self.most:
             self.limit += 1
 
     def failed(self) -> None:
         """No host of the destination could be reached, or none took mail at all."""
+        self.answers = False
         self.limit = max(self.least, self.limit // 2)
 
     def resize(self, most: int) -> None:

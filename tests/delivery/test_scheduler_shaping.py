@@ -166,7 +166,7 @@ async def test_who_complains_is_given_half(tmp_path: Path) -> None:
         for _ in range(20):
             await it.send("x@b.example")
         assert it.attempts.running["b.example"] == 4
-        found = it.scheduler.limits_of("b.example")
+        found = it.scheduler.throttle.limits_of("b.example")
         assert found.provider == "big"
         assert found.slowed[0].startswith("provider:big to 50% for 10m by slow-down: 451")
         assert [(each.limit, each.value, each.used) for each in found.limits] == [("concurrency", "8", "4")]
