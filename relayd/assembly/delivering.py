@@ -17,7 +17,7 @@ from relayd.delivery.connection import Dialer
 from relayd.delivery.endpoint import TlsWitness
 from relayd.delivery.host_policy import HostPolicies
 from relayd.delivery.hosts import Hosts, Refused
-from relayd.delivery.lanes import LaneStats
+from relayd.delivery.lane import LaneStats
 from relayd.delivery.oauth import Tokens
 from relayd.delivery.options import BounceOptions, ReuseOptions, TimeoutOptions
 from relayd.delivery.ourselves import Ourselves

@@ -10,7 +10,8 @@ parked at the one that has not, and is offered room when there is some.  Of mail
 memory than goes within minutes.
 
 Lanes whose destination answered last time and those that did not, or were never tried, are told apart: each kind has
-slots of its own (`slots`), and mail of the second kind has no more than half of the memory.
+slots of its own (`slots`), and mail for destinations that fail has no more than a quarter of the memory, that for those
+never tried no more than half.
 """
 
 from __future__ import annotations
@@ -18,75 +19,22 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Protocol
 
 from msgspec.structs import replace
 
+from relayd.delivery.lane import Gauges, Lane, LaneStats, NoGauges
 from relayd.delivery.parking import Parking
 from relayd.delivery.slots import Slot, Slots
 from relayd.queue.message import Job
 from relayd.routing.options import ConcurrencyOptions
 from relayd.routing.shaping.meter import Hold, Meter
-from relayd.routing.turns import Turns
-from relayd.routing.window import Window
+from relayd.routing.window import Standing
 
 _KEPT_IDLE = 4096
 """Lanes without work that are remembered (for their window) before they are swept."""
 
 _LOOKED_AT = 64
 """Blocked lanes that one freed slot is offered to; the others are further up the next time."""
-
-
-class Gauges(Protocol):
-    """Who knows the meters of destinations."""
-
-    def meters(self, destination: str) -> tuple[Meter, ...]:
-        """Those that a job for the destination must be let by; none while nothing is known of it."""
-
-    def destinations(self, meter: Meter) -> Collection[str]:
-        """Whom a meter is for, as far as known."""
-
-
-class NoGauges:
-    """Nothing is shaped."""
-
-    def meters(self, destination: str) -> tuple[Meter, ...]:
-        """None."""
-        return ()
-
-    def destinations(self, meter: Meter) -> Collection[str]:
-        """None."""
-        return ()
-
-
-class Lane:
-    """The work of one destination.  running: jobs in an attempt.  overflow: more of its mail may be due on disk.
-
-    meters: what else must have room; parked: the one it waits for.
-    """
-
-    __slots__ = ("key", "meters", "overflow", "parked", "running", "turns", "window")
-
-    def __init__(self, key: str, most: int) -> None:
-        self.key = key
-        self.window = Window(most)
-        self.turns: Turns[Job] = Turns()
-        self.running = 0
-        self.overflow = False
-        self.meters: tuple[Meter, ...] = ()
-        self.parked: Meter | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LaneStats:
-    """One destination for people.  limit: how many it may run at once now."""
-
-    destination: str
-    running: int
-    waiting: int
-    senders: int
-    limit: int
 
 
 class Lanes:
@@ -105,7 +53,7 @@ class Lanes:
         self.options = options
         self.slots = Slots(options.total)
         self.waiting = 0
-        self._doubtful = 0
+        self._waiting_of = [0, 0, 0]  # by the standing of their lanes
         self.octets = 0
         self.suspended: set[str] = set()
         self.suspended_senders: frozenset[str] = frozenset()
@@ -125,29 +73,34 @@ class Lanes:
             return False
         options = self.options
         lane = self._lanes.get(destination)
-        answers = lane is not None and lane.window.answers
+        standing = Standing.FRESH if lane is None else lane.window.standing
         if lane is None or not lane.turns:
-            if self._has_room(answers, options.waiting // 4):
+            if self._has_room(standing, options.waiting // 4):
                 return lane is None or not lane.overflow
             return False
         own = lane.turns.waiting(sender)
         most = options.waiting_per_destination
         if own == 0:  # somebody new: past the bounds too, as long as the senders themselves are not a mass
-            return lane.turns.senders < most and self._has_room(answers, options.waiting // 4)
+            return lane.turns.senders < most and self._has_room(standing, options.waiting // 4)
         if lane.overflow:
             return False
         if lane.meters and self._is_crowded(lane):
             lane.overflow = True
             return False
-        if own < most // 2 and len(lane.turns) < most and self._has_room(answers):
+        if own < most // 2 and len(lane.turns) < most and self._has_room(standing):
             return True
         lane.overflow = True
         return False
 
-    def _has_room(self, answers: bool, beyond: int = 0) -> bool:
-        """Whether another job may wait, of a lane whose destination answers or does not."""
+    def _has_room(self, standing: Standing, beyond: int = 0) -> bool:
+        """Whether another job may wait, of a lane of that standing.  beyond: for newcomers."""
         most = self.options.waiting
-        return self.waiting < most + beyond and (answers or self._doubtful < most // 2 + beyond)
+        answering, fresh, failing = self._waiting_of
+        if standing is Standing.ANSWERS:
+            return self.waiting < most + beyond or answering < most // 2
+        if self.waiting >= most + beyond:
+            return False
+        return fresh < most // 2 + beyond // 2 if standing is Standing.FRESH else failing < most // 4
 
     def crowded(self, destination: str, sender: str) -> bool:
         """Whether a job leased from the database is one too many of its sender."""
@@ -166,7 +119,7 @@ class Lanes:
             job, octets = replace(job, body=None), 0
         self.octets += octets
         self.waiting += 1
-        self._doubtful += not lane.window.answers
+        self._waiting_of[lane.window.standing.value] += 1
         lane.turns.put(job.message.sender_key, job, job.message.terms.priority)
         for meter in lane.meters:
             meter.waiting += 1
@@ -202,9 +155,9 @@ class Lanes:
         lane = self.lane(job.destination)
         if lane.turns or job.destination in self.suspended or job.message.sender_key in self.suspended_senders:
             return None
-        if not self.slots.allow(lane.window, lane.running):
-            return None
         now = self._clock()
+        if not self.slots.allow(lane.window, lane.running, now):
+            return None
         if lane.meters and not self._spend(lane, now):
             return None
         lane.running += 1
@@ -232,18 +185,21 @@ class Lanes:
         now = self._clock()
         if self._parking:
             self._offer(self._parking.due(now))
-        self.slots.let_hang(now)
-        for blocked in self._blocked:
-            for _ in range(min(len(blocked), _LOOKED_AT)):
+        for key in self.slots.let_hang(now):
+            lane = self.lane(key)
+            self._restand(lane, lane.window.hung)
+        for pool, blocked in enumerate(self._blocked):
+            for _ in range(0 if self.slots.is_full(pool, now) else min(len(blocked), _LOOKED_AT)):
                 if not blocked:
                     break
                 lane = next(iter(blocked.values()))
-                if lane.key not in self.suspended and self.slots.allow(lane.window, lane.running):
+                if lane.key not in self.suspended and self.slots.allow(lane.window, lane.running, now):
                     if not lane.meters or self._spend(lane, now):
                         return self._started(lane, now)
                     self._park(lane)
                     continue
-                self._offer(lane.meters)
+                if self._parking:
+                    self._offer(lane.meters)
                 blocked.move_to_end(lane.key)
         return None
 
@@ -259,12 +215,18 @@ class Lanes:
     def judge(self, key: str, *, answered: bool) -> None:
         """Take note of whether a host of the destination answered an attempt."""
         lane = self.lane(key)
-        before = lane.window.answers
-        lane.window.succeeded() if answered else lane.window.failed()
-        if before is not answered and lane.turns:
-            self._doubtful += len(lane.turns) * (before - answered)
-            if self._blocked[not before].pop(lane.key, None) is not None:
-                self._blocked[not answered][lane.key] = lane
+        self._restand(lane, lane.window.succeeded if answered else lane.window.failed)
+
+    def _restand(self, lane: Lane, change: Callable[[], None]) -> None:
+        """Something is learnt of a destination that may change its standing."""
+        before = lane.window.standing
+        change()
+        after = lane.window.standing
+        if before is not after and lane.turns:
+            self._waiting_of[before.value] -= len(lane.turns)
+            self._waiting_of[after.value] += len(lane.turns)
+            if self._blocked[before is not Standing.ANSWERS].pop(lane.key, None) is not None:
+                self._blocked[after is not Standing.ANSWERS][lane.key] = lane
 
     def end(self, slot: Slot) -> None:
         """Give a slot back."""
@@ -306,8 +268,8 @@ class Lanes:
         """When a limit has room for a lane that waits for it, or an attempt gives up its slot (Unix time); infinity:
         no time is known.
         """
-        hanging = self.slots.next_at if any(self._blocked) else None
-        return min(self._parking.next_at(), math.inf if hanging is None else math.ceil(hanging))
+        at = self.slots.next_at(self._clock()) if any(self._blocked) else None
+        return min(self._parking.next_at(), math.inf if at is None else at)
 
     @property
     def running(self) -> int:
@@ -318,12 +280,20 @@ class Lanes:
     def room(self) -> int:
         """How many jobs may be leased, whoever they are for."""
         most = self.options.waiting
-        return max(0, min(most - self.waiting, most // 2 - self._doubtful))
+        return max(0, min(most - self.waiting, most // 2 - self._waiting_of[Standing.FRESH.value]))
 
     @property
     def room_beyond(self) -> int:
-        """How many more may be leased for destinations that answer, or for the sake of fairness."""
-        return max(0, self.options.waiting + self.options.waiting // 4 - self.waiting)
+        """How many more for the sake of fairness, when there is no room."""
+        most = self.options.waiting
+        fresh = self._waiting_of[Standing.FRESH.value]
+        return max(0, min(most + most // 4 - self.waiting, most // 2 + most // 8 - fresh))
+
+    @property
+    def room_answering(self) -> int:
+        """How many more for destinations that answer."""
+        most = self.options.waiting
+        return max(0, most - self.waiting, most // 2 - self._waiting_of[Standing.ANSWERS.value])
 
     def hungry(self) -> set[str]:
         """Destinations that answer, have more mail on disk, and little in memory."""
@@ -335,8 +305,12 @@ class Lanes:
         return {lane.key for lane in self._with_work() if not self.is_low(lane)} | self.closed()
 
     def closed(self) -> set[str]:
-        """Destinations that get no mail from disk at all: suspended, or as much waits for their limits as may."""
+        """Destinations that get no mail from disk at all: suspended, or as much waits for their limits as may, or they
+        fail, and as much waits for those that do as may.
+        """
         found = set(self.suspended)
+        if self._waiting_of[Standing.FAILING.value] >= self.options.waiting // 4:
+            found.update(lane.key for lane in self._lanes.values() if lane.window.standing is Standing.FAILING)
         most = self.options.waiting_per_destination
         meters = {meter.key: meter for lane in self._with_work() for meter in lane.meters}
         for meter in meters.values():
@@ -377,7 +351,7 @@ class Lanes:
     def _left(self, lane: Lane, jobs: Collection[Job]) -> None:
         """Jobs were taken out of a lane."""
         self.waiting -= len(jobs)
-        self._doubtful -= len(jobs) * (not lane.window.answers)
+        self._waiting_of[lane.window.standing.value] -= len(jobs)
         self.octets -= sum(map(_octets, jobs))
         for meter in lane.meters:
             meter.waiting -= len(jobs)
@@ -388,12 +362,12 @@ class Lanes:
             self._unblock(lane)
 
     def _block(self, lane: Lane) -> None:
-        """Note that a lane waits for a slot; one that has none at all comes first."""
+        """Note that a lane waits for a slot; one that has none at all comes first, unless it failed to answer."""
         blocked = self._blocked[not lane.window.answers]
         if lane.key in blocked or lane.parked is not None or (lane.meters and self._park(lane)):
             return
         blocked[lane.key] = lane
-        if not lane.running:
+        if not lane.running and lane.window.standing is not Standing.FAILING:
             blocked.move_to_end(lane.key, last=False)
 
     def _unblock(self, lane: Lane) -> None:

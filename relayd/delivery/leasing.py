@@ -104,7 +104,7 @@ class Leasing:
             quota, limit = max(1, options.waiting_per_destination // 2), min(lanes.room, _BATCH)
             saturated = lanes.full()
         else:  # memory is full of mail for who does not answer: who does is served all the same
-            quota, limit = max(1, options.waiting_per_destination // 2), min(_BATCH, lanes.room_beyond)
+            quota, limit = max(1, options.waiting_per_destination // 2), min(_BATCH, lanes.room_answering)
             only, saturated = lanes.hungry(), set()
         if not limit or (only is not None and not only):
             self.is_hungry = True

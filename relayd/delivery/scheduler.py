@@ -23,7 +23,8 @@ from msgspec.structs import replace
 
 from relayd.delivery.bounce import Bounces
 from relayd.delivery.due import INTERNAL, conclude, failed, next_of, postponed, retried, unreachable
-from relayd.delivery.lanes import Lanes, LaneStats
+from relayd.delivery.lane import LaneStats
+from relayd.delivery.lanes import Lanes
 from relayd.delivery.leasing import IDLE, Leasing
 from relayd.delivery.parts import Attempter, QueueSide, RouterSide
 from relayd.delivery.permit import Permit

@@ -188,9 +188,9 @@ class Queue:
 
         per_destination: jobs that each may get now; with a mapping, `Setting.share` for those not in it.  saturated:
         destinations that get none; only: the others that get some, None: all.  retry_at(attempts, now): when a
-        recipient is due again whose attempt number `attempts` (this one included) is never settled; it runs on the writer's
-        thread.  Held, corrupt, suspended and leased recipients are passed over; nothing is taken while the queue is
-        paused or an outcome waits to be recorded.  Raises QueueUnavailable.
+        recipient is due again whose attempt number `attempts` (this one included) is never settled; it runs on the
+        writer's thread.  Held, corrupt, suspended and leased recipients are passed over; nothing is taken while the
+        queue is paused or an outcome waits to be recorded.  Raises QueueUnavailable.
         """
         if not self._may_attempt or limit <= 0:
             return []

@@ -173,31 +173,61 @@ def inject(daemon: Daemon, kinds: list[str], dead: int) -> None:
     asyncio.run(all_of_them())
 
 
-def rate(daemon: Daemon, port: int, messages: int, domains: int) -> float:
+class Counted:
+    """The good host: an smtp-sink that tells how many messages it has."""
+
+    def __init__(self, port: int) -> None:
+        command = [SINK, *USER, "-c", f"{GOOD}:{port}", "500"]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        self.messages = 0
+        wait_for_port(port, address=GOOD)
+        threading.Thread(target=self._count, daemon=True).start()
+
+    def _count(self) -> None:
+        """Read its counters: "sess=1 quit=1 mesg=1" and a carriage return, each over the one before."""
+        assert self._process.stdout is not None
+        left = b""
+        while piece := os.read(self._process.stdout.fileno(), 1 << 16):
+            *whole, left = (left + piece).split(b"\r")
+            if whole:
+                self.messages = max(self.messages, int(whole[-1].rpartition(b"=")[2]))
+
+    def wait(self, messages: int) -> None:
+        """Return when it has so many."""
+        until = time.monotonic() + 600
+        while self.messages < messages:
+            if time.monotonic() > until:
+                raise TimeoutError(f"{messages - self.messages} messages did not arrive")
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+
+def rate(daemon: Daemon, sink: Counted, messages: int, domains: int) -> float:
     """Messages a second to good domains, end to end."""
     each = messages // domains
-    receiver = subprocess.Popen([SINK, *USER, "-M", str(each * domains), f"{GOOD}:{port}", "500"])
-    try:
-        wait_for_port(port, address=GOOD)
-        began = time.monotonic()
-        send(daemon, each, *(f"b@good{number}.test" for number in range(domains)))
-        receiver.wait(600)
-        return each * domains / (time.monotonic() - began)
-    finally:
-        receiver.kill()
-        receiver.wait()
+    wanted = sink.messages + each * domains
+    began = time.monotonic()
+    send(daemon, each, *(f"b@good{number}.test" for number in range(domains)))
+    sink.wait(wanted)
+    return each * domains / (time.monotonic() - began)
 
 
 @contextlib.contextmanager
-def running(directory: Path, dead: int) -> Iterator[tuple[Daemon, Daemon, int]]:
-    """The quiet daemon, the troubled one, and the port of the good host."""
+def running(directory: Path, dead: int) -> Iterator[tuple[Daemon, Daemon, Counted]]:
+    """The quiet daemon, the troubled one, and the good host."""
     port = free_port()
     with serving_in_thread(names(dead)) as dns:
         Sluggards(port).listen()
+        sink = Counted(port)
         quiet, troubled = (start(directory / name, dns.port, port) for name in ("quiet", "troubled"))
         try:
-            yield quiet, troubled, port
+            yield quiet, troubled, sink
         finally:
+            sink.stop()
             for daemon in (quiet, troubled):
                 daemon.kill()
 
@@ -213,15 +243,15 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
     kinds = [arguments.only] if arguments.only else list(KINDS)
     with tempfile.TemporaryDirectory(prefix="relayd-bench-") as name, running(Path(name), arguments.dead) as found:
-        quiet, troubled, port = found
+        quiet, troubled, sink = found
         for daemon in (quiet, troubled):
-            rate(daemon, port, arguments.messages // 4, 1)  # warm
+            rate(daemon, sink, arguments.messages // 4, 1)  # warm
         for domains in (1, 10):
             ratios = []
             for _ in range(arguments.rounds):
                 inject(troubled, kinds, arguments.dead)
-                without = rate(quiet, port, arguments.messages, domains)
-                with_trouble = rate(troubled, port, arguments.messages, domains)
+                without = rate(quiet, sink, arguments.messages, domains)
+                with_trouble = rate(troubled, sink, arguments.messages, domains)
                 ratios.append(with_trouble / without)
                 queued = troubled.data_of("GET", "/api/queue/messages?limit=1")["total"]
                 print(

@@ -57,12 +57,12 @@ def test_while_more_is_on_disk_new_mail_goes_there_too() -> None:
 
 def test_all_lanes_together_are_bounded_newcomers_a_little_later() -> None:
     lanes = Lanes(OPTIONS)
-    for number in range(3):
-        fill(lanes, 4, f"{number}.example")
+    for number in range(2):
+        fill(lanes, 5, f"{number}.example")
     assert lanes.room == 0
     assert not lanes.admits("0.example", "mass")
     assert lanes.admits("new.example", "mass")
-    fill(lanes, 3, "new.example")
+    fill(lanes, 2, "new.example")
     assert not lanes.admits("newer.example", "mass")
 
 
@@ -102,18 +102,30 @@ def test_who_does_not_answer_takes_no_slot_from_who_does() -> None:
     assert lanes.running == 1
 
 
-def test_what_hangs_is_bounded() -> None:
+def test_what_hangs_is_bounded_and_then_few_more_are_tried_each_second() -> None:
     now = 100.0
     lanes = Lanes(OPTIONS, clock=lambda: now)
-    started = 0
-    for number in range(400):
-        if lanes.start_at_once(work(f"{number}.example")) is not None:
-            started += 1
-        elif number % 10 == 0:
-            now += 6.0
-            assert lanes.start_next() is None
-    assert started == 150
-    assert lanes.next_release() == math.inf
+
+    def at_once() -> int:
+        """How many of those never tried may start at this moment."""
+        slots = [lanes.start_at_once(work(f"{now}-{number}.example")) for number in range(100)]
+        return sum(slot is not None for slot in slots)
+
+    assert at_once() == 50
+    now += 3.0
+    assert at_once() == 0
+    now += 3.0
+    assert lanes.start_next() is None
+    assert at_once() == 1, "so many hang that the next is tried later"
+    fill(lanes, 1, "late.example")
+    assert lanes.next_release() == now + 0.5
+    answering(lanes, "live.example")
+    assert lanes.start_at_once(work("live.example")) is not None
+    for _ in range(300):
+        now += 1.0
+        lanes.start_next()
+        at_once()
+    assert lanes.running == 10 * 4 + 50 + 1
 
 
 def test_a_lane_that_begins_to_answer_waits_among_those_that_do() -> None:
