@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from relayd.events import delivery as events
 from relayd.events.event import Span
 from relayd.mail.reply import Reply
+from relayd.queue.message import Message, Recipient
 from relayd.routing.next_hop import NextHop
 from relayd.routing.route import Router
 from relayd.routing.smarthost import Busy, Smarthost, Standings
@@ -23,7 +24,7 @@ from relayd.routing.source import Source, SourcePool
 SPENT = Reply(451, "4.4.5", "Every smarthost of the route has had its messages for now")
 SOURCES_SUSPENDED = Reply(451, "4.4.5", "Every source that the mail may leave from is suspended")
 
-SUSPENDED_LOOK = 300.0
+SUSPENDED_LOOK = 60.0
 """Seconds after which mail looks again whether a source is no longer suspended, when nobody said until when."""
 
 _SPREAD = 30.0
@@ -158,6 +159,17 @@ class Ways:
         order = free + [each for each in order if each not in free]
         return [Way(replace(each.hop, source=source, message_tls=next_hop.message_tls), each) for each in order]
 
+    def groups(self, message: Message, next_hop: NextHop) -> list[tuple[Recipient, ...]]:
+        """The recipients by the source that their rules name; nearly always one group."""
+        rules, recipients = message.terms.rules, message.recipients
+        if not rules or not self._has_sources or len(recipients) == 1:
+            return [recipients]
+        found: dict[str, list[Recipient]] = {}
+        for each in recipients:
+            pool = self._router.source(next_hop, rules, each.address)
+            found.setdefault("" if pool is None else pool.id, []).append(each)
+        return [tuple(group) for group in found.values()]
+
     def begin(self, way: Way, span: Span) -> bool:
         """Set one message of a host's budget apart for a try; False: another attempt had the last."""
         host = way.host
@@ -194,6 +206,24 @@ class Ways:
         if host is None or not host.allowance.connections:
             return None
         return max(0, host.allowance.connections - self.slots.used(host))
+
+    def aside(self) -> dict[str, float]:
+        """For metrics: seconds for which each host is still set aside."""
+        now = self._clock()
+        return {name: max(0.0, self.standings.of(host).aside_until - now) for name, host in self.hosts().items()}
+
+    def left(self) -> dict[str, float]:
+        """For metrics: messages that each host with a budget may be given now."""
+        now, found = self._clock(), {}
+        for name, host in self.hosts().items():
+            if host.allowance.hour or host.allowance.day:
+                standing = self.standings.of(host)
+                found[name] = float(min(standing.hour.left(now), standing.day.left(now)))
+        return found
+
+    def connections(self) -> dict[str, float]:
+        """For metrics: connections in use to each host that has a limit of them."""
+        return {name: float(self.slots.used(host)) for name, host in self.hosts().items() if host.allowance.connections}
 
     def spent(self) -> Wait:
         """For an attempt of which every way was refused by `begin`."""

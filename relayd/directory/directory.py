@@ -18,7 +18,7 @@ from relayd.directory.account import API_KEY, Account, Refusal
 from relayd.directory.attempts import Attempts
 from relayd.directory.entry import Type
 from relayd.directory.options import AccountOptions
-from relayd.directory.password import hash_secret, is_current, is_slow, matches
+from relayd.directory.password import give_way, hash_secret, is_current, is_slow, matches
 from relayd.directory.principal import FileAccounts, Principal, PrincipalSource, proof_of
 from relayd.directory.scram import Verifier, decoy, parse_verifier
 from relayd.directory.secrets import Secrets, app_secret, is_app, prepared
@@ -38,9 +38,6 @@ REMEMBERED_FOR = 300.0
 
 MAX_REMEMBERED = 10_000
 
-
-MAX_WAIT = 20.0
-"""Seconds that a try waits at most for its turn; a line that is longer is told to come back."""
 
 PACE = 0.1
 """Seconds: a refusal is told at the next multiple of these, however long the checks took that led to it."""
@@ -95,7 +92,7 @@ class Directory:
         self._pause = pause
         self._clock = clock
         self._key = os.urandom(32)
-        self._threads = ThreadPoolExecutor(THREADS, "sign-in")
+        self._threads = ThreadPoolExecutor(THREADS, "sign-in", initializer=give_way)
         self._waiting = 0
         self._good: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
         self._codes = UsedCodes()
@@ -182,7 +179,7 @@ class Directory:
         return None if found is None else replace(found.account, proof=proof_of(better.stored[0]))
 
     async def challenge(self, login: str, site: str = "") -> Challenge:
-        """What a SCRAM exchange with `login` begins with; TooBusy.
+        """What a SCRAM exchange with `login` begins with.
 
         An account without a verifier, or that is asked for one-time codes, is led as far as one that does not exist.
         """
@@ -254,8 +251,6 @@ class Directory:
     async def _take_turn(self, login: str, site: str) -> None:
         """Wait as long as the failures of a login make a try wait."""
         wait = self.attempts.wait(login, site, self._clock())
-        if wait > MAX_WAIT:
-            raise TooBusy
         if wait:
             await self._pause(wait)
 

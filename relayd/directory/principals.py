@@ -24,6 +24,7 @@ from relayd.directory import rows
 from relayd.directory.editing import EVERYTHING, Authority, Editing, Reserved
 from relayd.directory.entry import NAME, SECRETS, Entry, Found, Type
 from relayd.directory.fields import Change, Value, normal_address
+from relayd.directory.password import give_way
 from relayd.directory.principal import Principal
 from relayd.directory.refusals import Configured, DirectoryRefusal, NotFound
 from relayd.directory.rows import Listed, Place, Selection, View
@@ -92,7 +93,7 @@ class Principals:
         self.reserved = Reserved()
         self.next_hops: dict[str, str] = {}
         """Domains that say where their mail goes, and what they say: "mx" or a route's id."""
-        self._hashing = ThreadPoolExecutor(1, "hashing")
+        self._hashing = ThreadPoolExecutor(1, "hashing", initializer=give_way)
         self._domains = False
         self.has_scram = False
         self._names = _Memory[Entry | None]()
@@ -148,6 +149,24 @@ class Principals:
     async def find(self, name: str) -> Principal | None:
         """Who signs in by that name, with the secrets; see `PrincipalSource`."""
         return await self._remembered(self._signing_in, name, partial(_principal_of, name=name))
+
+    async def hidden(self) -> dict[str, str]:
+        """Accounts of the configuration whose name or address is a principal's of the database too: by name, what."""
+        entries, addresses = self.reserved.entries, self.reserved.addresses
+        if not entries:
+            return {}
+
+        def work(connection: Connection) -> dict[str, str]:
+            found = {}
+            for address, name in addresses.items():
+                if connection.execute("SELECT 1 FROM addresses WHERE address = ?", (address,)).fetchone():
+                    found[name] = f"has the address {address}, which is a principal's of the database too"
+            for name in entries:
+                if rows.id_of(connection, name) is not None:
+                    found[name] = "hides the principal of that name in the database"
+            return found
+
+        return await self.database.read(work)
 
     # --- listing ----------------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from relayd.directory.refusals import (
     NotFound,
     OverTenantQuota,
 )
-from relayd.directory.rows import Place, Selection
+from relayd.directory.rows import Place, Selection, suspended
 from relayd.events.event import EventStream, Span
 
 SPAN = Span(EventStream(lambda: 0.0))
@@ -187,6 +187,16 @@ async def test_names_and_addresses_are_unique_over_types_and_the_configuration(p
             await action
     with pytest.raises(FieldMissing):
         await add(principals, Type.GROUP, "")
+
+
+async def test_what_the_configuration_hides_is_told(principals: Principals) -> None:
+    await domain_and_jane(principals)
+    assert await principals.hidden() == {}
+    accounts = {"Jane": AccountOptions(secret="x"), "app": AccountOptions(secret="x", emails=("J@example.org",))}
+    principals.reserved = reserved_by(accounts | {"fine": AccountOptions(secret="x")})
+    found = await principals.hidden()
+    assert list(found) == ["app", "jane"]
+    assert "j@example.org" in found["app"]
 
 
 async def test_members_both_ways_and_what_cannot_be_one(principals: Principals) -> None:
@@ -392,3 +402,10 @@ async def test_without_a_database_a_lookup_is_an_error_and_no_answer(principals:
     principals.changed()
     with pytest.raises(DatabaseError):
         await principals.whose("jane@example.org")
+
+
+async def test_who_is_suspended_and_why(principals: Principals) -> None:
+    await domain_and_jane(principals)
+    await add(principals, Type.INDIVIDUAL, "eve", suspended="it sent spam")
+    assert await principals.read(lambda connection: suspended(connection, 10)) == [("eve", "it sent spam")]
+    assert await principals.read(lambda connection: suspended(connection, 0)) == []

@@ -28,7 +28,7 @@ def house(relay: StartRelay, tmp_path: Path) -> Iterator[tuple[Daemon, Peer]]:
     context.load_cert_chain(tmp_path / "mx.pem")
     with running_in_thread(Script(), tls=context) as peer, serving_in_thread(ZONE) as dns:
         settings = {"resolver.custom": [f"udp://127.0.0.1:{dns.port}"], "queue.outbound.port": peer.port}
-        yield relay(None, settings | {"queue.outbound.reuse.idle": "0s"}), peer
+        yield relay(None, settings | {"queue.outbound.reuse.idle": "0s", "server.hostname": "relay"}), peer
 
 
 def relayd(daemon: Daemon, *arguments: str) -> str:
@@ -58,7 +58,7 @@ def test_tls_that_goes_away_is_an_alarm_across_a_restart(house: tuple[Daemon, Pe
     assert deliver(relay, peer)
     assert "mx.x.test  TLSv1.3" in relayd(relay, "tls", "hosts")
     assert relayd(relay, "tls", "results").split() == ["x.test"]
-    assert "no-policy-found: 1 sessions went well, 0 did not" in relayd(relay, "tls", "results", "x.test")
+    assert "no-policy-found: 1 session went well, 0 did not" in relayd(relay, "tls", "results", "x.test")
     assert relay.stop() == 0
     relay.start()
     peer.tls = None
@@ -70,7 +70,15 @@ def test_tls_that_goes_away_is_an_alarm_across_a_restart(house: tuple[Daemon, Pe
     found = json.loads(relayd(relay, "tls", "results", "x.test", "--json"))
     [policy] = found["policies"]
     assert policy["summary"] == {"total-successful-session-count": 1, "total-failure-session-count": 1}
-    assert policy["failure-details"][0]["result-type"] == "starttls-not-supported"
+    [failure] = policy["failure-details"]
+    assert failure == {
+        "result-type": "starttls-not-supported",
+        "sending-mta-ip": "127.0.0.1",
+        "receiving-mx-hostname": "mx.x.test",
+        "receiving-ip": "127.0.0.1",
+        "failure-reason-code": "STARTTLS is not offered",
+        "failed-session-count": 1,
+    }
     assert relayd(relay, "tls", "forget", "mx.x.test") == "mx.x.test is forgotten\n"
     assert relayd(relay, "tls", "hosts") == "No such host is known\n"
 
@@ -93,6 +101,7 @@ def test_broken_tls_is_left_out_until_somebody_says_otherwise(house: tuple[Daemo
 
 def test_explain_speaks_to_the_hosts_and_sends_nothing(house: tuple[Daemon, Peer]) -> None:
     relay, peer = house
+    wait_logged(relay, "delivery.missing-outbound-hostname", "relay")
     text = relayd(relay, "explain", "--to", "b@x.test", "--connect", "--timeout", "5")
     for line in ("MX of x.test", "STARTTLS", "RCPT TO", "It would be taken; nothing was sent."):
         assert line in text
