@@ -206,6 +206,8 @@ class Delivering:
         """See `control.api.suspensions.Known`."""
         if subject is Subject.ROUTE:
             return self._loaded.router.routes.keys()
+        if subject is Subject.SOURCE:
+            return self._loaded.router.sources.sources.keys()
         return self.scheduler.shaping.providers() if subject is Subject.PROVIDER else None
 
     async def close(self) -> None:

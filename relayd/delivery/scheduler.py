@@ -367,11 +367,14 @@ class Scheduler:
             }
             if moved:
                 return None, postponed(job, MOVED, now, moved)
+            left, held = self.throttle.part(job)
+            if left is None:
+                return None, held
             hop = self.router.next_hop(job.destination)
             shape = self.shaping.shape(job.destination)
             if not meters and shape.messages is None and shape.recipients is None:
-                return hop, await self._attempts.run(job, hop)
-            return hop, await self._attempts.run(job, hop, Permit(shape, meters, self._clock))
+                return hop, held + await self._attempts.run(left, hop)
+            return hop, held + await self._attempts.run(left, hop, Permit(shape, meters, self._clock))
         except Exception as error:  # unknown failure is temporary
             self.report(job.message.id, f"the attempt failed by a fault of this server: {error!r}")
             return None, [failed(recipient, INTERNAL) for recipient in job.message.recipients]

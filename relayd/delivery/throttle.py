@@ -12,12 +12,18 @@ import math
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
+from relayd.delivery.due import postponed
 from relayd.delivery.lanes import Lanes
 from relayd.delivery.limits import LimitsInForce, limits_in_force
 from relayd.delivery.parts import QueueSide
 from relayd.delivery.shaping import Complaint, CountStore, Shaping
 from relayd.events import delivery as events
 from relayd.events.event import Span
+from relayd.mail.address import mailbox_key
+from relayd.mail.reply import Reply
+from relayd.queue.message import Job, Outcome, Recipient
 from relayd.queue.suspension import Subject, subject_of
 from relayd.routing.shaping.meter import Hold, Meter
 
@@ -27,6 +33,12 @@ REST = 60.0
 STATED = 60.0
 """Seconds for which one limit is not stated again."""
 
+HELD = Reply(451, "4.4.5", "Deliveries to the domain are suspended")
+
+HELD_LOOK = 300.0
+"""Seconds after which mail of a suspended domain that goes by a route looks again whether it may."""
+
+_ROUTE = "route:"
 _AGAIN = 1.0
 _MOST_STATED = 4096
 
@@ -60,7 +72,6 @@ class Throttle:
         counts: CountStore | None = None,
     ) -> None:
         self.shaping = shaping
-        self.suspended_sources: frozenset[str] = frozenset()
         self._lanes = lanes
         self._actions = actions
         self._keep = queue.suspend
@@ -69,6 +80,7 @@ class Throttle:
         self._counts = counts
         self._keys: frozenset[str] = frozenset()
         self._pending: frozenset[str] = frozenset()
+        self._domains: frozenset[str] = frozenset()
         self._resting: dict[str, tuple[Meter, float]] = {}
         self._stated: dict[tuple[str, str], float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -128,6 +140,21 @@ class Throttle:
         finally:
             self._pending -= {key}
 
+    def part(self, job: Job) -> tuple[Job | None, list[Outcome]]:
+        """Take out the recipients of a job for a route whose own domain is suspended: other mail of the route goes on.
+
+        What is left, None: nothing; and the outcomes of the others.
+        """
+        recipients = job.message.recipients
+        if not self._domains or not job.destination.startswith(_ROUTE):
+            return job, []
+        held = tuple(each for each in recipients if mailbox_key(each.address)[1] in self._domains)
+        if not held:
+            return job, []
+        left = tuple(each for each in recipients if each not in held)
+        outcomes = postponed(_with(job, held), HELD, self._clock() + HELD_LOOK)
+        return _with(job, left) if left else None, outcomes
+
     def is_suspended(self, destination: str) -> bool:
         """Whether nothing may be sent there now."""
         return destination in self._lanes.suspended
@@ -154,17 +181,18 @@ class Throttle:
     def _apply(self) -> None:
         now = self._clock()
         closed: set[str] = set()
-        accounts, sources = set(), set()
+        accounts, domains = set(), set()
         for key in self._keys:
             subject, name = subject_of(key)
             if subject is Subject.PROVIDER:
                 closed.update(self.shaping.members(name))
             elif subject is Subject.ACCOUNT:
                 accounts.add(name)
-            elif subject is Subject.SOURCE:
-                sources.add(name)
-            else:
-                closed.update((key, f"mx:{key}"))
+            elif subject is Subject.ROUTE:
+                closed.add(key)
+            elif subject is Subject.DOMAIN:
+                domains.add(name)
+                closed.update((name, f"mx:{name}"))
         for key, (meter, until) in list(self._resting.items()):
             if until <= now or meter.hold(now) is None:
                 del self._resting[key]
@@ -172,7 +200,7 @@ class Throttle:
                 closed.update(self._members(meter))
         self._lanes.suspended = closed
         self._lanes.suspended_senders = frozenset(accounts)
-        self.suspended_sources = frozenset(sources)
+        self._domains = frozenset(domains)
 
     def _members(self, meter: Meter) -> Iterable[str]:
         return self.shaping.destinations(meter)
@@ -276,3 +304,7 @@ class Throttle:
         finally:
             self._writing = False
         self._actions.start_more()
+
+
+def _with(job: Job, recipients: tuple[Recipient, ...]) -> Job:
+    return replace(job, message=replace(job.message, recipients=recipients))
