@@ -183,13 +183,15 @@ class Lanes:
     def start_next(self) -> tuple[Slot, Job] | None:
         """Take a slot for the next job of the next lane that may run one."""
         now = self._clock()
-        if self._parking:
+        if self._parking.waiting:
             self._offer(self._parking.due(now))
         for key in self.slots.let_hang(now):
             lane = self.lane(key)
             self._restand(lane, lane.window.hung)
         for pool, blocked in enumerate(self._blocked):
-            for _ in range(0 if self.slots.is_full(pool, now) else min(len(blocked), _LOOKED_AT)):
+            if not blocked or self.slots.is_full(pool, now):
+                continue
+            for _ in range(min(len(blocked), _LOOKED_AT)):
                 if not blocked:
                     break
                 lane = next(iter(blocked.values()))
@@ -198,7 +200,7 @@ class Lanes:
                         return self._started(lane, now)
                     self._park(lane)
                     continue
-                if self._parking:
+                if self._parking.waiting:
                     self._offer(lane.meters)
                 blocked.move_to_end(lane.key)
         return None
@@ -263,6 +265,11 @@ class Lanes:
         if len(lane.turns) > most // 4:
             return False
         return all(meter.waiting <= meter.most_waiting(most) // 4 for meter in lane.meters)
+
+    @property
+    def waits_for_time(self) -> bool:
+        """Whether something may start without that an attempt ends."""
+        return bool(self._parking.waiting) or self.slots.held * 2 >= self.slots.total
 
     def next_release(self) -> float:
         """When a limit has room for a lane that waits for it, or an attempt gives up its slot (Unix time); infinity:

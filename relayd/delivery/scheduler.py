@@ -255,7 +255,8 @@ class Scheduler:
         while lanes.waiting and self._is_open():
             started = lanes.start_next()
             if started is None:
-                self.throttle.arm()
+                if lanes.waits_for_time:
+                    self.throttle.arm()
                 return
             slot, job = started
             lane = lanes.lane(slot.key)

@@ -43,20 +43,16 @@ class Slot:
 
 
 class Slots:
-    """total: in each of the two pools."""
+    """total: in each of the two pools.  held: attempts in flight."""
 
     def __init__(self, total: int) -> None:
         self.total = total
+        self.held = 0
         self._held = [0, 0, 0]
         self._young: dict[Slot, None] = {}
         self._tried: dict[Slot, None] = {}
         self._slow = 0
         self._next_try = 0.0
-
-    @property
-    def held(self) -> int:
-        """Attempts in flight."""
-        return sum(self._held)
 
     def is_full(self, pool: int, now: float) -> bool:
         """Whether nobody at all may start at `now`.  pool: 0 for destinations that answer, 1 for the others."""
@@ -87,6 +83,7 @@ class Slots:
     def take(self, key: str, window: Window, meters: tuple[Meter, ...], now: float) -> Slot:
         """Take one.  now: any seconds."""
         slot = Slot(key, meters, _pool(window), now)
+        self.held += 1
         self._held[slot.pool] += 1
         self._young[slot] = None
         if slot.pool == _TRIED:
@@ -96,10 +93,12 @@ class Slots:
 
     def give_back(self, slot: Slot) -> None:
         """The attempt is over."""
+        self.held -= 1
         self._held[slot.pool] -= 1
         self._young.pop(slot, None)
-        self._tried.pop(slot, None)
-        self._slow -= slot.is_slow
+        if slot.pool:
+            self._tried.pop(slot, None)
+            self._slow -= slot.is_slow
 
     def let_hang(self, now: float) -> list[str]:
         """Take the slots of attempts that have run for too long; the keys of their destinations."""
@@ -119,6 +118,8 @@ class Slots:
         """When one more may start that may not at `now`: when the next attempt has run for too long, or one more may be
         tried; None: when an attempt ends.
         """
+        if (self._held[0] + self._held[_TRIED]) * _MANY < self.total:
+            return None  # whoever waits, waits for an attempt of his own to end
         if self._must_wait(now) and self._held[_TRIED] < self.total * (1 + SPARE):
             return self._next_try
         if not self._young or self._held[_HANGS] >= self.total * HANGERS:
