@@ -1,4 +1,4 @@
-"""The index in runs: each word is found whichever run it is in, and no run grows past its bound by more than a batch."""
+"""The index in runs: each word is found whichever run it is in, and no run grows for ever."""
 
 from __future__ import annotations
 
