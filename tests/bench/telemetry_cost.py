@@ -3,9 +3,10 @@
     python -m tests.bench.telemetry_cost [--messages 3000] [--rounds 5] [--without-logs]
 
 smtp-source -> relayd -> smtp-sink, 4 KB messages, 20 sessions of many messages each, durable, logs as they are by
-default in all three (--without-logs: the first has none but of errors).  The cases take turns within each round; printed are messages a second, and for each round the
-rate of both cases against that without stores.  Quote the medians: 0.85 and 0.75 are the least that is allowed.
-Needs root, Debian's `postfix` (its smtp-source and smtp-sink), and a quiet machine.
+default in all three (--without-logs: the first has none but of errors).  The cases take turns within each round;
+printed are messages a second, and for each round the rate of both cases against that without stores.  Quote the
+medians: 0.85 and 0.75 are the least that is allowed.  Needs root, Debian's `postfix` (its smtp-source and smtp-sink),
+and a quiet machine.
 """
 
 from __future__ import annotations
