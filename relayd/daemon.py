@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from relayd import __version__
-from relayd.assembly.control_socket import Signatures, control_setting
+from relayd.assembly.control_socket import Signatures, control_setting, sending_side
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
+from relayd.assembly.quarantine import QuarantineKeeper
 from relayd.assembly.switching import ScannerSwitches
 from relayd.assembly.telemetry import Views
 from relayd.blobs.spool import BlobError
@@ -160,6 +161,7 @@ class Daemon:
             events.STARTUP(
                 self.span, version=__version__, hostname=loaded.hostname, path=str(loaded.data), details=details
             )
+            await self._hidden()
             _settle_memory()
             self.supervisor.notify_ready("relaying")
             self.ready.set()
@@ -218,6 +220,9 @@ class Daemon:
         self._own("key rotation", self._rotation.run())
         inherited = inherited_sockets()
         self._own("bans", engine.receiving.ban_store.run())
+        keeper = QuarantineKeeper(engine, engine.receiving.remembering.quarantine_notes, self.span)
+        self._own("quarantine", keeper.run())
+        self._own("what is remembered of strangers", engine.receiving.remembering.run())
         self._signing_in = SigningIn(
             engine.receiving.directory,
             loaded.config.section(FallbackAdminOptions),
@@ -247,6 +252,8 @@ class Daemon:
             logs=Logs(lambda: self._views.log.place, self._views.log.flush),
             ids=lambda: snowflakes.issue(self.stream.clock()),
             bans=engine.receiving.bans,
+            greylist=engine.receiving.remembering.greylist,
+            records=engine.receiving.remembering.records,
             certificates=engine.receiving.listeners.certificates,
             suppressions=engine.delivering.suppressions,
             switches=ScannerSwitches(
@@ -256,6 +263,7 @@ class Daemon:
             tls_hosts=engine.delivering.tls_hosts,
             tls_results=engine.delivering.tls_results,
             webhooks=engine.webhooks,
+            sending=sending_side(engine),
             signatures=Signatures(engine, self.settings),
             resolver=lambda: engine.resolver,
             explaining=Explaining(
@@ -338,13 +346,24 @@ class Daemon:
             for key in self._started_with.changed_keys(config)
             if key in FIXED or key.startswith("tracer.")
         ]
+        hidden = await self._hidden()
         if not dry_run:
             for each in waiting:
                 config_events.RESTART_NEEDED(self.span, key=each.key)
             for warning in config.warnings:
                 config_events.PARSE_WARNING(self.span, key=warning.key, reason=warning.text)
             config_events.RELOADED(self.span, path=path)
-        return ReloadAnswer(warnings=findings([*config.warnings, *waiting], config), errors={})
+        return ReloadAnswer(warnings=findings([*config.warnings, *waiting, *hidden], config), errors={})
+
+    async def _hidden(self) -> list[Problem]:
+        """Accounts of the configuration in force that stand in the way of the database's; each is an event."""
+        try:
+            found = await self.engine.principals.hidden()
+        except DatabaseError:  # stated by the database
+            return []
+        for name, text in found.items():
+            config_events.PARSE_WARNING(self.span, key=f"account.{name}", reason=text)
+        return [Problem(f"account.{name}", text, fatal=False, kind="build") for name, text in found.items()]
 
     async def _put_in_force(self, config: Config, loaded: Loaded) -> None:
         """Raises ConfigError for a plug-in that cannot be loaded: nothing has changed then."""

@@ -8,8 +8,10 @@ from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded, keyring_of
 from relayd.config.configuration import ConfigError
 from relayd.config.settings import Settings as StoredSettings
+from relayd.control.api.sending import SendingSide
 from relayd.control.app import Setting
 from relayd.control.options import HttpOptions
+from relayd.directory.entry import Entry
 from relayd.directory.options import CodeOptions, ExpiryOptions
 from relayd.listener import options as listening
 from relayd.listener.options import ListenerOptions
@@ -56,4 +58,20 @@ def control_setting(loaded: Loaded) -> Setting:
         http=config.section(HttpOptions),
         expiry=config.section(ExpiryOptions),
         codes=config.section(CodeOptions),
+    )
+
+
+def sending_side(engine: Engine) -> SendingSide:
+    """What the control socket is told of access keys and sending addresses."""
+    sending, principals, ledger = engine.sending, engine.principals, engine.receiving.ledger
+
+    async def account(name: str) -> Entry | None:
+        return principals.reserved.entries.get(name) or await principals.get(name)
+
+    return SendingSide(
+        keys=sending.keys,
+        addresses=sending.addresses,
+        operations=sending.operations,
+        account=account,
+        spent=ledger.spent,
     )

@@ -26,6 +26,7 @@ from relayd.resolver.exchange import parse_server
 from relayd.resolver.options import ResolverOptions
 from relayd.routing import options as routing
 from relayd.routing.schedule import Schedule
+from relayd.spam.dnsbl_options import DnsListOptions, enabled_lists
 from relayd.telemetry.levels import levels_of
 from relayd.telemetry.options import EventLevelOptions
 
@@ -61,6 +62,7 @@ class Loaded:
         self.keyring = keyring_of(config)
         self.srs = config.section(receiving.SrsOptions)
         self.bounce_rules = bounce_rules(config)
+        self.dns_lists = enabled_lists(config.records(DnsListOptions))
         self.levels = levels_of(config.records(EventLevelOptions))
 
     def _listeners(self) -> ListenerConfiguration:

@@ -8,11 +8,13 @@ import hmac
 from relayd.assembly.delivering import Delivering
 from relayd.assembly.filtering import open_filtering, reload_filtering
 from relayd.assembly.loaded import Loaded
+from relayd.assembly.strangers import Remembering
 from relayd.directory.address_book import AddressBook
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions
 from relayd.directory.principal import reserved_by
 from relayd.directory.principals import Principals
+from relayd.directory.sending_addresses import SendingAddresses
 from relayd.directory.tokens import Tokens, load_key
 from relayd.events.event import EventStream, Span
 from relayd.listener.listeners import Listeners, Machinery
@@ -52,12 +54,14 @@ class Receiving:
         self._signing = signing
         self._book = book
         self.principals = principals
+        self.sending: SendingAddresses
         self.ledger: Ledger
         self.tokens: Tokens
         self.bans: Bans
         self.ban_store: BanStore
         self.directory: Directory
         self.filtering: Filtering
+        self.remembering: Remembering
         self.reception: Reception
         self.trials: Trials
         self.listeners: Listeners
@@ -71,13 +75,15 @@ class Receiving:
         self.bans = Bans(loaded.config.section(BanOptions))
         self.ban_store = BanStore(self.bans, loaded.data / BANS, span)
         await self.ban_store.open(stream.clock())
+        self.remembering = Remembering(loaded, self.bans, lambda: self.reception.policy, lambda: self._resolver, span)
+        await self.remembering.open()
         accounts = loaded.config.records(AccountOptions)
         self.principals.reserved = reserved_by(accounts)
         self.ledger = Ledger(self._opened.database, stream.clock)
         self.directory = Directory(
             accounts,
             stream.clock,
-            [self.principals],
+            [self.principals, self.sending],
             rehash=self.principals.replace_password,
             decoys=hmac.digest(key, b"relayd decoys 1", "sha256"),
         )
@@ -94,10 +100,12 @@ class Receiving:
             snowflakes=snowflakes,
             signing=self._signing,
             filtering=self.filtering,
+            strangers=self.remembering.strangers,
             suppressions=self._delivering.suppressions,
             book=self._book,
             principals=self.principals,
             ledger=self.ledger,
+            sending=self.sending,
             sign_ins=SignIns(
                 self.directory,
                 stream.clock,
@@ -123,6 +131,8 @@ class Receiving:
         self.principals.changed()
         self.directory.reconfigure(accounts)
         reload_filtering(self.filtering, loaded)
+        self._resolver = resolver
+        self.remembering.reload(loaded)
         self.bans.reconfigure(loaded.config.section(BanOptions))
         self.reception.reconfigure(loaded.policy, resolver)
 
@@ -140,3 +150,4 @@ class Receiving:
         await self.filtering.scanners.close()
         self.directory.close()
         await self.ban_store.close()
+        await self.remembering.close()

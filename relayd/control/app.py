@@ -29,12 +29,15 @@ from relayd.control.api.health import Health, Ready
 from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.oauth import OAuth
-from relayd.control.api.principals import PrincipalOperations
+from relayd.control.api.principals import PrincipalOperations, domains_of
+from relayd.control.api.quarantine import Learn, QuarantineOperations
 from relayd.control.api.queue import QueueOperations
 from relayd.control.api.quota import QuotaOperations, QuotaSide
 from relayd.control.api.rehearse import RehearsalOperation
+from relayd.control.api.sending import SendingOperations, SendingSide
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
+from relayd.control.api.strangers import StrangerOperations
 from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.api.suppression import SuppressionOperations
 from relayd.control.api.suspensions import Known, SuspensionOperations
@@ -48,6 +51,7 @@ from relayd.control.auth import TokenEndpoint
 from relayd.control.background import Background
 from relayd.control.compat.brainycp import BrainyCp
 from relayd.control.compat.brainycp_scanners import NoSwitches, Switches
+from relayd.control.compat.directmail import DirectMail
 from relayd.control.connection import Connection, Place
 from relayd.control.headers import Headers
 from relayd.control.hosts import Hosts
@@ -70,6 +74,8 @@ from relayd.events.event import Span
 from relayd.listener.options import CertificateOptions, ListenerOptions
 from relayd.reports.tls_results import TlsResults
 from relayd.reputation.bans import Bans
+from relayd.reputation.greylist import Greylist
+from relayd.reputation.record import Records
 from relayd.reputation.suppression import SuppressionList
 from relayd.resolver.answer import Resolver
 from relayd.smtp.proxy import ProxyHeader
@@ -93,8 +99,9 @@ class Parts:
     (span ids).  bans: who is shut out.  certificates: of listeners with TLS.  signatures: the keys that sign.
     explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.  tls_hosts,
     tls_results: what is known of hosts' TLS.  webhooks: who is told of events.  telemetry: the views of the events.
-    switches: of outside scanners.  known: what may be suspended.  resolver: asked for the DNS records that domains
-    should have.
+    sending: keys and addresses of programs.  switches: of outside scanners.  greylist, records: what is remembered of
+    strangers.  learn: has the statistical model learn a message.  known: what may be suspended.  resolver: asked for
+    the DNS records that domains should have.
     """
 
     queue: QueueOfMessages
@@ -120,10 +127,14 @@ class Parts:
     resolver: Callable[[], Resolver | None] = lambda: None
     suppressions: SuppressionList | None = None
     switches: Switches = field(default_factory=NoSwitches)
+    greylist: Greylist = field(default_factory=Greylist)
+    records: Records = field(default_factory=Records)
+    learn: Learn | None = None
     known: Known = lambda subject: None
     tls_hosts: TlsHosts | None = None
     tls_results: TlsResults | None = None
     webhooks: Webhooks | None = None
+    sending: SendingSide | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +200,11 @@ class ControlApp:
         """Every operation, by area."""
         parts, clock = self._parts, self._span.stream.clock
         steering = Steering(
-            queue=parts.queue, actions=parts.actions, bounce=parts.bounce, destinations=parts.destinations
+            queue=parts.queue,
+            actions=parts.actions,
+            bounce=parts.bounce,
+            destinations=parts.destinations,
+            owners_of=partial(domains_of, parts.principals),
         )
         yield from QueueOperations(steering, self._background, clock).routes()
         yield from SuspensionOperations(parts.queue, parts.known, clock).routes()
@@ -202,6 +217,8 @@ class ControlApp:
         yield from OAuth(self._codes, self._devices).routes()
         yield from StreamTokens(parts.signing_in).routes()
         yield from BanOperations(parts.bans, clock).routes()
+        yield from QuarantineOperations(parts.queue, parts.bodies, parts.actions, parts.learn).routes()
+        yield from StrangerOperations(parts.greylist, parts.records, clock).routes()
         yield from DkimOperations(parts.signatures, parts.settings, clock).routes()
         yield from DnsOperations(
             parts.signatures,
@@ -219,6 +236,7 @@ class ControlApp:
         yield from TlsOperations(parts.tls_hosts, parts.tls_results, clock, lambda: self._setting.hostname).routes()
         yield from QuotaOperations(parts.quota, parts.principals).routes()
         yield from WebhookOperations(parts.webhooks).routes()
+        yield from SendingOperations(parts.sending).routes()
         yield from AccountAuth(parts.principals).routes()
         yield from later.routes()
         yield from self._description.routes()
@@ -239,6 +257,17 @@ class ControlApp:
             parts.switches,
         )
         yield from brainycp.doors()
+        if parts.sending is not None:
+            yield from DirectMail(
+                parts.sending.operations,
+                parts.sending.keys,
+                self.gate,
+                self._limits,
+                self._checks.admitted,
+                lambda: self._setting.http,
+                lambda: self._setting.hostname,
+                self._span.stream.clock,
+            ).doors()
 
     @property
     def addresses(self) -> list[tuple[str, int]]:

@@ -28,3 +28,10 @@ IP_BLOCKED = EventKind(
     "A request of a banned address was refused unread",
     "remote_ip reason expires",
 )
+ABUSE_BAN = EventKind(
+    "security.abuse-ban",
+    Level.INFO,
+    "Banned for abuse",
+    "The address is shut out for a time: too many recipients that do not exist or are not ours",
+    "remote_ip reason expires details total",
+)

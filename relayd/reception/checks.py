@@ -132,6 +132,7 @@ class Checks:
         examined = await examiner.of_content(of_message, known, self._around(tx))
         tx.checked_for += self._monotonic() - began
         tell_content(tx.client.span, examined.findings, examined.elapsed, examiner.options)
+        tx.findings = examined.findings
         verdict = decide(examined.findings, examiner.options, Message(address=address, is_list=examined.is_list))
         _apply(tx, verdict)
         client = "" if address is None else address_text(address)

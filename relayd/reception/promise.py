@@ -28,6 +28,7 @@ from relayd.reception.checks import Checks
 from relayd.reception.filtering import Filtering
 from relayd.reception.head import Head, compose_head
 from relayd.reception.signing import Signing
+from relayd.reception.strangers import Strangers
 from relayd.reception.submission import Submissions
 from relayd.reception.transaction import Accepted, Discarded, Refused, Transaction
 from relayd.routing.next_hop import MessageTls
@@ -86,6 +87,7 @@ class Promises:
     snowflakes: Snowflakes
     submissions: Submissions
     filtering: Filtering | None = None
+    strangers: Strangers | None = None
 
     async def promise(self, tx: Transaction) -> Reply:
         """Queue the message: 250 only when it is durable; every failure of ours is a 4xx and promises nothing."""
@@ -128,7 +130,11 @@ class Promises:
         content = await tx.body.complete()
         self._check(tx)
         marks = await self.checks.of_content(tx, content)
-        if tx.trusted and tx.body.scanner.longest_line > MAX_TEXT_LINE:
+        if tx.greylisted and self.strangers is not None:
+            self.strangers.proved(tx)
+        if self.filtering is not None and self.filtering.scanners and not _is_to_be_shortened(tx):
+            self.filtering.begin(tx, compose_head(tx, tx.body.header, self.clock(), marks), content)
+        if _is_to_be_shortened(tx):
             content = await tx.body.shorten(content)
         now = self.clock()
         scanner = tx.body.scanner
@@ -188,6 +194,8 @@ class Promises:
         body, head, plan, now = composed.body, composed.head, composed.plan, composed.now
         client = tx.client
         sender_key = client.account or tx.return_path
+        if tx.submission is not None and tx.submission.sending is not None:  # the two types take turns apart
+            sender_key = f"{sender_key}:{tx.submission.sending.type}"
         terms = self._terms(tx, return_path)
         places = [(each, self.admission.destination(each.address, terms.rules)) for each in recipients]
         waits = tx.held is not None or plan.first_attempt > now
@@ -300,6 +308,10 @@ def failure(tx: Transaction, error: Exception) -> Reply:
         return NO_KEY
     smtp.HANDLER_ERROR(span, reason=f"not queued: {type(error).__name__}: {error}")
     return NO_SPACE if isinstance(error, QueueFull | BlobFull) else TROUBLE
+
+
+def _is_to_be_shortened(tx: Transaction) -> bool:
+    return tx.trusted and tx.body.scanner.longest_line > MAX_TEXT_LINE
 
 
 def _counts(tx: Transaction) -> dict[str, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Protocol
 
 from relayd.blobs.spool import Blobs
@@ -13,11 +12,11 @@ from relayd.directory.address_book import AddressBook
 from relayd.directory.directory import Directory
 from relayd.directory.permissions import EMAIL_EXPAND, EMAIL_VERIFY
 from relayd.directory.principals import Principals
+from relayd.directory.sending_addresses import SendingAddresses
 from relayd.events import auth, smtp
 from relayd.mail.address import AddressError, check_domain, parse_address, qualify
 from relayd.mail.reply import Reply
 from relayd.mail.snowflake import Snowflakes
-from relayd.mail.terms import NO_TERMS, Terms
 from relayd.queue.usage import Ledger
 from relayd.reception.access import Rule, first_match
 from relayd.reception.admission import Admission, Prober
@@ -26,15 +25,16 @@ from relayd.reception.checks import Checks
 from relayd.reception.client import Client
 from relayd.reception.filtering import Filtering
 from relayd.reception.known import Probes
-from relayd.reception.options import ExtensionOptions
 from relayd.reception.policy import Policy, unmapped
 from relayd.reception.promise import NO_RECIPIENTS, TROUBLE, Intake, Promises, failure
-from relayd.reception.recipients import Recipients
+from relayd.reception.recipients import NOT_THERE, Recipients
 from relayd.reception.sign_in import SignIns
 from relayd.reception.signing import Signing
 from relayd.reception.standing import Standing
+from relayd.reception.strangers import Strangers
 from relayd.reception.submission import Quota, Submissions
 from relayd.reception.transaction import Transaction
+from relayd.reception.urgency import NOTHING, LatestRelease, terms_of
 from relayd.reputation.suppression import SuppressionList
 from relayd.resolver.answer import Resolver
 from relayd.smtp.command import MailCommand, RcptCommand
@@ -62,11 +62,13 @@ class Parts:
     snowflakes: Snowflakes
     signing: Signing
     filtering: Filtering | None = None
+    strangers: Strangers | None = None
     suppressions: SuppressionList | None = None
     sign_ins: SignIns | None = None
     book: AddressBook | None = None
     principals: Principals | None = None
     ledger: Ledger | None = None
+    sending: SendingAddresses | None = None
 
 
 class Reception:
@@ -80,12 +82,12 @@ class Reception:
     def __init__(self, policy: Policy, parts: Parts) -> None:
         self.policy = policy
         self._parts = parts
-        self._hour = (0, "")
+        self._latest = LatestRelease()
         self.probes = Probes(policy.options.probe, parts.prober, parts.clock)
         self._standing = Standing(parts.book) if parts.book is not None else None
         self._recipients = Recipients(self.probes, parts.clock, parts.suppressions, self._standing)
         self._checks = Checks(parts.resolver, parts.clock)
-        self._submissions = Submissions(parts.directory, parts.principals, parts.ledger, parts.clock)
+        self._submissions = Submissions(parts.directory, parts.principals, parts.ledger, parts.clock, parts.sending)
         self.sign_ins = parts.sign_ins or SignIns(parts.directory, parts.clock)
         self._promises = Promises(
             parts.queue,
@@ -96,8 +98,10 @@ class Reception:
             parts.snowflakes,
             self._submissions,
             parts.filtering,
+            parts.strangers,
         )
         self._filtering = parts.filtering
+        self._strangers = parts.strangers
 
     def reconfigure(self, policy: Policy, resolver: Resolver | None = None) -> None:
         """From the next command on decide by `policy` and ask `resolver`; transactions under way end as they began."""
@@ -121,6 +125,10 @@ class Reception:
             await self._adopt_login(client)
         client.trusted = self.policy.trusts(client)
         client.skip_checks = False
+        if self._strangers is not None:
+            refused = self._strangers.admit(client)
+            if refused is not None:
+                return refused
         rules = self.policy.access.connect
         if rules:
             refused = _session_rule(first_match(rules, client), client)
@@ -168,11 +176,11 @@ class Reception:
     def offered(self, client: Client) -> Extensions:
         """What this session is offered; STARTTLS, XCLIENT, and whether AUTH may be used here, are the listener's."""
         limits = self.policy.limits
-        asks = self.policy.options.extensions if client.trusted else _NOTHING
+        asks = self.policy.options.extensions if client.trusted else NOTHING
         return Extensions(
             size=limits.size,
             future_release=int(asks.future_release),
-            latest_release=self._latest_release(asks.future_release) if asks.future_release else "",
+            latest_release=self._latest.text(asks, self._parts.clock()),
             deliver_by=asks.deliver_by,
             mt_priority=asks.mt_priority,
             auth=self.mechanisms(client),
@@ -183,14 +191,6 @@ class Reception:
             mail_max=limits.messages,
             origin=self.policy.origin if client.role == "submit" else "",
         )
-
-    def _latest_release(self, longest: float) -> str:
-        """The time until which a message may be held, to the hour, so that one answer serves many sessions."""
-        latest = self._parts.clock() + longest
-        hour = int(latest // 3600)
-        if self._hour[0] != hour:
-            self._hour = (hour, datetime.fromtimestamp(hour * 3600, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-        return self._hour[1]
 
     async def quota(self, name: str) -> Quota | None:
         """What an account, domain or tenant sent, and what it may; None when there is none.  Raises DatabaseError."""
@@ -254,7 +254,7 @@ class Reception:
         if refused is not None:
             return refused
         now = self._parts.clock()
-        terms = _terms(command, now, policy.options.extensions)
+        terms = terms_of(command, now, policy.options.extensions)
         if isinstance(terms, Reply):
             smtp.FUTURE_RELEASE_INVALID(client.span)
             return terms
@@ -312,12 +312,19 @@ class Reception:
                 self._submissions.given_back(tx)
 
     async def _offered(self, tx: Transaction, command: RcptCommand) -> Reply:
-        """What we say of a recipient, and milters after us."""
-        if tx.client.milters is None or self._filtering is None:
-            return await self._recipients.offer(tx, command)
-        before = tx.so_far()
+        """What we say of a recipient, and greylisting and milters after us."""
+        strangers = self._strangers if not tx.trusted else None
+        asks_milters = tx.client.milters is not None and self._filtering is not None
+        greylists = strangers is not None and strangers.greylist.options.enabled
+        before = tx.so_far() if asks_milters or greylists else None
         reply = await self._recipients.offer(tx, command)
-        refused = await self._filtering.rcpt(tx, command) if reply.is_positive else None
+        if strangers is not None and reply in NOT_THERE:
+            return await strangers.refused(tx.client, command.address, reply)
+        if before is None or not reply.is_positive:
+            return reply
+        refused = strangers.greylisted(tx, command.address) if greylists and strangers is not None else None
+        if refused is None and asks_milters and self._filtering is not None:
+            refused = await self._filtering.rcpt(tx, command)
         if refused is None:
             return reply
         tx.back_to(before)
@@ -356,21 +363,23 @@ class Reception:
         if reply is None:
             reply = await self._promises.promise(tx)
         tx.closed = True
-        if tx.client.milters is not None:
-            tx.client.milters.abort()
+        if self._filtering is not None:
+            self._filtering.end(tx)
         if tx.submission is not None:
             self._submissions.end(tx.submission, promised=reply.is_positive)
         if not reply.is_positive:
             tx.body.forget()
+        elif self._strangers is not None:
+            self._strangers.taken(tx)
         return [reply] * len(tx.given) if tx.client.protocol == "lmtp" else reply
 
     def abort(self, tx: Transaction) -> None:
         """The transaction ends without a promise (RSET, connection lost); does nothing after `finish`."""
         if not tx.closed:
             tx.closed = True
+            if self._filtering is not None:
+                self._filtering.end(tx)
             tx.body.forget()
-            if tx.client.milters is not None:
-                tx.client.milters.abort()
             if tx.submission is not None:
                 self._submissions.end(tx.submission)
 
@@ -416,31 +425,6 @@ class Reception:
             return parse_address(qualify(text, self.policy.origin), smtputf8=True)
         except AddressError as error:
             return Reply(501, "5.1.3", error.text)
-
-
-_NOTHING = ExtensionOptions(future_release=0.0, deliver_by=False, mt_priority=False)
-
-
-def _terms(command: MailCommand, now: float, allowed: ExtensionOptions) -> Terms | Reply:
-    """What MAIL asks of the message's way; a Reply refuses a release too far away.
-
-    The time to deliver by is counted from the release.  A release in the past is no hold.
-    """
-    release = command.hold_until if command.hold_for is None else now + command.hold_for
-    if release is not None:
-        if release > now + allowed.future_release:
-            return Reply(501, "5.5.4", "The time of release is too far away")
-        release = release if release > now else None
-    by = command.by
-    if release is None and by is None and not command.priority:
-        return NO_TERMS
-    return Terms(
-        priority=command.priority,
-        release=release,
-        by=None if by is None else (release or now) + by.seconds,
-        returns=by is not None and by.returns,
-        traces=by is not None and by.traces,
-    )
 
 
 def _session_rule(rule: Rule | None, client: Client) -> Reply | None:

@@ -9,6 +9,7 @@ from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
 from relayd.mail.terms import NO_TERMS, Terms
 from relayd.mailauth.examine import SenderFindings
+from relayd.mailauth.findings import Findings
 from relayd.reception.access import Rule
 from relayd.reception.client import Client
 
@@ -72,8 +73,9 @@ class Transaction:
     discarded: recipients that were taken out again after their 250.
     redirect: where a rule sends the whole message.  redirected: recipients whose mail redirect-all sends elsewhere.
     held: why the message must wait for an operator, or None; held_by: who says so.
-    sender_findings: what the checks found at MAIL.  checked_for: seconds that they have taken.  check_failed: a check
-    that may refuse had a bug.  submission: of an account, None of anybody else.
+    greylisted: seconds for which the message is refused unless its signature shows who sent it.
+    sender_findings: what the checks found at MAIL; findings: all of it, at the end of data.  checked_for: seconds that
+    they have taken.  check_failed: a check that may refuse had a bug.  submission: of an account, None of anybody else.
     """
 
     client: Client
@@ -105,6 +107,8 @@ class Transaction:
     held: str | None = None
     held_by: str = "access"
     sender_findings: SenderFindings | None = None
+    findings: Findings | None = None
+    greylisted: float = 0.0
     checked_for: float = 0.0
     check_failed: bool = False
     refusal: Reply | None = None
