@@ -100,8 +100,8 @@ class Parts:
     explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.  tls_hosts,
     tls_results: what is known of hosts' TLS.  webhooks: who is told of events.  telemetry: the views of the events.
     sending: keys and addresses of programs.  switches: of outside scanners.  greylist, records: what is remembered of
-    strangers.  known: what may be suspended.  resolver: asked for the DNS records that domains should have.
-    learn: has the statistical model learn a message.
+    strangers.  learn: has the statistical model learn a message.  known: what may be suspended.  resolver: asked for
+    the DNS records that domains should have.
     """
 
     queue: QueueOfMessages
