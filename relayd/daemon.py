@@ -22,6 +22,7 @@ from relayd import __version__
 from relayd.assembly.control_socket import Signatures, control_setting, sending_side
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
+from relayd.assembly.quarantine import QuarantineKeeper
 from relayd.assembly.sending import SEAL
 from relayd.assembly.switching import ScannerSwitches
 from relayd.assembly.telemetry import Views
@@ -220,6 +221,8 @@ class Daemon:
         self._own("key rotation", self._rotation.run())
         inherited = inherited_sockets()
         self._own("bans", engine.receiving.ban_store.run())
+        keeper = QuarantineKeeper(engine, engine.receiving.remembering.quarantine_notes, self.span)
+        self._own("quarantine", keeper.run())
         self._own("what is remembered of strangers", engine.receiving.remembering.run())
         self._signing_in = SigningIn(
             engine.receiving.directory,

@@ -30,6 +30,7 @@ from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.oauth import OAuth
 from relayd.control.api.principals import PrincipalOperations, domains_of
+from relayd.control.api.quarantine import Learn, QuarantineOperations
 from relayd.control.api.queue import QueueOperations
 from relayd.control.api.quota import QuotaOperations, QuotaSide
 from relayd.control.api.rehearse import RehearsalOperation
@@ -99,7 +100,8 @@ class Parts:
     explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.  tls_hosts,
     tls_results: what is known of hosts' TLS.  webhooks: who is told of events.  telemetry: the views of the events.
     sending: keys and addresses of programs.  switches: of outside scanners.  greylist, records: what is remembered of
-    strangers.  known: what may be suspended.  resolver: asked for the DNS records that domains should have.
+    strangers.  learn: has the statistical model learn a message.  known: what may be suspended.  resolver: asked for
+    the DNS records that domains should have.
     """
 
     queue: QueueOfMessages
@@ -127,6 +129,7 @@ class Parts:
     switches: Switches = field(default_factory=NoSwitches)
     greylist: Greylist = field(default_factory=Greylist)
     records: Records = field(default_factory=Records)
+    learn: Learn | None = None
     known: Known = lambda subject: None
     tls_hosts: TlsHosts | None = None
     tls_results: TlsResults | None = None
@@ -214,6 +217,7 @@ class ControlApp:
         yield from OAuth(self._codes, self._devices).routes()
         yield from StreamTokens(parts.signing_in).routes()
         yield from BanOperations(parts.bans, clock).routes()
+        yield from QuarantineOperations(parts.queue, parts.bodies, parts.actions, parts.learn).routes()
         yield from StrangerOperations(parts.greylist, parts.records, clock).routes()
         yield from DkimOperations(parts.signatures, parts.settings, clock).routes()
         yield from DnsOperations(

@@ -27,6 +27,7 @@ _ELEMENT = re.compile(r"\{(\w+)(?::([^{}]*))?\}")
 
 _ELEMENTS = {
     "messages/id": "The queue id: the decimal number of the 250 reply.",
+    "quarantine/id": "The queue id of a held message.",
     "reports/id": "The id of a report, as the list gives it.",
     "dmarc/id": "The id of a report, as the list gives it.",
     "tls/id": "The id of a report, as the list gives it.",

@@ -202,7 +202,10 @@ class Delivering:
     ) -> None:
         reply = with_enhanced(judged.reply, Stage.DOT)
         host = connection.host
-        relayed = recipient.notify is not None and wants_success_report(recipient) and not connection.extensions.dsn
+        peer = connection.extensions
+        relayed = recipient.notify is not None and wants_success_report(recipient) and not peer.dsn
+        if self.message.terms.traces and "DELIVERBY" not in peer.keywords:
+            relayed = True  # nobody promises the time further on
         self.outcomes.append(
             Outcome(
                 number=recipient.number,

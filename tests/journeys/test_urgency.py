@@ -66,6 +66,7 @@ def test_late_mail_comes_back_or_its_sender_is_told(relay: StartRelay) -> None:
         failed = reports.wait_for_one(lambda each: b"b@late.test" in each.content)
         assert b"Action: failed" in failed.content
         assert b"Status: 5.4.7" in failed.content
+        assert b"Deliver-By-Date: " in failed.content
         delayed = reports.wait_for_one(lambda each: b"c@late.test" in each.content)
         assert b"Action: delayed" in delayed.content
         wait_gone(daemon, returned)
