@@ -357,7 +357,7 @@ async def test_what_cannot_be_logged_now_is_logged_later(
 
 async def test_a_field_that_json_cannot_say_hurts_nobody(rig: Rig, receiver: Receiver) -> None:
     await rig.start(hook=to(receiver))
-    delivery.DELIVERED(rig.span, details={("a", "b"): 1}, to="odd@x.example")
+    delivery.DELIVERED(rig.span, details={"a": "\ud800"}, to="odd@x.example")
     rig.state("b@x.example")
     await receiver.wait(lambda: len(receiver.taken) == 2)
     assert "cannot be shown" in receiver.taken[0]["data"]["reason"]
