@@ -231,6 +231,11 @@ class Daemon:
             self.stream.clock,
         )
         self._metrics.watch(
+            "relayd_tls_broken_hosts",
+            "Hosts with which TLS is not tried now because it failed",
+            lambda: engine.delivering.tls_hosts.broken_hosts,
+        )
+        self._metrics.watch(
             "relayd_delivery_idle_connections",
             "Connections kept for the next message",
             lambda: engine.delivering.pool.idle,
