@@ -23,6 +23,7 @@ from relayd.assembly.control_socket import Signatures, control_setting, sending_
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
 from relayd.assembly.quarantine import QuarantineKeeper
+from relayd.assembly.sending import SEAL
 from relayd.assembly.switching import ScannerSwitches
 from relayd.assembly.telemetry import Views
 from relayd.blobs.spool import BlobError
@@ -392,6 +393,7 @@ class Daemon:
 
     async def _backup(self, directory: Path) -> Backup:
         beside = {SETTINGS: self.settings.store.copy_to, PRINCIPALS: self.engine.principals.copy_to}
+        beside[SEAL] = self.engine.sending.copy_seal
         suppressions = self.engine.delivering.suppressions
         if suppressions.is_open:
             beside[SUPPRESSIONS] = suppressions.copy_to
