@@ -8,7 +8,7 @@ like ham; where it looks like both or neither the answer is near one half.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import msgspec
 
@@ -19,6 +19,7 @@ STRONGEST = 300
 WEAK = 0.1
 """Tokens nearer to one half than this say nothing."""
 MIN_TOKENS = 8
+MOST_COUNTED = 0xFFFF
 
 
 class Learnt(msgspec.Struct, frozen=True):
@@ -29,50 +30,84 @@ class Learnt(msgspec.Struct, frozen=True):
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """probability: 0 (ham) to 1 (spam).  tokens: how many spoke.  spam, ham: the numbers behind the strongest of each."""
+    """probability: 0 (ham) to 1 (spam).  tokens: how many spoke."""
 
     probability: float
     tokens: int
 
 
-def estimate(
-    tokens: Iterable[int], counts: Callable[[int], tuple[int, int] | None], learnt: Learnt, *, min_hits: int = 1
-) -> Estimate | None:
-    """The probability that a message of these tokens is spam.
+_Weight = tuple[float, float, float]
+"""How far from one half, the logarithms of the probability and of its opposite."""
 
-    counts: (messages of spam, of ham) that had a token, None of one that was never seen.  None when too few tokens are
-    known to say anything.
-    """
-    spam_total, ham_total = max(1, learnt.spam), max(1, learnt.ham)
-    found: list[tuple[float, float]] = []
-    for token in tokens:
-        seen = counts(token)
-        if seen is None:
-            continue
-        spam, ham = seen
+
+class Model:
+    """What was learnt.  tokens: each with how many messages of spam and ham it was in, as `packed`."""
+
+    __slots__ = ("_learnt", "_weights", "tokens")
+
+    def __init__(self, learnt: Learnt, tokens: dict[int, int]) -> None:
+        self._learnt = learnt
+        self.tokens = tokens
+        self._weights: dict[int, _Weight] = {}
+
+    @property
+    def learnt(self) -> Learnt:
+        """How many messages of each kind; what tokens weigh depends on it."""
+        return self._learnt
+
+    @learnt.setter
+    def learnt(self, learnt: Learnt) -> None:
+        self._learnt = learnt
+        self._weights.clear()
+
+    def estimate(self, tokens: Iterable[int]) -> Estimate | None:
+        """The probability that a message of these tokens is spam; None when too few are known to say anything."""
+        known, weights = self.tokens, self._weights
+        found: list[_Weight] = []
+        for token in tokens:
+            counts = known.get(token)
+            if counts is None:
+                continue
+            weight = weights.get(counts)
+            if weight is None:
+                weight = weights[counts] = self._weigh(counts)
+            if weight[0] >= WEAK:
+                found.append(weight)
+        if len(found) < MIN_TOKENS:
+            return None
+        if len(found) > STRONGEST:
+            found.sort(reverse=True)
+            del found[STRONGEST:]
+        as_spam = 1.0 - _chi_squared(-2.0 * sum(weight[2] for weight in found), 2 * len(found))
+        as_ham = 1.0 - _chi_squared(-2.0 * sum(weight[1] for weight in found), 2 * len(found))
+        return Estimate(probability=(1.0 + as_spam - as_ham) / 2.0, tokens=len(found))
+
+    def change(self, tokens: Iterable[int], *, spam: bool, by: int, most: int) -> None:
+        """Count the tokens of a message up or down; `most` tokens are kept."""
+        step = by << 16 if spam else by
+        known = self.tokens
+        for token in tokens:
+            counts = known.get(token, 0)
+            count = counts >> 16 if spam else counts & MOST_COUNTED
+            if not 0 <= count + by <= MOST_COUNTED or (not counts and len(known) >= most):
+                continue
+            if counts + step:
+                known[token] = counts + step
+            else:
+                del known[token]
+
+    def _weigh(self, counts: int) -> _Weight:
+        spam, ham = counts >> 16, counts & MOST_COUNTED
+        spam_share = spam / max(1, self._learnt.spam)
+        share = spam_share / ((spam_share + ham / max(1, self._learnt.ham)) or 1.0)
         hits = spam + ham
-        if hits < min_hits:
-            continue
-        spam_share = spam / spam_total
-        share = spam_share / (spam_share + ham / ham_total)
         probability = (STRENGTH * 0.5 + hits * share) / (STRENGTH + hits)
-        distance = abs(probability - 0.5)
-        if distance >= WEAK:
-            found.append((distance, probability))
-    if len(found) < MIN_TOKENS:
-        return None
-    if len(found) > STRONGEST:
-        found.sort(reverse=True)
-        del found[STRONGEST:]
-    return Estimate(probability=_combined([probability for _, probability in found]), tokens=len(found))
+        return abs(probability - 0.5), math.log(probability), math.log(1.0 - probability)
 
 
-def _combined(probabilities: list[float]) -> float:
-    """Fisher's combination both ways (RFC-free: G. Robinson, Linux Journal 107)."""
-    number = len(probabilities)
-    as_spam = 1.0 - _chi_squared(-2.0 * sum(math.log(1.0 - each) for each in probabilities), 2 * number)
-    as_ham = 1.0 - _chi_squared(-2.0 * sum(math.log(each) for each in probabilities), 2 * number)
-    return (1.0 + as_spam - as_ham) / 2.0
+def packed(spam: int, ham: int) -> int:
+    """Both counts of a token as one number."""
+    return min(spam, MOST_COUNTED) << 16 | min(ham, MOST_COUNTED)
 
 
 def _chi_squared(value: float, freedom: int) -> float:

@@ -81,7 +81,7 @@ def contradicts(declared: str, octets: bytes) -> str:
         return ""
     if found == "application/gzip" and "tar" in declared:
         return ""
-    if declared.startswith("audio/") or declared.startswith("video/"):
+    if declared.startswith(("audio/", "video/")):
         return found if not found.startswith(("audio/", "video/", "image/")) else ""
     if found in ("image/bmp", "application/x-bzip2") and not declared.startswith(("image/", "application/x-bz")):
         return ""  # two octets of text may say so by chance

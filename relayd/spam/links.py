@@ -9,6 +9,7 @@ from relayd.spam.url import Url, find_urls
 from relayd.spam.view import Linked, View
 
 _WORD = re.compile(r"\w{2,}")
+_SEO = re.compile(r"\bSEO\b")
 _LOOKS_LIKE_HOST = re.compile(r"\A\s*(?:https?://)?[\w-]+(?:\.[\w-]+)+(?:[/?#:]\S*)?\s*\Z", re.I)
 
 
@@ -106,6 +107,5 @@ def _look_at_whole(view: View) -> None:
             tags.add("RCPT_IN_BODY", "the content names the recipient's address", each.key)
         elif each.domain and each.domain in lower:
             tags.add("RCPT_DOMAIN_IN_BODY", "the content names the recipient's domain", each.domain)
-    if "SEO" in words or "SEO" in view.subject:
-        if re.search(r"\bSEO\b", words) or re.search(r"\bSEO\b", view.subject):
-            tags.add("HAS_SEO_WORD", "the word SEO")
+    if _SEO.search(words) or _SEO.search(view.subject):
+        tags.add("HAS_SEO_WORD", "the word SEO")

@@ -147,7 +147,7 @@ class Message:
 
 
 def read(content: bytes, *, size: int = 0) -> Message:
-    """The view of a message.  content: its beginning, MAX_OCTETS of which count; size: of the whole, when it is more."""
+    """The view of a message.  content: its beginning, MAX_OCTETS of which count; size: of the whole, if it is more."""
     whole = max(size, len(content))
     if content.startswith(b"From "):
         content = _MBOX_LINE.sub(b"", content, count=1)

@@ -84,9 +84,9 @@ def _look_at_text(view: View, part: Part, encoding: bytes) -> None:
         tags.add("MIME_BASE64_TEXT", "text in base64")
         if part.decoded and part.decoded.isascii() and not part.is_attachment:
             tags.add("MIME_BASE64_TEXT_BOGUS", "plain ASCII in base64")
-    if part.content_type == "text/plain" and "charset" not in part.parameters and "content-type" in part.header:
-        if not is_ascii or part.encoding not in _SEVEN:
-            tags.add("MISSING_CHARSET", "text without charset that is not plain ASCII")
+    is_unnamed = part.content_type == "text/plain" and "charset" not in part.parameters
+    if is_unnamed and "content-type" in part.header and not (is_ascii and part.encoding in _SEVEN):
+        tags.add("MISSING_CHARSET", "text without charset that is not plain ASCII")
     text = part.text[:_MIXED_LOOKED_AT]
     if not text.isascii() and not part.is_attachment and _mixes(text):
         tags.add("MIXED_CHARSET", "words that mix letters of several scripts", text[:80])
@@ -161,9 +161,9 @@ def _look_at_whole(view: View) -> None:
     top = message.parts[0] if message.parts else None
     if top is not None and top.content_type == "multipart/mixed" and top.is_container:
         inner = [part for part in message.parts if part.depth == 1]
-        if inner and all(part.content_type.startswith("text/") and not part.is_attachment for part in inner):
-            if len(inner) < 3:
-                tags.add("CTYPE_MIXED_BOGUS", "multipart/mixed with nothing but text")
+        is_text = all(part.content_type.startswith("text/") and not part.is_attachment for part in inner)
+        if is_text and 0 < len(inner) < 3:
+            tags.add("CTYPE_MIXED_BOGUS", "multipart/mixed with nothing but text")
     encrypted = [part for part in message.parts if part.content_type == "multipart/encrypted"]
     if encrypted and any(part.text.strip() for part in message.texts if part.parent != "multipart/encrypted"):
         tags.add("BOGUS_ENCRYPTED_AND_TEXT", "encrypted, with clear text beside")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import SequenceMatcher
+from itertools import pairwise
 
 from relayd.spam.mailbox import Mailbox
 from relayd.spam.senders import look_at_encoding
@@ -98,7 +99,7 @@ def _look_at_order(view: View, to: list[Mailbox]) -> None:
     if len(keys) >= 6 and len(set(keys)) == len(keys) and keys == sorted(keys):
         view.tags.add("SORTED_RECIPS", "the recipients are sorted")
     locals = [each.local for each in to[:_COMPARED] if each.local]
-    pairs = list(zip(locals, locals[1:], strict=False))
+    pairs = list(pairwise(locals))
     alike = sum(1 for one, other in pairs if SequenceMatcher(None, one[:64], other[:64]).ratio() > 0.75)
     if pairs and len(locals) >= 5 and alike > 0.65 * len(pairs):
         view.tags.add("SUSPICIOUS_RECIPS", "the recipients look alike", " ".join(keys[:5]))

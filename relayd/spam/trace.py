@@ -20,7 +20,7 @@ _MAX_HOPS = 50
 
 
 def look_at_trace(view: View) -> list[str]:
-    """The Received fields, the client's EHLO name, Message-ID and Date; the addresses of the hops, the nearest first."""
+    """The Received fields, the client's EHLO name, Message-ID and Date.  The addresses of hops, nearest first."""
     hops = _look_at_received(view)
     _look_at_client(view)
     _look_at_message_id(view)
@@ -52,7 +52,7 @@ def _look_at_received(view: View) -> list[str]:
             peer = _PEER.search(value)
             if peer is not None and not is_bare and "." in helo:
                 _compare_peer(view, helo, peer[1].decode("ascii", "replace").lower())
-        elif not value.lstrip()[:3].lower() == b"by " and b"from" not in value.lower():
+        elif value.lstrip()[:3].lower() != b"by " and b"from" not in value.lower():
             tags.add("RCVD_UNPARSABLE", "a Received field names nobody", each.text)
         for address in _BY_IP.findall(value):
             text = address.decode("ascii")

@@ -7,9 +7,9 @@ apart.  The model learns one half (every other message, in the order of names) a
 it learns the whole of another corpus instead, with --swap the halves change places.  --wrong names what was judged
 wrongly, with its tags; --tags shows how often each tag was set on either kind.
 
-No network: tags of RDNS, HELO, FROMHOST, SPF, DKIM, DMARC, ARC, AUTH and RBL count 0.  The clock stands at the message's
-newest Received or Date, the return path is that of its `From ` line or Return-Path, the recipients those of Delivered-To,
-else of To and Cc.  A message is spam from a score of 5.0 on.
+No network: tags of RDNS, HELO, FROMHOST, SPF, DKIM, DMARC, ARC, AUTH and RBL count 0.  The clock stands at the newest
+Received or Date of the message, the return path is that of its `From ` line or Return-Path, the recipients those of
+Delivered-To, else of To and Cc.  A message is spam from a score of 5.0 on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 from relayd.mail.header import HeaderBlock
 from relayd.mailauth.findings import Findings
 from relayd.mailauth.orgdomain import SuffixList
-from relayd.spam.bayes import Learnt, estimate
+from relayd.spam.bayes import Learnt, Model
 from relayd.spam.facts import Facts, Scanned
 from relayd.spam.mailbox import read_mailboxes
 from relayd.spam.ruleset import Ruleset, read_ruleset
@@ -94,29 +94,22 @@ def scan_corpus(directory: Path, scanner: Scanner) -> list[Labelled]:
     return found
 
 
-class Model:
-    """What was learnt, in memory."""
+def learn(messages: Iterable[Labelled]) -> Model:
+    """A model of messages, in memory."""
+    model = Model(Learnt(), {})
+    spam = ham = 0
+    for each in messages:
+        model.change(numbers_of(each.scanned.tokens), spam=each.is_spam, by=1, most=1 << 30)
+        spam, ham = spam + each.is_spam, ham + (not each.is_spam)
+    model.learnt = Learnt(spam, ham)
+    return model
 
-    def __init__(self, messages: Iterable[Labelled]) -> None:
-        counts: Mapping[bool, Counter[int]] = {True: Counter(), False: Counter()}
-        learnt = Counter[bool]()
-        for each in messages:
-            counts[each.is_spam].update(numbers_of(each.scanned.tokens))
-            learnt[each.is_spam] += 1
-        self._spam, self._ham = counts[True], counts[False]
-        self._learnt = Learnt(learnt[True], learnt[False])
 
-    def look_up(self, token: int) -> tuple[int, int] | None:
-        """(spam, ham) that had it."""
-        spam, ham = self._spam.get(token, 0), self._ham.get(token, 0)
-        return (spam, ham) if spam or ham else None
-
-    def judge(self, message: Labelled, ruleset: Ruleset, scores: Mapping[str, Score]) -> Verdict:
-        """The verdict about a message, as reception would have it without the network."""
-        guess = estimate(numbers_of(message.scanned.tokens), self.look_up, self._learnt)
-        others = bayes_tags(guess, Limits())
-        tags = all_tags(message.scanned, Findings(), message.facts, ruleset.lists, others)
-        return judge(weigh(tags, scores), Thresholds())
+def verdict_of(message: Labelled, model: Model, ruleset: Ruleset, scores: Mapping[str, Score]) -> Verdict:
+    """The verdict about a message, as reception would have it without the network."""
+    others = bayes_tags(model.estimate(numbers_of(message.scanned.tokens)), Limits())
+    tags = all_tags(message.scanned, Findings(), message.facts, ruleset.lists, others)
+    return judge(weigh(tags, scores), Thresholds())
 
 
 def offline_scores(ruleset: Ruleset) -> dict[str, Score]:
@@ -158,12 +151,12 @@ def main() -> None:
 
 def report(learnt: list[Labelled], tried: list[Labelled], ruleset: Ruleset, arguments: argparse.Namespace) -> None:
     """Judge, count and print."""
-    model = Model(learnt)
+    model = learn(learnt)
     scores = offline_scores(ruleset)
     matrix: Counter[tuple[str, bool]] = Counter()
     tags: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
     for each in tried:
-        verdict = model.judge(each, ruleset, scores)
+        verdict = verdict_of(each, model, ruleset, scores)
         kind = "spam" if each.is_spam else "hard ham" if each.is_hard else "easy ham"
         matrix[kind, verdict.is_spam] += 1
         tags[each.is_spam].update(weighed.tag.name for weighed in verdict.tags)
