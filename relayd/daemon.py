@@ -22,6 +22,7 @@ from relayd import __version__
 from relayd.assembly.control_socket import Signatures, control_setting
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
+from relayd.assembly.telemetry import Views
 from relayd.blobs.spool import BlobError
 from relayd.config.configuration import Config, ConfigError, Problem
 from relayd.config.listeners import check_certificates
@@ -36,7 +37,7 @@ from relayd.control.app import ControlApp, Parts
 from relayd.control.options import FallbackAdminOptions
 from relayd.control.signing_in import SigningIn
 from relayd.database.interface import DatabaseError, NewerSchema
-from relayd.directory.tokens import Tokens, load_key
+from relayd.directory.schema import FILE as PRINCIPALS
 from relayd.events import config as config_events
 from relayd.events import server as events
 from relayd.events import telemetry as telemetry_events
@@ -48,8 +49,6 @@ from relayd.queue.backup import Backup, backup
 from relayd.queue.filter import Filter
 from relayd.queue.lock import DirectoryInUse
 from relayd.reception.rotation import Rotation
-from relayd.reputation.bans import Bans
-from relayd.reputation.options import BanOptions
 from relayd.reputation.suppression import FILE as SUPPRESSIONS
 from relayd.resolver.exchange import BadServer
 from relayd.routing.route import UnknownRoute
@@ -113,9 +112,11 @@ class Daemon:
         if isinstance(loaded, int):
             return loaded
         log = self._open_log(loaded)
+        self._views = Views(loaded, self.span, self._metrics, asyncio.get_running_loop().call_soon_threadsafe)
         try:
             return await self._run(loaded)
         finally:
+            await asyncio.to_thread(self._views.close)
             log.close()
 
     def _load_first(self) -> Loaded | int:
@@ -211,7 +212,10 @@ class Daemon:
         """The background tasks, the control socket, the listeners.  Raises OSError, OptionError."""
         engine = self.engine
         self._own("scheduler", engine.delivering.scheduler.run())
+        self._own("webhooks", engine.webhooks.run())
         self._own("upkeep", engine.opened.upkeep.run())
+        self._own("tls results", engine.delivering.tls_results.run())
+        self._own("tls hosts", engine.delivering.tls_hosts.run())
         self._own("loop watch", self._watch_loop())
         self._own("watchdog", self.supervisor.keep_alive())
         self._rotation = Rotation(
@@ -219,11 +223,11 @@ class Daemon:
         )
         self._own("key rotation", self._rotation.run())
         inherited = inherited_sockets()
-        self._bans = Bans(loaded.config.section(BanOptions))
+        self._own("bans", engine.receiving.ban_store.run())
         self._signing_in = SigningIn(
             engine.receiving.directory,
             loaded.config.section(FallbackAdminOptions),
-            Tokens(load_key(loaded.data / "token.key"), self.stream.clock),
+            engine.receiving.tokens,
             self.stream.clock,
         )
         self._metrics.watch(
@@ -243,18 +247,27 @@ class Daemon:
             reload=self.reload_part,
             settings=self.settings,
             signing_in=self._signing_in,
+            principals=engine.principals,
+            quota=engine.receiving.reception.quota,
             logs=Logs(lambda: self._log.place, self._log.flush),
             ids=lambda: snowflakes.issue(self.stream.clock()),
-            bans=self._bans,
+            bans=engine.receiving.bans,
             certificates=engine.receiving.listeners.certificates,
             suppressions=engine.delivering.suppressions,
+            tls_hosts=engine.delivering.tls_hosts,
+            tls_results=engine.delivering.tls_results,
+            webhooks=engine.webhooks,
             signatures=Signatures(engine, self.settings),
             explaining=Explaining(
                 examine=engine.troubleshooting.examinations.examine,
                 rcpt=engine.receiving.trials.rcpt,
                 road=engine.troubleshooting.outlooks.of,
+                rehearse=engine.troubleshooting.rehearsals.run,
             ),
+            telemetry=self._views.shown(engine),
         )
+        for name, work in self._views.tasks().items():
+            self._own(name, work)
         setting = control_setting(loaded)
         self.control = ControlApp(parts, self.span, setting)
         passed = {id: inherited.pop(id) for id in setting.listeners if id in inherited}
@@ -340,7 +353,7 @@ class Daemon:
         except OptionError as error:
             raise located(config, error) from error
         self._signing_in.reconfigure(config.section(FallbackAdminOptions))
-        self._bans.reconfigure(config.section(BanOptions))
+        self._views.reload(config)
         await self.control.reload(control_setting(loaded))
         self._rotation.wake()
         self.config = self.settings.config = config
@@ -354,7 +367,7 @@ class Daemon:
             raise OSError(str(error)) from error
 
     async def _backup(self, directory: Path) -> Backup:
-        beside = {SETTINGS: self.settings.store.copy_to}
+        beside = {SETTINGS: self.settings.store.copy_to, PRINCIPALS: self.engine.principals.copy_to}
         suppressions = self.engine.delivering.suppressions
         if suppressions.is_open:
             beside[SUPPRESSIONS] = suppressions.copy_to

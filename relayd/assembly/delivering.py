@@ -11,8 +11,9 @@ from relayd.database.interface import DatabaseError
 from relayd.delivery.attempt import Attempts, Road
 from relayd.delivery.bounce import Bounces
 from relayd.delivery.connection import Dialer
+from relayd.delivery.endpoint import TlsWitness
 from relayd.delivery.host_policy import HostPolicies
-from relayd.delivery.hosts import Hosts
+from relayd.delivery.hosts import Hosts, Refused
 from relayd.delivery.lanes import LaneStats
 from relayd.delivery.options import BounceOptions, ReuseOptions, TimeoutOptions
 from relayd.delivery.ourselves import Ourselves
@@ -24,12 +25,15 @@ from relayd.delivery.sts_policies import FILE as STS_FILE
 from relayd.delivery.sts_policies import PolicyStore, StsPolicies, open_policies
 from relayd.delivery.suppressing import Suppressing
 from relayd.delivery.tls import TlsContexts
+from relayd.delivery.tls_hosts import TlsHosts, open_hosts
+from relayd.directory.address_book import AddressBook
 from relayd.events import store as store_events
 from relayd.events.event import EventStream, Span
 from relayd.mail.envelope import domain_of
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.opening import OpenQueue
 from relayd.reception.signing import Signing
+from relayd.reports.tls_results import TlsResults, open_results
 from relayd.reputation.options import SuppressionOptions
 from relayd.reputation.suppression import SuppressionList
 from relayd.resolver.answer import Resolver
@@ -43,8 +47,15 @@ class Delivering:
     """The parts of delivery, made of one configuration and reloaded with another."""
 
     def __init__(
-        self, loaded: Loaded, opened: OpenQueue, resolver: LiveResolver, signing: Signing, snowflakes: Snowflakes
+        self,
+        loaded: Loaded,
+        opened: OpenQueue,
+        book: AddressBook,
+        resolver: LiveResolver,
+        signing: Signing,
+        snowflakes: Snowflakes,
     ) -> None:
+        self._book = book
         self._opened = opened
         self._signing = signing
         self._snowflakes = snowflakes
@@ -52,6 +63,8 @@ class Delivering:
         self._resolver = resolver
         self._stream: EventStream
         self.sts: StsPolicies
+        self.tls_results: TlsResults
+        self.tls_hosts: TlsHosts
         self.pool: Pool
         self.attempts: Attempts
         self.prober: NextHopProber
@@ -62,8 +75,15 @@ class Delivering:
     async def open(self, stream: EventStream, span: Span) -> None:
         """Bring the parts up; nothing runs yet."""
         loaded, self._stream = self._loaded, stream
+        self.tls_results = await open_results(loaded.data, stream.clock, span)
+        self.tls_hosts = await open_hosts(loaded.data, self.tls_results, stream.clock, span)
+        self.tls_hosts.seconds = loaded.config.section(routing.OutboundOptions).tls_broken_for
         self.sts = StsPolicies(
-            self._resolver, self._fetcher(loaded), await open_sts_policies(loaded, span, stream.clock), stream.clock
+            self._resolver,
+            self._fetcher(loaded),
+            await open_sts_policies(loaded, span, stream.clock),
+            stream.clock,
+            self.tls_results,
         )
         self.pool = Pool(loaded.config.section(ReuseOptions), time.monotonic)
         self.attempts = Attempts(
@@ -85,6 +105,7 @@ class Delivering:
             span=span,
             seed=lambda: random.getrandbits(64),
             signing=self._signing,
+            book=self._book,
         )
         self.suppressions = SuppressionList(loaded.data, stream.clock, span)
         await self.suppressions.reconfigure(loaded.config.section(SuppressionOptions))
@@ -102,6 +123,7 @@ class Delivering:
     async def reload(self, loaded: Loaded, resolver: LiveResolver) -> None:
         """Take another configuration; attempts under way end as they began."""
         self._loaded, self._resolver = loaded, resolver
+        self.tls_hosts.seconds = loaded.config.section(routing.OutboundOptions).tls_broken_for
         self.sts.reconfigure(resolver, self._fetcher(loaded))
         road = self._road(loaded)
         self.attempts.reconfigure(road, soft_bounce=soft_bounce(loaded))
@@ -111,8 +133,13 @@ class Delivering:
         self.scheduler.reload(loaded.settings, loaded.router)
         await self.suppressions.reconfigure(loaded.config.section(SuppressionOptions))
 
-    def hosts(self, loaded: Loaded, resolver: Resolver) -> Hosts:
-        """What finds the hosts of a next hop, by `loaded`, asking `resolver`."""
+    def hosts(
+        self, loaded: Loaded, resolver: Resolver, *, strict: bool = False, refused: Refused | None = None
+    ) -> Hosts:
+        """What finds the hosts of a next hop, by `loaded`, asking `resolver`.
+
+        strict: DANE and MTA-STS count whatever the configuration says.  refused: who is told of hosts left out.
+        """
         outbound = loaded.config.section(routing.OutboundOptions)
         binds = (bind for each in loaded.listeners.listeners.values() for bind in each.bind if not bind.path)
         return Hosts(
@@ -122,8 +149,20 @@ class Delivering:
             allow_private=outbound.allow_private,
             is_self=Ourselves(loaded.hostname, ((bind.host, bind.port) for bind in binds)),
             chance=random.random,
-            policies=HostPolicies(resolver, DaneUse(outbound.dane), self.sts if outbound.mta_sts else None),
+            policies=HostPolicies(
+                resolver,
+                DaneUse.OPTIONAL if strict else DaneUse(outbound.dane),
+                self.sts if strict or outbound.mta_sts else None,
+            ),
+            refused=refused,
         )
+
+    def dialer(self, loaded: Loaded, timeouts: TimeoutOptions, witness: TlsWitness | None = None) -> Dialer:
+        """What makes connections, by `loaded`, within `timeouts`.  witness: who remembers what their TLS came to."""
+        outbound = loaded.config.section(routing.OutboundOptions)
+        files = {id: each.tls_ca_files for id, each in loaded.config.records(routing.RouteOptions).items()}
+        contexts = TlsContexts(outbound.ca_files, files, minimum=outbound.tls_minimum)
+        return Dialer(loaded.hostname, timeouts, contexts, witness)
 
     def lane(self, destination: str) -> LaneStats | None:
         """What runs and waits for a destination; None when nothing does."""
@@ -134,6 +173,8 @@ class Delivering:
         """Close what is open, once the scheduler is drained."""
         await self.pool.close()
         await self.sts.close()
+        await self.tls_hosts.close()
+        await self.tls_results.close()
         await self.suppressions.close()
 
     def _is_ours(self, address: str) -> bool:
@@ -141,12 +182,9 @@ class Delivering:
         return place.relay or place.local
 
     def _road(self, loaded: Loaded) -> Road:
-        outbound = loaded.config.section(routing.OutboundOptions)
-        files = {id: each.tls_ca_files for id, each in loaded.config.records(routing.RouteOptions).items()}
-        contexts = TlsContexts(outbound.ca_files, files, minimum=outbound.tls_minimum)
-        dialer = Dialer(loaded.hostname, loaded.config.section(TimeoutOptions), contexts)
+        dialer = self.dialer(loaded, loaded.config.section(TimeoutOptions), self.tls_hosts)
         reuse = loaded.config.section(ReuseOptions)
-        hosts = self.hosts(loaded, self._resolver)
+        hosts = self.hosts(loaded, self._resolver, refused=self.tls_hosts.refused)
         return Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=reuse, rules=loaded.bounce_rules)
 
     def _fetcher(self, loaded: Loaded) -> PolicyFetcher:

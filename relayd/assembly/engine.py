@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -9,12 +10,21 @@ from relayd.assembly.delivering import Delivering
 from relayd.assembly.loaded import Loaded
 from relayd.assembly.receiving import Receiving
 from relayd.assembly.troubleshooting import Troubleshooting
+from relayd.directory.address_book import AddressBook
 from relayd.directory.principals import Principals, open_principals
+from relayd.directory.tokens import load_key
 from relayd.events.event import EventStream, Span
 from relayd.mail.snowflake import Snowflakes
+from relayd.mail.srs import SrsKeys
 from relayd.queue.opening import OpenQueue, Surroundings, open_queue
 from relayd.reception.signing import Signing
+from relayd.resolver.answer import Resolver
+from relayd.resolver.hosts_file import HostsFile, LocalFirst
 from relayd.resolver.live import LiveResolver
+from relayd.webhooks.options import WebhookLogOptions, WebhookOptions
+from relayd.webhooks.webhooks import Webhooks
+
+SRS_KEY = "srs.key"
 
 
 class Engine:
@@ -25,13 +35,16 @@ class Engine:
         self.stream = stream
         self.snowflakes = snowflakes
         self.span = Span(stream)
+        self._hosts_file = HostsFile()
         self.opened: OpenQueue
         self.principals: Principals
+        self.book: AddressBook
         self.resolver: LiveResolver
         self.signing: Signing
         self.delivering: Delivering
         self.receiving: Receiving
         self.troubleshooting: Troubleshooting
+        self.webhooks: Webhooks
 
     async def open(self, on_broken: Callable[[str], None]) -> None:
         """Bring everything up but the listeners.  on_broken: the queue's database can be used no more.
@@ -46,20 +59,45 @@ class Engine:
         except BaseException:
             await self.opened.close()
             raise
+        self.book = AddressBook(self.principals, self.stream.clock)
+        await self._configure_addresses(loaded)
         self.resolver = LiveResolver(loaded.resolving, self.span)
+        self.webhooks = Webhooks(loaded.data, self.stream, self.snowflakes, self._local_resolver)
+        await self._configure_webhooks()
         self.signing = Signing(loaded.keyring, self.span)
-        self.delivering = Delivering(loaded, self.opened, self.resolver, self.signing, self.snowflakes)
+        self.delivering = Delivering(loaded, self.opened, self.book, self.resolver, self.signing, self.snowflakes)
         await self.delivering.open(self.stream, self.span)
-        self.receiving = Receiving(loaded, self.opened, self.principals, self.delivering, self.resolver, self.signing)
-        self.receiving.open(self.stream, self.snowflakes)
+        self.receiving = Receiving(
+            loaded, self.opened, self.book, self.principals, self.delivering, self.resolver, self.signing
+        )
+        await self.receiving.open(self.stream, self.span, self.snowflakes)
         self.troubleshooting = Troubleshooting(
             lambda: self.loaded, lambda: self.resolver, self.receiving, self.delivering
         )
         self.troubleshooting.open(self.stream, self.span)
 
+    async def _configure_webhooks(self) -> None:
+        config = self.loaded.config
+        await self.webhooks.reconfigure(config.records(WebhookOptions), config.section(WebhookLogOptions))
+
+    def _local_resolver(self) -> Resolver:
+        return LocalFirst(self.resolver, self._hosts_file)
+
+    async def _configure_addresses(self, loaded: Loaded) -> None:
+        """What a configuration means for addresses of the directory.  Raises OSError."""
+        keys = None
+        if loaded.srs.enabled:
+            secrets = [each.encode() for each in loaded.srs.secrets]
+            keys = SrsKeys(secrets or [await asyncio.to_thread(load_key, loaded.data / SRS_KEY)])
+        self.book.srs = keys
+        separator = loaded.policy.options.rcpt.sub_address_separator
+        self.book.separator = "" if separator == "none" else separator
+        loaded.router.of_directory = self.principals.next_hops
+
     async def reload(self, loaded: Loaded) -> None:
         """Put another configuration in force; sessions and attempts under way end as they began."""
         await self.receiving.reload_listeners(loaded)
+        await self._configure_addresses(loaded)
         before, self.loaded = self.loaded, loaded
         self.signing.keyring = loaded.keyring
         self.opened.configure(loaded.queue)
@@ -68,6 +106,7 @@ class Engine:
             retired, self.resolver = self.resolver, LiveResolver(loaded.resolving, self.span)
         self.receiving.reload(loaded, self.resolver)
         await self.delivering.reload(loaded, self.resolver)
+        await self._configure_webhooks()
         if retired is not None:
             await retired.close()
 
@@ -82,6 +121,7 @@ class Engine:
         await self.receiving.close()
         await self.delivering.close()
         self.signing.close()
+        await self.webhooks.close()
         await self.resolver.close()
         await self.close_stores()
 

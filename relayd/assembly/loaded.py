@@ -55,6 +55,7 @@ class Loaded:
             breaker=config.section(routing.BreakerOptions),
         )
         self.keyring = keyring_of(config)
+        self.srs = config.section(receiving.SrsOptions)
         self.bounce_rules = bounce_rules(config)
 
     def _listeners(self) -> ListenerConfiguration:
@@ -89,13 +90,19 @@ class Loaded:
             redirect=config.section(receiving.RedirectOptions),
             access=config.records(receiving.AccessOptions),
             rewrite=config.records(receiving.RewriteOptions),
+            submission=config.section(receiving.SubmissionOptions),
             listener_networks={id: each.relay_networks for id, each in config.records(ListenerOptions).items()},
         )
 
     def _router(self) -> Router:
         config = self.config
         domains = {id: each.next_hop for id, each in config.records(routing.DomainOptions).items()}
-        return Router(config.section(routing.OutboundOptions), config.records(routing.RouteOptions), domains)
+        return Router(
+            config.section(routing.OutboundOptions),
+            config.records(routing.RouteOptions),
+            domains,
+            config.records(routing.DomainTlsOptions),
+        )
 
 
 def keyring_of(config: Config) -> Keyring:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import hmac
+
 from relayd.assembly.delivering import Delivering
 from relayd.assembly.loaded import Loaded
+from relayd.directory.address_book import AddressBook
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions
 from relayd.directory.principal import reserved_by
 from relayd.directory.principals import Principals
-from relayd.events.event import EventStream
+from relayd.directory.tokens import Tokens, load_key
+from relayd.events.event import EventStream, Span
 from relayd.listener.listeners import Listeners, Machinery
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.opening import OpenQueue
+from relayd.queue.usage import Ledger
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
+from relayd.reception.sign_in import SignIns
 from relayd.reception.signing import Signing
 from relayd.reception.trial import Trials
+from relayd.reputation.ban_store import FILE as BANS
+from relayd.reputation.ban_store import BanStore
+from relayd.reputation.bans import Bans
+from relayd.reputation.options import BanOptions
 from relayd.resolver.live import LiveResolver
 
 
@@ -26,6 +37,7 @@ class Receiving:
         self,
         loaded: Loaded,
         opened: OpenQueue,
+        book: AddressBook,
         principals: Principals,
         delivering: Delivering,
         resolver: LiveResolver,
@@ -36,18 +48,36 @@ class Receiving:
         self._delivering = delivering
         self._resolver = resolver
         self._signing = signing
+        self._book = book
         self.principals = principals
+        self.ledger: Ledger
+        self.tokens: Tokens
+        self.bans: Bans
+        self.ban_store: BanStore
         self.directory: Directory
         self.reception: Reception
         self.trials: Trials
         self.listeners: Listeners
 
-    def open(self, stream: EventStream, snowflakes: Snowflakes) -> None:
-        """Bring the parts up; nothing listens yet."""
+    async def open(self, stream: EventStream, span: Span, snowflakes: Snowflakes) -> None:
+        """Bring the parts up; nothing listens yet.  Raises OSError."""
         loaded = self._loaded
+        key = await asyncio.to_thread(load_key, loaded.data / "token.key")
+        self.tokens = Tokens(key, stream.clock)
+        self.bans = Bans(loaded.config.section(BanOptions))
+        self.ban_store = BanStore(self.bans, loaded.data / BANS, span)
+        await self.ban_store.open(stream.clock())
         accounts = loaded.config.records(AccountOptions)
         self.principals.reserved = reserved_by(accounts)
-        self.directory = Directory(accounts, stream.clock, [self.principals])
+        self.ledger = Ledger(self._opened.database, stream.clock)
+        self.directory = Directory(
+            accounts,
+            stream.clock,
+            [self.principals],
+            rehash=self.principals.replace_password,
+            decoys=hmac.digest(key, b"relayd decoys 1", "sha256"),
+        )
+        self.principals.on_change.append(self.directory.changed)
         parts = Parts(
             queue=self._opened.queue,
             blobs=self._opened.blobs,
@@ -60,6 +90,16 @@ class Receiving:
             snowflakes=snowflakes,
             signing=self._signing,
             suppressions=self._delivering.suppressions,
+            book=self._book,
+            principals=self.principals,
+            ledger=self.ledger,
+            sign_ins=SignIns(
+                self.directory,
+                stream.clock,
+                tokens=self.tokens,
+                bans=self.bans,
+                has_scram=lambda: self.principals.has_scram,
+            ),
         )
         self.reception = Reception(loaded.policy, parts)
         self.trials = Trials(parts, lambda: self.reception.policy)
@@ -77,6 +117,7 @@ class Receiving:
         self.principals.reserved = reserved_by(accounts)
         self.principals.changed()
         self.directory.reconfigure(accounts)
+        self.bans.reconfigure(loaded.config.section(BanOptions))
         self.reception.reconfigure(loaded.policy, resolver)
 
     def reload_certificates(self) -> None:
@@ -91,3 +132,4 @@ class Receiving:
         """Close what is open, once the listeners are drained."""
         await self.reception.close()
         self.directory.close()
+        await self.ban_store.close()

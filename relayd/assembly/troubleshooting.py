@@ -8,6 +8,7 @@ from relayd.assembly.delivering import Delivering, soft_bounce
 from relayd.assembly.loaded import Loaded
 from relayd.assembly.receiving import Receiving
 from relayd.delivery.outlook import Outlooks, Roads
+from relayd.delivery.rehearsal import Means, Rehearsals
 from relayd.events import smtp
 from relayd.events.event import EventStream, Span
 from relayd.reception.examination import Examinations, InForce
@@ -32,12 +33,14 @@ class Troubleshooting:
         self._span: Span
         self.examinations: Examinations
         self.outlooks: Outlooks
+        self.rehearsals: Rehearsals
 
     def open(self, stream: EventStream, span: Span) -> None:
         """Bring the parts up."""
         self._span = span
         self.examinations = Examinations(self._in_force, stream.clock)
         self.outlooks = Outlooks(self._roads, stream.clock)
+        self.rehearsals = Rehearsals(self._means, span)
 
     def _in_force(self) -> InForce:
         return InForce(policy=self._receiving.reception.policy, resolver=self._resolver(), on_bug=self._bug_in_check)
@@ -53,6 +56,18 @@ class Troubleshooting:
             lane=self._delivering.lane,
             most=loaded.settings.concurrency.per_destination,
             soft_bounce=soft_bounce(loaded),
+            memory=self._delivering.tls_hosts.memory,
+        )
+
+    def _means(self) -> Means:
+        loaded, delivering = self._loaded(), self._delivering
+        return Means(
+            router=loaded.router,
+            outbound=loaded.config.section(routing.OutboundOptions),
+            resolver=self._resolver(),
+            hosts=lambda direct: delivering.hosts(loaded, self._resolver(), strict=direct),
+            sts=delivering.sts,
+            dialer=lambda timeouts: delivering.dialer(loaded, timeouts),
         )
 
     def _bug_in_check(self, check: str, error: Exception) -> None:

@@ -96,6 +96,16 @@ class Control:
             if response.length:
                 raise Failure(UNAVAILABLE, f"relayd broke off {response.length} octets before the end")
 
+    def events(self, path: str, query: Query = ()) -> Iterator[Any]:
+        """The values of a stream of events, each as it comes."""
+        with self._exchange("GET", "/api" + path, query, None) as response:
+            if response.headers.get_content_type() != "text/event-stream":
+                _data(response.status, response.read())
+                raise Failure(SOFTWARE, "relayd gave something else than a stream")
+            while line := response.readline():
+                if line.startswith(b"data: "):
+                    yield json.loads(line[6:])
+
     @contextlib.contextmanager
     def _exchange(self, method: str, target: str, query: Query, body: object) -> Iterator[http.client.HTTPResponse]:
         encoded = urlencode(list(query))
@@ -171,16 +181,19 @@ def _data(status: int, raw: bytes) -> Any:
     raise Failure(_EXIT_CODES.get(status, SOFTWARE), f"relayd answered {status}: {detail}")
 
 
-def open_control(where: Where) -> Control:
-    """The control socket that the command line, RELAYD_URL or the configuration names."""
+def open_control(where: Where, timeout: float = 60.0) -> Control:
+    """The control socket that the command line, RELAYD_URL or the configuration names.
+
+    timeout: seconds without a word from it.
+    """
     url = where.url or (os.environ.get("RELAYD_URL") if where.config is None else None)
     if url is None:
         from relayd.config.places import control_candidates
 
-        return Control([f"unix:{path}" for path in control_candidates(where.load())])
+        return Control([f"unix:{path}" for path in control_candidates(where.load())], timeout=timeout)
     if url.startswith("unix:"):
-        return Control([url])
-    return Control([url], _credentials(url))
+        return Control([url], timeout=timeout)
+    return Control([url], _credentials(url), timeout)
 
 
 def _credentials(url: str) -> str | None:

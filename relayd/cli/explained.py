@@ -163,7 +163,8 @@ def _road(outlook: Value, standing: Value) -> None:
     for note in outlook["notes"]:
         _say(f"  {'note':<12} {note}")
     for host in outlook["hosts"]:
-        _say(f"  {'tls':<12} {host['host']}: {'; '.join((host['tls'], *host['tls_why']))}")
+        known = (host["tls_known"],) if host["tls_known"] else ()
+        _say(f"  {'tls':<12} {host['host']}: {'; '.join((host['tls'], *host['tls_why'], *known))}")
     if outlook["hosts"]:
         print_table(["preference", "host", "addresses", "port"], [_host(each) for each in outlook["hosts"]])
 

@@ -56,7 +56,12 @@ def message_lines(message: Message) -> list[str]:
             lines.append(f"    next attempt {domain['next_retry']}")
         if domain.get("next_notify"):
             lines.append(f"    next delay notice {domain['next_notify']}")
-        lines += [f"    <{each['address']}> {status_text(each['status'])}" for each in domain["recipients"]]
+        for each in domain["recipients"]:
+            lines.append(f"    <{each['address']}> {status_text(each['status'])}")
+            if each.get("class"):
+                lines.append(f"      class {each['class']}" + (f", rule {each['rule']}" if each.get("rule") else ""))
+            if each.get("maybe_delivered"):
+                lines.append(f"      maybe delivered {each['maybe_delivered']}: the peer was lost after the final dot")
     return lines
 
 

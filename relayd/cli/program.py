@@ -28,8 +28,11 @@ VERBS = {
     "reload": ("relayd.cli.reload:reload", "Put a changed configuration in force."),
     "message": ("relayd.cli.message:message", "Read queued mail."),
     "log": ("relayd.cli.log:log", "Show the daemon's log."),
+    "quota": ("relayd.cli.quota:quota", "Show what an account, domain or tenant sent and may send."),
     "bans": ("relayd.cli.bans:bans", "Show and lift bans."),
+    "tls": ("relayd.cli.tls:tls", "What is known of the TLS of hosts, and results by domain."),
     "suppression": ("relayd.cli.suppression:suppression", "Recipients that are not sent to."),
+    "webhook": ("relayd.cli.webhook:webhook", "Show, replay and test webhooks."),
     "api": ("relayd.cli.api:api", "Carry out any operation of the API."),
     "backup": ("relayd.cli.backup:backup", "Copy the running relay's data."),
 }

@@ -60,10 +60,12 @@ _IDS = {
     "account.<id>": "app",
     "certificate.<id>": "main",
     "queue.outbound.domain.<id>": "example.net",
+    "queue.outbound.tls.domain.<id>": "example.net",
     "queue.route.<id>": "smarthost",
     "server.listener.<id>": "smtp",
     "signature.<id>": "rsa-example.org",
     "tracer.<id>": "log",
+    "webhook.<id>": "hook",
 }
 
 

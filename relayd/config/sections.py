@@ -20,6 +20,7 @@ from relayd.reputation import options as reputation
 from relayd.resolver import options as resolver
 from relayd.routing import options as routing
 from relayd.telemetry import options as telemetry
+from relayd.webhooks import options as webhooks
 
 MODULES: tuple[ModuleType, ...] = (
     mail,
@@ -35,6 +36,7 @@ MODULES: tuple[ModuleType, ...] = (
     resolver,
     delivery,
     telemetry,
+    webhooks,
 )
 """The modules of declarations, in the order of the generated file."""
 

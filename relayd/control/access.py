@@ -41,7 +41,7 @@ from relayd.directory.permissions import AUTHENTICATE
 from relayd.directory.tokens import MAX_TOKEN, TokenKind
 from relayd.events import auth, security
 from relayd.events.event import Span
-from relayd.reputation.bans import Bans
+from relayd.reputation.bans import Bans, site_of
 
 STREAMS = {
     "/api/telemetry/metrics": TokenKind.LIVE_METRICS,
@@ -134,7 +134,7 @@ class Gate:
         """Who `login` and `secret` are good for, wherever in the request they stood.  Raises Problem as `caller`."""
         origin = request[ORIGIN]
         self.check_private(request)
-        found = await self._checked(self._signing_in.basic(login, secret), span, login)
+        found = await self._checked(self._signing_in.basic(login, secret, _site(origin)), span, login)
         if isinstance(found, Identity):
             return self._admit(found, origin)
         if found is not Refusal.NEEDS_TOTP:
@@ -196,9 +196,16 @@ class Gate:
         """Count a wrong secret; it may bring a ban."""
         if origin.address is None or origin.is_local:
             return
+        if login and self._signing_in.is_known(login, _site(origin)):
+            login = ""  # its own failures count for the address, and others' not against it
         ban = self._bans.failed(origin.address, login, span.stream.clock())
         if ban is not None:
             security.AUTHENTICATION_BAN(span, remote_ip=str(ban.network), reason=ban.reason, expires=ban.until)
+
+
+def _site(origin: Origin) -> str:
+    """Where a try comes from; "" on this machine, where one is like the other."""
+    return "" if origin.address is None or origin.is_local else str(site_of(origin.address))
 
 
 def stream_kind(path: str) -> TokenKind | None:

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from relayd.control.access import Gate
 from relayd.control.api import later
+from relayd.control.api.account_auth import AccountAuth
 from relayd.control.api.bans import BanOperations
 from relayd.control.api.blobs import BlobOperations, Bodies
 from relayd.control.api.description import Description
@@ -28,12 +29,19 @@ from relayd.control.api.health import Health, Ready
 from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.oauth import OAuth
+from relayd.control.api.principals import PrincipalOperations
 from relayd.control.api.queue import QueueOperations
+from relayd.control.api.quota import QuotaOperations, QuotaSide
+from relayd.control.api.rehearse import RehearsalOperation
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.api.suppression import SuppressionOperations
+from relayd.control.api.telemetry import Telemetry, TelemetryOperations
+from relayd.control.api.telemetry_live import LiveOperations
+from relayd.control.api.tls import TlsOperations
 from relayd.control.api.troubleshoot import Explaining, Troubleshooting
+from relayd.control.api.webhooks import WebhookOperations
 from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
 from relayd.control.background import Background
@@ -43,21 +51,27 @@ from relayd.control.headers import Headers
 from relayd.control.hosts import Hosts
 from relayd.control.limits import Limits
 from relayd.control.listening import Certificates, Doorway, Listening, NoCertificates
+from relayd.control.oauth_endpoints import OAuthEndpoints
 from relayd.control.options import HttpOptions
 from relayd.control.requests import Checks, doors, trace
 from relayd.control.routes import Door, Route, add
 from relayd.control.signing_in import SigningIn
 from relayd.control.streaming import Streams
 from relayd.control.sweep import Sweep
+from relayd.delivery.tls_hosts import TlsHosts
 from relayd.directory.codes import Codes
+from relayd.directory.device_codes import DeviceCodes
 from relayd.directory.options import CodeOptions, ExpiryOptions
+from relayd.directory.principals import Principals
 from relayd.events import http, server
 from relayd.events.event import Span
 from relayd.listener.options import CertificateOptions, ListenerOptions
+from relayd.reports.tls_results import TlsResults
 from relayd.reputation.bans import Bans
 from relayd.reputation.suppression import SuppressionList
 from relayd.smtp.proxy import ProxyHeader
 from relayd.telemetry.metrics import Metrics
+from relayd.webhooks.webhooks import Webhooks
 
 _CROWD = 4
 """How many times `max-connections` there may be before new ones from the network are not taken."""
@@ -72,9 +86,10 @@ class Parts:
 
     queue, actions, bounce, destinations: see `Steering`.  bodies: the messages' octets.  logs: the log files.
     metrics: of the daemon.  ready: what keeps mail from being taken.  backup, reload: carried out by the daemon.
-    settings: their owner.  signing_in: checks credentials.  ids: issues request ids (span ids).  bans: who is shut
-    out.  certificates: of listeners with TLS.  signatures: the keys that sign.  explaining: whom troubleshooting asks.
-    suppressions: the list of recipients that are not sent to.
+    settings: their owner.  signing_in: checks credentials.  principals: of the database.  ids: issues request ids
+    (span ids).  bans: who is shut out.  certificates: of listeners with TLS.  signatures: the keys that sign.
+    explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.  tls_hosts,
+    tls_results: what is known of hosts' TLS.  webhooks: who is told of events.  telemetry: the views of the events.
     """
 
     queue: QueueOfMessages
@@ -88,13 +103,19 @@ class Parts:
     reload: Reload
     settings: OwnerOfSettings
     signing_in: SigningIn
+    principals: Principals
+    quota: QuotaSide
     logs: LogFilesReader
     ids: Callable[[], int]
     explaining: Explaining
+    telemetry: Telemetry
     bans: Bans = field(default_factory=Bans)
     certificates: Certificates = field(default_factory=NoCertificates)
     signatures: SignaturesSide = field(default_factory=NoSignatures)
     suppressions: SuppressionList | None = None
+    tls_hosts: TlsHosts | None = None
+    tls_results: TlsResults | None = None
+    webhooks: Webhooks | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,15 +156,18 @@ class ControlApp:
         self._headers = Headers(options)
         self._background = Background()
         self._codes = Codes(setting.expiry, setting.codes, clock)
+        self._devices = DeviceCodes(setting.expiry, setting.codes, clock)
         self._tokens = TokenEndpoint(
-            parts.signing_in, self._codes, setting.expiry, self.gate.check_private, options.body_timeout
+            parts.signing_in, self._codes, self._devices, setting.expiry, self.gate.check_private, options.body_timeout
         )
+        self._oauth = OAuthEndpoints(parts.signing_in, self._devices, lambda: self._setting.http.body_timeout)
         self._description = Description(lambda: self.routes)
         self._checks = Checks(gate=self.gate, limits=self._limits, options=options, hosts=setting.hosts, doors={})
         self._app = web.Application(
             middlewares=[self._sweep.middleware(), trace(span, parts.ids), self._checks.middleware()]
         )
         self._app.on_response_prepare.append(self._headers.add)
+        self._oauth.add_to(self._app)
         Health(parts.queue, parts.metrics, parts.ready, clock).add_to(self._app)
         self.routes: list[Route] = list(self._areas())
         self._checks.doors.update(doors(self._app, self._doors()))
@@ -164,7 +188,9 @@ class ControlApp:
         yield from SettingsOperations(parts.settings).routes()
         yield from BlobOperations(parts.bodies).routes()
         yield from LogOperations(parts.logs).routes()
-        yield from OAuth(self._codes).routes()
+        yield from TelemetryOperations(parts.telemetry, clock).routes()
+        yield from LiveOperations(parts.telemetry, self.streams).routes()
+        yield from OAuth(self._codes, self._devices).routes()
         yield from StreamTokens(parts.signing_in).routes()
         yield from BanOperations(parts.bans, clock).routes()
         yield from DkimOperations(parts.signatures, parts.settings, clock).routes()
@@ -176,14 +202,21 @@ class ControlApp:
             clock,
         ).routes()
         yield from Troubleshooting(parts.explaining).routes()
+        yield from RehearsalOperation(parts.explaining.rehearse, self.streams).routes()
         yield from Explanations(parts.explaining, parts.queue).routes()
         yield from SuppressionOperations(parts.suppressions, clock).routes()
+        yield from PrincipalOperations(parts.principals, self._background).routes()
+        yield from TlsOperations(parts.tls_hosts, parts.tls_results, clock, lambda: self._setting.hostname).routes()
+        yield from QuotaOperations(parts.quota, parts.principals).routes()
+        yield from WebhookOperations(parts.webhooks).routes()
+        yield from AccountAuth(parts.principals).routes()
         yield from later.routes()
         yield from self._description.routes()
 
     def _doors(self) -> Iterator[Door]:
         """What sees to credentials itself, or needs none."""
         yield Door(method="POST", path=TOKEN_PATH, handler=self._tokens.handle)
+        yield from self._oauth.doors()
         yield from self._description.doors()
         parts = self._parts
         brainycp = BrainyCp(
@@ -239,6 +272,7 @@ class ControlApp:
         self._sweep.options = self.streams.options = self._headers.options = options
         self._limits.reconfigure(options)
         self._codes.reconfigure(setting.expiry, setting.codes)
+        self._devices.reconfigure(setting.expiry, setting.codes)
         self._tokens.reconfigure(setting.expiry)
         self._checks.options, self._checks.hosts = options, setting.hosts
         if self._listening is not None:

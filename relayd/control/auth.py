@@ -1,4 +1,4 @@
-"""`POST /auth/token`: a code or a refresh token for an access token (RFC 6749 sections 4.1.3 and 6).
+"""`POST /auth/token`: a code, a device's code or a refresh token for an access token (RFC 6749, RFC 8628).
 
 No credentials are asked for but those in the form.  What is refused is 400 `{"error": NAME}`, with the names of
 RFC 6749 section 5.2 and RFC 8628 section 3.5.
@@ -18,6 +18,7 @@ from relayd.control.routes import SPAN
 from relayd.control.signing_in import SigningIn
 from relayd.directory.account import Account
 from relayd.directory.codes import CodeRefused, Codes, WrongClient
+from relayd.directory.device_codes import DeviceCodes, Pending
 from relayd.directory.options import ExpiryOptions
 from relayd.directory.permissions import AUTHENTICATE
 from relayd.directory.tokens import Claims, Realm, TokenKind, TokenRefused
@@ -62,10 +63,17 @@ class TokenEndpoint:
     """Answers `/auth/token`.  limit: see `Limit`.  timeout: seconds for the form to arrive."""
 
     def __init__(
-        self, signing_in: SigningIn, codes: Codes, expiry: ExpiryOptions, limit: Limit, timeout: float
+        self,
+        signing_in: SigningIn,
+        codes: Codes,
+        devices: DeviceCodes,
+        expiry: ExpiryOptions,
+        limit: Limit,
+        timeout: float,
     ) -> None:
         self._signing_in = signing_in
         self._codes = codes
+        self._devices = devices
         self._limit = limit
         self._timeout = timeout
         self.reconfigure(expiry)
@@ -94,9 +102,7 @@ class TokenEndpoint:
             case "refresh_token":
                 return await self._from_refresh(form)
             case grant if grant == DEVICE_CODE:
-                raise Refused(
-                    "expired_token" if form.get("client_id") and form.get("device_code") else "invalid_client"
-                )
+                return await self._from_device(form)
             case _:
                 raise Refused("invalid_grant")
 
@@ -110,6 +116,21 @@ class TokenEndpoint:
             raise Refused("access_denied") from None
         except WrongClient:
             raise Refused("invalid_client") from None
+        holder = await self._holder(grant.realm, grant.account, grant.version)
+        if holder is None:
+            raise Refused("access_denied")
+        return self._answer(holder, grant.realm, client_id, with_refresh=True)
+
+    async def _from_device(self, form: Mapping[str, str]) -> TokenAnswer:
+        code, client_id = form.get("device_code"), form.get("client_id")
+        if not code or not client_id:
+            raise Refused("invalid_client")
+        try:
+            grant = self._devices.redeem(code, client_id)
+        except WrongClient:
+            raise Refused("invalid_client") from None
+        if isinstance(grant, Pending):
+            raise Refused(grant.value)
         holder = await self._holder(grant.realm, grant.account, grant.version)
         if holder is None:
             raise Refused("access_denied")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from relayd.control.elsewhere_oauth import OAUTH
 from relayd.control.openapi_errors import described
 
 Json = dict[str, Any]
@@ -239,5 +240,6 @@ ELSEWHERE: dict[str, Json] = {
     "/docs/docs.css": {"get": _asset("css", "text/css")},
     "/docs/docs.js": {"get": _asset("js", "text/javascript")},
     "/api/api.php": _BRAINYCP,
+    **OAUTH,
 }
 """Path -> method -> operation."""

@@ -31,6 +31,7 @@ _ELEMENTS = {
     "dmarc/id": "The id of a report, as the list gives it.",
     "tls/id": "The id of a report, as the list gives it.",
     "arf/id": "The id of a report, as the list gives it.",
+    "webhooks/id": "The id of a webhook, as the configuration has it.",
     "suppression/id": "The id of an entry, as the list gives it.",
     "dkim/id": "The id of a signature.",
     "account_id": "The name of an account.",
@@ -39,10 +40,13 @@ _ELEMENTS = {
     "destination": "The destination, as a suspension names it.",
     "domain": "A domain.",
     "key": "The key of a setting.",
+    "message_id": "The queue id of a message, or its Message-ID with or without angle brackets.",
     "part": "What to take anew: `lookup`, `certificate` or `server.blocked-ip`; anything else is everything.",
     "prefix": "The kind of keys.",
     "principal_id": "The name of a principal.",
+    "name": "The name of an account, domain or tenant.",
     "recipient": "An address, or a bare domain.",
+    "host": "The name of a host that mail goes to.",
     "store": "The name of a store; `default` is the default one.",
     "trace_id": "The id of a trace, or several with commas between them.",
 }
@@ -126,6 +130,9 @@ def _operation(route: Route, path: str, schemas: Mapping[int, Json]) -> Json:
     if route.or_permission:
         operation["x-or-permission"] = route.or_permission
         about.append(f"Permission: `{route.permission}` or `{route.or_permission}`.")
+    elif route.or_permissions:
+        operation["x-or-permissions"] = list(route.or_permissions)
+        about.append(f"Permission, by the type: {', '.join(f'`{each}`' for each in route.opened_by)}.")
     else:
         about.append(f"Permission: `{route.permission}`.")
     if route.operation:

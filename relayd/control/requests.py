@@ -34,8 +34,11 @@ from relayd.control.hosts import Hosts
 from relayd.control.limits import Limits, Slot, unlimited
 from relayd.control.options import NATIVE, HttpOptions
 from relayd.control.origin import ORIGIN, Origin
+from relayd.control.refusals import form_of
 from relayd.control.routes import BODY, CALLER, SLOT, SPAN, Door
+from relayd.database.interface import DatabaseError
 from relayd.directory.permissions import UNLIMITED_REQUESTS
+from relayd.directory.refusals import DirectoryRefusal
 from relayd.events import http, limit, manage
 from relayd.events.event import Span
 from relayd.queue.failure import QueueUnavailable
@@ -51,6 +54,7 @@ METRICS = "metrics-list"
 
 _INTERNAL = (500, "Internal Server Error", "The request could not be carried out; the log has the reason.")
 _UNAVAILABLE = (503, "Service Unavailable", "The queue cannot be written to now; the log has the reason.")
+_NO_DATABASE = (503, "Service Unavailable", "The database cannot be read or written now; the log has the reason.")
 _NUL = (400, "Invalid parameters", "a parameter holds a NUL octet")
 
 
@@ -92,6 +96,13 @@ async def _answer(request: web.Request, handler: Handler, span: Span) -> web.Str
         if error.status in (404, 405):
             return problem_answer(Problem(*NOT_FOUND))
         return problem_answer(Problem(error.status, None, error.reason))
+    except DirectoryRefusal as refusal:
+        form = form_of(refusal)
+        manage.ERROR(span, details=str(form), reason=str(refusal))
+        return failure_answer(form) if isinstance(form, Failure) else problem_answer(form)
+    except DatabaseError as error:
+        http.ERROR(span, reason=f"a database does not answer: {error}", url=request.path)
+        return problem_answer(Problem(*_NO_DATABASE), span.id)
     except QueueUnavailable as error:
         http.ERROR(span, reason=f"the queue cannot write: {error}", url=request.path)
         return problem_answer(Problem(*_UNAVAILABLE), span.id)

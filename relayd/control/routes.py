@@ -55,7 +55,8 @@ Handler = Callable[[Call], Awaitable[Any]]
 class Route:
     """One operation.
 
-    method, path: below `/api`, in aiohttp's pattern syntax.  permission: that it needs; with `or_permission`, either.
+    method, path: below `/api`, in aiohttp's pattern syntax.  permission: that it needs; with `or_permission`, either;
+    with `or_permissions` any of them, and the handler knows which it takes.
     summary, area: what the description says of it.  query: a class of declared parameters.  body: the type of the JSON
     body (an empty body is its defaults), `bytes` for the octets as they are, None where a body means nothing.  answer:
     the type of what stands under `data`; with `bare`, of the whole answer.  media: of the answer.  strict: a parameter
@@ -77,13 +78,20 @@ class Route:
     operation: int = 0
     available: bool = True
     or_permission: str = ""
+    or_permissions: tuple[str, ...] = ()
     bare: bool = False
     explains: bool = False
+
+    @property
+    def opened_by(self) -> tuple[str, ...]:
+        """The permissions of which one lets a caller in."""
+        either = (self.or_permission,) if self.or_permission else ()
+        return (self.permission, *either, *self.or_permissions)
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
         """Check the permission, decode, let the handler answer."""
         caller, span = request[CALLER], request[SPAN]
-        if not caller.may(self.permission) and not (self.or_permission and caller.may(self.or_permission)):
+        if not any(caller.may(each) for each in self.opened_by):
             security.UNAUTHORIZED(span, account_name=caller.name, id=self.permission, path=request.path)
             raise Problem(*FORBIDDEN)
         if not self.available:

@@ -95,10 +95,10 @@ class SigningIn:
         named = self._fallback_user and fallback.secret
         self._fallback.reconfigure({self._fallback_user: options} if named else {})
 
-    async def basic(self, login: str, secret: str) -> Identity | Refusal:
-        """Who `login` and `secret` are good for.  An API key is not, by this way."""
+    async def basic(self, login: str, secret: str, site: str = "") -> Identity | Refusal:
+        """Who `login` and `secret` are good for.  An API key is not, by this way.  site: where from."""
         is_fallback = bool(self._fallback_user) and login.strip().lower() == self._fallback_user
-        found = await (self._fallback if is_fallback else self._directory).authenticate(login, secret)
+        found = await (self._fallback if is_fallback else self._directory).authenticate(login, secret, site)
         if isinstance(found, Refusal):
             return found
         return Identity(account=found, realm=Realm.FALLBACK if is_fallback else Realm.DIRECTORY, way=Way.BASIC)
@@ -141,6 +141,12 @@ class SigningIn:
         if realm is Realm.LOCAL:
             return local_peer(name).account
         return await (self._fallback if realm is Realm.FALLBACK else self._directory).get(name)
+
+    def is_known(self, login: str, site: str) -> bool:
+        """Whether somebody signed in well with that login from there."""
+        login = login.strip().lower()
+        of = self._fallback if login == self._fallback_user else self._directory
+        return of.attempts.is_known(login, site, self.tokens.clock())
 
     def stream_token(self, identity: Identity, kind: TokenKind) -> str:
         """A token by which `identity` opens streams of `kind` for a minute."""

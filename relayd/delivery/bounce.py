@@ -25,6 +25,7 @@ from typing import Protocol
 from relayd.blobs.spool import BlobError
 from relayd.delivery.due import notice_due
 from relayd.delivery.parts import BodySide, RouterSide
+from relayd.directory.address_book import Target
 from relayd.events import delivery as events
 from relayd.events import queue as queue_events
 from relayd.events.event import Span
@@ -60,6 +61,19 @@ class LocalSide(Protocol):
         """Where mail to postmaster goes."""
 
 
+class BookSide(Protocol):
+    """`relayd.directory.address_book`'s AddressBook as bounces use it."""
+
+    async def domain(self, name: str) -> object | None:
+        """Not None for a domain of the directory."""
+
+    def returned(self, address: str) -> str | None:
+        """Where a rewritten return path of ours leads."""
+
+    async def stands_for(self, address: str, postmaster: Sequence[str] = ()) -> Sequence[Target] | None:
+        """For whom an address of the directory stands."""
+
+
 class SigningSide(Protocol):
     """`relayd.reception.signing`'s Signing as bounces use it."""
 
@@ -71,7 +85,7 @@ class Bounces:
     """Writes notifications.
 
     hostname: the reporting host.  local: what our own names stand for.  router, schedule: replaced at a reload.
-    seed: a number nobody else knows, for boundaries.
+    seed: a number nobody else knows, for boundaries.  book: what addresses of the directory stand for.
     """
 
     def __init__(
@@ -86,6 +100,7 @@ class Bounces:
         span: Span,
         seed: Callable[[], int],
         signing: SigningSide,
+        book: BookSide | None = None,
     ) -> None:
         self.router = router
         self.local = local
@@ -96,6 +111,7 @@ class Bounces:
         self._span = span
         self._seed = seed
         self._signing = signing
+        self._book = book
 
     def are_due(self, message: Message, outcomes: Sequence[Outcome], now: float) -> bool:
         """Whether `reports` may have something to write; cheap, it is asked after every attempt."""
@@ -140,7 +156,7 @@ class Bounces:
     async def _write(
         self, message: Message, reported: Sequence[ReportedRecipient], now: float, header: bytes, content: bytes | None
     ) -> NewMessage | None:
-        targets = self._targets(message)
+        targets = await self._targets(message)
         if not targets:
             return None
         id = self._ids.issue(now)
@@ -204,8 +220,12 @@ class Bounces:
             expires=self.schedule.expires(now),
         )
 
-    def _targets(self, message: Message) -> tuple[str, ...]:
-        """Where the report goes: the sender, for our own notifications the postmaster, else nowhere."""
+    async def _targets(self, message: Message) -> tuple[str, ...]:
+        """Where the report goes: the sender, for our own notifications the postmaster, else nowhere.
+
+        Return paths of ours that stand for somebody else - a rewritten one, the owner of a list - are followed here:
+        what is queued for a domain of ours goes to its mailboxes.
+        """
         if not message.return_path:
             if message.origin is Origin.DSN:
                 return self.local.postmaster
@@ -215,7 +235,18 @@ class Bounces:
             known = self.local.targets(name or domain)
             if known:
                 return known
-        return (message.return_path,)
+        return await self._behind(message.return_path)
+
+    async def _behind(self, address: str) -> tuple[str, ...]:
+        if self._book is None:
+            return (address,)
+        back = self._book.returned(address)
+        if back is not None:
+            return (back,)
+        if await self._book.domain(address.rpartition("@")[2]) is None:
+            return (address,)
+        found = await self._book.stands_for(address, self.local.postmaster)
+        return tuple(each.address for each in found) if found else (address,)
 
     async def _original(
         self, message: Message, body: Body | None, reported: Sequence[ReportedRecipient]
@@ -296,6 +327,7 @@ def reported_recipients(
                 will_retry_until=recipient.expires if action is Action.DELAYED else None,
                 class_=outcome.class_,
                 rule=outcome.rule,
+                maybe_delivered=now if outcome.maybe_delivered else recipient.maybe_delivered,
             )
         )
     return reported

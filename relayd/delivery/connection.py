@@ -62,10 +62,10 @@ class Dialer:
         What its policy does not demand is tried first and left out, on a new connection, where it fails.
         """
         policy = endpoint.policy or configured(next_hop, endpoint.host)
-        demand = Demand.of(policy.tls, policy.names)
+        demand = wanted = Demand.of(policy.tls, policy.names)
         witness = self._witness
         if witness is not None and demand.encrypt and not next_hop.implicit_tls:
-            broken = witness.broken(endpoint.host, policy.tls)
+            broken = witness.broken(endpoint.host, policy)
             if broken:
                 events.START_TLS_DISABLED(span, hostname=endpoint.host, reason=broken)
                 demand = in_the_clear(demand)
@@ -77,7 +77,7 @@ class Dialer:
                 if failure.defect is not None and not next_hop.implicit_tls:
                     less = lesser(demand, consequence(policy.tls, failure.defect))
                 if witness is not None and failure.defect is not None:
-                    witness.failed(endpoint, next_hop, policy.tls, failure.defect, str(failure))
+                    witness.failed(endpoint, policy, failure.defect, str(failure), span)
                 if less is None:
                     raise _blamed(policy.tls, failure) from failure
                 if not less.encrypt:
@@ -85,7 +85,8 @@ class Dialer:
                 demand = less
             else:
                 if witness is not None and not endpoint.is_unix:
-                    witness.connected(endpoint, next_hop, policy.tls, connection.tls, met=demand.encrypt)
+                    met = demand is wanted and demand.encrypt
+                    witness.connected(endpoint, policy, connection.tls, span, met=met)
                 return connection
 
     async def connect_once(
@@ -126,7 +127,7 @@ class Dialer:
         if not demand.encrypt and not next_hop.implicit_tls:
             return None
         try:
-            return await self._tls.context(next_hop.route, verified=demand.pkix)
+            return await self._tls.context(next_hop.route, verified=demand.pkix, minimum=next_hop.tls_minimum)
         except OSError as error:
             raise ConnectionFailed(f"authorities cannot be loaded: {error}", trouble=Trouble.TLS) from error
 

@@ -28,6 +28,7 @@ from relayd.delivery.parameters import message_needs_smtputf8
 from relayd.events import delivery as events
 from relayd.events.event import Span
 from relayd.mail.reply import Reply
+from relayd.mail.snowflake import issued_at
 from relayd.queue.message import Message, Outcome, Recipient, Result
 from relayd.routing.bounce_class import Finding, classify_code, classify_reply
 from relayd.routing.bounce_rules import NO_RULES, Rules
@@ -110,10 +111,11 @@ class Delivering:
         self._state_envelope(batch, answers, host, elapsed)
         again: list[Recipient] = []
         next_host: list[Recipient] = []
+        delays = self._delays(elapsed)
         for recipient, each in zip(batch, judged, strict=True):
             verdict = each.judgement.verdict
             if verdict is Verdict.DELIVERED:
-                self._delivered(recipient, each, connection, lmtp, elapsed)
+                self._delivered(recipient, each, connection, lmtp, delays)
             elif verdict is Verdict.NEW_TRANSACTION:
                 again.append(recipient)
             else:
@@ -168,7 +170,7 @@ class Delivering:
     # One recipient
 
     def _delivered(
-        self, recipient: Recipient, judged: Judged, connection: Connection, lmtp: bool, elapsed: float
+        self, recipient: Recipient, judged: Judged, connection: Connection, lmtp: bool, delays: list[float]
     ) -> None:
         reply = with_enhanced(judged.reply, Stage.DOT)
         host = connection.host
@@ -183,6 +185,7 @@ class Delivering:
                 status=reply_text(reply),
             )
         )
+        twice = {} if recipient.maybe_delivered is None else {"maybe_again": True}
         events.DELIVERED(
             self.span,
             queue_id=self.message.id,
@@ -190,8 +193,18 @@ class Delivering:
             to=recipient.address,
             code=reply.code,
             details=reply.text,
-            elapsed=elapsed,
+            elapsed=delays[-1],
+            delays=delays,
+            **twice,
         )
+
+    def _delays(self, transmitting: float) -> list[float]:
+        """Seconds until the message was queued, until this attempt began, until the transaction began, and of it."""
+        message, span = self.message, self.span
+        connecting = span.stream.clock() - span.started - transmitting
+        before = message.created - issued_at(message.id)
+        parts = (before, span.started - message.created, connecting, transmitting)
+        return [round(each, 4) if each > 0 else 0.0 for each in parts]
 
     def _failed(self, recipient: Recipient, judged: Judged, host: str, next_host: list[Recipient]) -> None:
         if judged.trouble is None:

@@ -62,7 +62,8 @@ def _deferred(
     notify = outcome.next_notify
     if notice_due(recipient, now):
         notify = schedule.next_notify(job.message.created, now) or math.inf  # infinity: no more
-    return replace(outcome, next_attempt=due, next_notify=notify)
+    maybe = now if outcome.maybe_delivered else None
+    return replace(outcome, next_attempt=due, next_notify=notify, maybe_at=maybe)
 
 
 def notice_due(recipient: Recipient, now: float) -> bool:

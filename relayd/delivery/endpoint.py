@@ -11,10 +11,9 @@ from typing import Protocol as Interface
 
 from relayd.delivery.host_policy import HostPolicy
 from relayd.delivery.outcome import Stage, Trouble
+from relayd.events.event import Span
 from relayd.mail.reply import Reply
-from relayd.routing.next_hop import NextHop
 from relayd.routing.tls_defect import Defect
-from relayd.routing.tls_policy import TlsPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +93,11 @@ def watched(watch: Watch | None, step: Step) -> Iterator[None]:
 class TlsWitness(Interface):
     """Who remembers what the TLS of hosts came to."""
 
-    def broken(self, host: str, policy: TlsPolicy) -> str:
+    def broken(self, host: str, policy: HostPolicy) -> str:
         """Why TLS is not even tried with a host whose policy lets mail go in the clear; "" when it is."""
 
-    def failed(self, endpoint: Endpoint, next_hop: NextHop, policy: TlsPolicy, defect: Defect, reason: str) -> None:
+    def failed(self, endpoint: Endpoint, policy: HostPolicy, defect: Defect, reason: str, span: Span) -> None:
         """A connection did not give what the policy wants."""
 
-    def connected(
-        self, endpoint: Endpoint, next_hop: NextHop, policy: TlsPolicy, version: str | None, *, met: bool
-    ) -> None:
+    def connected(self, endpoint: Endpoint, policy: HostPolicy, version: str | None, span: Span, *, met: bool) -> None:
         """A connection is ready.  version: of TLS, None without.  met: TLS was tried as the policy wants it."""

@@ -46,9 +46,7 @@ class Handshake:
         self._next_hop = next_hop
         self._demand = demand
         self._span = span
-        self._name = "localhost" if endpoint.is_unix else endpoint.host
-        if demand.tlsa and not demand.pkix:
-            self._name = demand.names[0]  # the TLSA records' name is the one to ask for (RFC 7672 §8.1)
+        self._name = "localhost" if endpoint.is_unix else (demand.sni or endpoint.host)
         self._client = aiosmtplib.SMTP(local_hostname=hostname, hostname=self._name, timeout=timeouts.greeting)
         self._connected = False
 
@@ -173,11 +171,16 @@ class Handshake:
 
     def _check_dane(self) -> None:
         """Hold the chain that the peer presented against its TLSA records."""
-        found = verify(self._demand.tlsa, self._chain(), self._demand.names, time.time())
-        host = self._endpoint.host
+        chain, host = self._chain(), self._endpoint.host
+        found = verify(self._demand.tlsa, chain, self._demand.names, time.time())
         if found.record is not None:
+            dane_events.TLSA_RECORD_MATCH(self._span, hostname=host, details=str(found.record))
             dane_events.AUTHENTICATION_SUCCESS(self._span, hostname=host, details=str(found.record))
             return
+        if not chain:
+            dane_events.NO_CERTIFICATES_FOUND(self._span, hostname=host)
+        elif found.unreadable:
+            dane_events.CERTIFICATE_PARSE_ERROR(self._span, hostname=host, reason=found.reason)
         dane_events.AUTHENTICATION_FAILURE(self._span, hostname=host, reason=found.reason)
         raise ConnectionFailed(found.reason, trouble=Trouble.DANE, defect=found.defect)
 

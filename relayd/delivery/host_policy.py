@@ -20,7 +20,8 @@ from relayd.resolver.answer import Answer, NoData, NoName, ResolveError, Resolve
 from relayd.routing.dane import tlsa_name, usable
 from relayd.routing.mta_sts import Policy
 from relayd.routing.next_hop import DaneUse, MessageTls, NextHop, Protocol, TlsMode
-from relayd.routing.tls_policy import Circumstances, Lookup, Source, TlsPolicy, decide
+from relayd.routing.tls_policy import Circumstances, Level, Lookup, Source, TlsPolicy, decide
+from relayd.routing.tls_report import AppliedPolicy, PolicyType
 
 
 class PolicySource(Interface):
@@ -32,10 +33,14 @@ class PolicySource(Interface):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostPolicy:
-    """What is demanded of a host.  names: what its certificate may be for under DANE, the name for SNI first."""
+    """What is demanded of a host.  names: what its certificate may be for under DANE, the name for SNI first.
+
+    applied: what TLS reports hold its sessions against; None: nobody is told of them.
+    """
 
     tls: TlsPolicy
     names: tuple[str, ...]
+    applied: AppliedPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +94,8 @@ class HostPolicies:
             allowed = policy.refused is None and policy.noted is None
             kind = sts_events.AUTHORIZED if allowed else sts_events.NOT_AUTHORIZED
             kind(span, domain=next_hop.host, hostname=found.host, policy=sts.mode.value)
-        return HostPolicy(tls=policy, names=tuple(dict.fromkeys((base, found.host, next_hop.host))))
+        names = tuple(dict.fromkeys((base, found.host, next_hop.host)))
+        return HostPolicy(tls=policy, names=names, applied=_applied(next_hop, policy, sts))
 
     async def _tlsa(
         self, host: str, aliases: Sequence[str], port: int, span: Span
@@ -118,6 +124,20 @@ class HostPolicies:
         kind = dane_events.TLSA_RECORD_NOT_DNSSEC_SIGNED if unsigned else dane_events.TLSA_RECORD_NOT_FOUND
         kind(span, hostname=host, elapsed=time.monotonic() - started)
         return Lookup.NONE, (), host
+
+
+def _applied(next_hop: NextHop, policy: TlsPolicy, sts: Policy | None) -> AppliedPolicy | None:
+    """What the domain is told that its hosts were held against; mail by a route is not between it and us."""
+    if not next_hop.use_mx or next_hop.route is not None or policy.level is Level.PLAIN:
+        return None
+    type = policy.report_type
+    strings: tuple[str, ...] = ()
+    mx: tuple[str, ...] = ()
+    if type is PolicyType.TLSA:
+        strings = tuple(str(each) for each in policy.tlsa)
+    elif type is PolicyType.STS and sts is not None:
+        strings, mx = sts.lines(), sts.mx
+    return AppliedPolicy(domain=next_hop.host, type=type, strings=strings, mx=mx)
 
 
 def _may_matter(next_hop: NextHop) -> bool:

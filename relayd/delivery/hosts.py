@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from relayd.delivery.endpoint import Endpoint
-from relayd.delivery.host_policy import Found, HostPolicies
+from relayd.delivery.host_policy import Found, HostPolicies, HostPolicy
 from relayd.delivery.options import ReuseOptions
 from relayd.delivery.outcome import Trouble
 from relayd.events import delivery as events
@@ -29,6 +29,10 @@ IsSelf = Callable[[str, int], bool]
 """Whether a host name or IP address with a port is one that this server listens on."""
 
 
+Refused = Callable[[str, HostPolicy, Defect], None]
+"""Told of a host that does not meet its policy whatever it may say, and why."""
+
+
 class NoHosts(Exception):
     """There is nothing (more) to connect to; the text says why."""
 
@@ -38,7 +42,7 @@ class NoHosts(Exception):
 
 
 @dataclass(slots=True)
-class _Tally:
+class Tally:
     """Why hosts had no usable address."""
 
     temporary: str = ""
@@ -62,7 +66,7 @@ class Hosts:
     """Finds endpoints.  allow_private: `queue.outbound.allow-private`.  chance: 0 <= x < 1.
 
     local: who is asked for the addresses of a route's host, `resolver` by default.  policies: which TLS each host must
-    give, DANE alone by default.
+    give, DANE alone by default.  refused: who is told of hosts that are not even connected to.
     """
 
     def __init__(
@@ -75,8 +79,10 @@ class Hosts:
         chance: Callable[[], float],
         local: Resolver | None = None,
         policies: HostPolicies | None = None,
+        refused: Refused | None = None,
     ) -> None:
-        self._policies = HostPolicies(resolver) if policies is None else policies
+        self._refused = refused
+        self.policies = HostPolicies(resolver) if policies is None else policies
         self._resolver = resolver
         self._local = resolver if local is None else local
         self._options = options
@@ -86,13 +92,13 @@ class Hosts:
 
     async def find(self, next_hop: NextHop, span: Span) -> AsyncGenerator[Endpoint, None]:
         """Endpoints in the order to try them; raises NoHosts before the first one when there is none."""
-        fixed = _fixed(next_hop)
+        fixed = fixed_endpoint(next_hop)
         if fixed is not None:
             if next_hop.route is None:
-                self._check_literal(next_hop, fixed)
+                self.check_literal(next_hop, fixed)
             yield fixed
             return
-        tally = _Tally()
+        tally = Tally()
         found = hosts = 0
         domain = await self._domain(next_hop, span)
         for group in domain.groups:
@@ -106,7 +112,7 @@ class Hosts:
                 return
             for endpoints in lists:
                 for endpoint in endpoints:
-                    if self._may_connect(endpoint, next_hop, span, tally):
+                    if self.may_connect(endpoint, next_hop, span, tally):
                         found += 1
                         yield endpoint
             if hosts >= self._options.hosts:
@@ -118,14 +124,14 @@ class Hosts:
         """The hosts of the next hop and its MTA-STS policy, which is asked for meanwhile."""
         if not next_hop.use_mx:
             return _Domain(groups=[[next_hop.host]], signed=True)
-        asking = asyncio.create_task(self._policies.of_domain(next_hop, span))
+        asking = asyncio.create_task(self.policies.of_domain(next_hop, span))
         try:
-            groups, signed = await self._groups(next_hop, span)
+            groups, signed = await self.groups(next_hop, span)
             return _Domain(groups=groups, signed=signed, sts=await asking)
         finally:
             asking.cancel()
 
-    async def _groups(self, next_hop: NextHop, span: Span) -> tuple[list[list[str]], bool]:
+    async def groups(self, next_hop: NextHop, span: Span) -> tuple[list[list[str]], bool]:
         """Host names by preference, and whether they are signed.
 
         The domain itself where it has no MX (implicit MX): then its addresses' signature says all.
@@ -153,20 +159,20 @@ class Hosts:
             raise NoHosts(Trouble.LOOP, f"mail for {domain} loops back to myself") from None
 
     async def _endpoints(
-        self, host: str, next_hop: NextHop, domain: _Domain, span: Span, tally: _Tally
+        self, host: str, next_hop: NextHop, domain: _Domain, span: Span, tally: Tally
     ) -> list[Endpoint]:
         literal = _address_of(host)
         addresses, answers = [literal or ""], list[Answer[str]]()
         if literal is None:  # an MX must be a name (RFC 5321 §5.1), but such mistakes are common
-            addresses, answers = await self._addresses(host, next_hop, span, tally)
+            addresses, answers = await self.addresses(host, next_hop, span, tally)
         if not addresses:
             return []
         found = Found(host=host, signed=domain.signed, addresses=answers)
-        policy = await self._policies.of_host(next_hop, found, domain.sts, span)
+        policy = await self.policies.of_host(next_hop, found, domain.sts, span)
         return [Endpoint(host, address, next_hop.port, policy=policy) for address in addresses]
 
-    async def _addresses(
-        self, host: str, next_hop: NextHop, span: Span, tally: _Tally
+    async def addresses(
+        self, host: str, next_hop: NextHop, span: Span, tally: Tally
     ) -> tuple[list[str], list[Answer[str]]]:
         """The addresses to try, and the answers that they come from."""
         started = time.monotonic()
@@ -198,10 +204,13 @@ class Hosts:
             events.IP_LOOKUP_FAILED(span, hostname=host, reason=reason, elapsed=elapsed)
         return addresses, answers
 
-    def _may_connect(self, endpoint: Endpoint, next_hop: NextHop, span: Span, tally: _Tally) -> bool:
+    def may_connect(self, endpoint: Endpoint, next_hop: NextHop, span: Span, tally: Tally) -> bool:
+        """Whether policies let us; why not goes into the tally."""
         tls = endpoint.policy.tls if endpoint.policy is not None else None
         if tls is not None and tls.refused is not None:
             tally.insecure = _refusal(tls, tls.refused, endpoint.host)
+            if self._refused is not None and endpoint.policy is not None:
+                self._refused(endpoint.host, endpoint.policy, tls.refused)
             return False
         if self._allow_private or next_hop.route is not None or is_public(endpoint.address):
             return True
@@ -209,13 +218,14 @@ class Hosts:
         events.PRIVATE_ADDRESS(span, hostname=endpoint.host, remote_ip=endpoint.address)
         return False
 
-    def _check_literal(self, next_hop: NextHop, endpoint: Endpoint) -> None:
+    def check_literal(self, next_hop: NextHop, endpoint: Endpoint) -> None:
+        """Raises NoHosts for an address literal that is ourselves, or private."""
         if self._is_self(endpoint.address, endpoint.port):
             raise NoHosts(Trouble.LOOP, f"mail for {next_hop.host} loops back to myself")
         if not self._allow_private and not is_public(endpoint.address):
             raise NoHosts(Trouble.PRIVATE, f"{endpoint.address} is a private address (queue.outbound.allow-private)")
 
-    def _none(self, next_hop: NextHop, tally: _Tally) -> NoHosts:
+    def _none(self, next_hop: NextHop, tally: Tally) -> NoHosts:
         if tally.temporary:
             return NoHosts(Trouble.LOOKUP, tally.temporary)
         if tally.insecure:
@@ -227,7 +237,7 @@ class Hosts:
         return NoHosts(trouble, f"no mail host of {next_hop.host} has an address: {missing}")
 
 
-def _fixed(next_hop: NextHop) -> Endpoint | None:
+def fixed_endpoint(next_hop: NextHop) -> Endpoint | None:
     """The endpoint of a next hop that needs no DNS: a Unix socket, an IP address, an address literal."""
     host = next_hop.host
     if host.startswith("unix:"):

@@ -313,7 +313,9 @@ def status_of_reply(host: str, reply: Reply) -> str:
 def status_of_trouble(trouble: Trouble, host: str, text: str) -> str:
     """The control API's status text of a failure without a reply."""
     match trouble:
-        case Trouble.CONNECT | Trouble.LOST | Trouble.LOST_AFTER_DOT | Trouble.PRIVATE | Trouble.PROTOCOL:
+        case Trouble.LOST_AFTER_DOT:
+            return f"Connection to '{host}' failed: {text} after the final dot (maybe delivered)"
+        case Trouble.CONNECT | Trouble.LOST | Trouble.PRIVATE | Trouble.PROTOCOL:
             return f"Connection to '{host}' failed: {text}"
         case Trouble.TLS:
             return f"TLS error from '{host}': {text}"

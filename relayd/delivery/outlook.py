@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -24,7 +24,9 @@ from relayd.routing.next_hop import NextHop, TlsMode
 from relayd.routing.options import OutboundOptions
 from relayd.routing.route import Router
 from relayd.routing.schedule import Schedule
-from relayd.telemetry.render import own_fields
+from relayd.routing.tls_memory import TlsMemory, may_be_left_out
+from relayd.routing.tls_policy import TlsPolicy
+from relayd.telemetry.render import own_fields, rfc3339
 
 SECONDS = 20.0
 """For all questions about one road."""
@@ -44,6 +46,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """A host in the order in which it would be tried; those of one preference by chance.
 
     preference: of its MX record, null where none was asked for.  tls: what is demanded of it; tls_why: who says so.
+    tls_known: what is remembered of its TLS, "" for nothing.
     """
 
     host: str
@@ -52,6 +55,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     preference: int | None = None
     tls: str
     tls_why: tuple[str, ...]
+    tls_known: str = ""
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +114,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
 class Roads:
     """What outlooks go by now.  hosts: finds them through a resolver.  lane: of a destination, None: it has no work.
 
-    most: deliveries at once to one destination.
+    most: deliveries at once to one destination.  memory: what is remembered of hosts' TLS.
     """
 
     router: Router
@@ -121,6 +125,7 @@ class Roads:
     lane: Callable[[str], LaneStats | None]
     most: int
     soft_bounce: bool
+    memory: TlsMemory = field(default_factory=TlsMemory)
 
 
 class Outlooks:
@@ -164,7 +169,7 @@ class Outlooks:
             tls_implicit=next_hop.implicit_tls,
             tls_policy=_TLS[mode],
             sign_in_as=next_hop.username or "",
-            hosts=tuple(_hosts(endpoints, next_hop, _preferences(resolver.asked))),
+            hosts=tuple(_hosts(endpoints, next_hop, _preferences(resolver.asked), self._known(now.memory))),
             problem=problem,
             outcome=outcome,
             notes=tuple(f"{each.kind.text}: {', '.join(own_fields(each))}" for each in told if each.kind not in _FOUND),
@@ -174,6 +179,22 @@ class Outlooks:
             retries=_retries(now.schedule),
             questions=tuple(resolver.asked),
         )
+
+    def _known(self, memory: TlsMemory) -> Callable[[str, TlsPolicy], str]:
+        """What is remembered of a host's TLS, in words."""
+        now = self._clock()
+
+        def known(host: str, policy: TlsPolicy) -> str:
+            found = memory.get(host)
+            if found is None:
+                return ""
+            if found.is_broken(now) and may_be_left_out(policy):
+                return f"TLS failed there, so it is left out until {rfc3339(found.broken_until)}: {found.reason}"
+            if found.gone:
+                return f"it gave TLS before, and offered none on {rfc3339(found.gone)}"
+            return f"it gave {found.version} on {rfc3339(found.secured)[:10]}" if found.secured else ""
+
+        return known
 
 
 def _decided(now: Roads, address: str, next_hop: NextHop) -> tuple[str, str]:
@@ -196,7 +217,9 @@ def _preferences(questions: list[Question]) -> dict[str, int]:
     return found
 
 
-def _hosts(endpoints: list[Endpoint], next_hop: NextHop, preferences: dict[str, int]) -> Iterator[Host]:
+def _hosts(
+    endpoints: list[Endpoint], next_hop: NextHop, preferences: dict[str, int], known: Callable[[str, TlsPolicy], str]
+) -> Iterator[Host]:
     by_host: dict[str, list[Endpoint]] = {}
     for each in endpoints:
         by_host.setdefault(each.host, []).append(each)
@@ -210,6 +233,7 @@ def _hosts(endpoints: list[Endpoint], next_hop: NextHop, preferences: dict[str, 
             preference=preferences.get(host),
             tls=tls.level.value,
             tls_why=tls.reasons,
+            tls_known=known(host, tls),
         )
 
 

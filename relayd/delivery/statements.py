@@ -42,6 +42,8 @@ def _state_one(span: Span, queue_id: int, recipient: Recipient, outcome: Outcome
     details = outcome.status or str(outcome.reply)
     about = {"queue_id": queue_id, "hostname": outcome.host, "to": outcome.address, "details": details}
     about |= {"class_": outcome.class_, "rule": outcome.rule}
+    if outcome.maybe_delivered or recipient.maybe_delivered is not None:
+        about["maybe_delivered"] = True
     if outcome.result is Result.BOUNCED:
         events.BOUNCED(span, **about, code=outcome.reply.code, reason=str(outcome.reply))
     elif outcome.result is Result.EXPIRED:

@@ -8,24 +8,25 @@ them is: the name is a stranger's, and must not make us speak to our own network
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Awaitable, Callable
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 
-from relayd.resolver.answer import NoData, NoName, ResolveError, Resolver
+from relayd.resolver.answer import Resolver
+from relayd.resolver.names import Names
 from relayd.routing.mta_sts import MAX_POLICY, BadPolicy, Policy, parse_policy, policy_url
-from relayd.routing.mx import is_public
 
 _SECONDS = 30.0
 _CONNECT = 10.0
-_ADDRESSES = 4
 
 
 class FetchFailed(Exception):
-    """The policy could not be had; the text says why."""
+    """The policy could not be had; the text says why.  certificate: the web server's is not valid."""
+
+    def __init__(self, text: str, *, certificate: bool = False) -> None:
+        super().__init__(text)
+        self.certificate = certificate
 
 
 class PolicyFetcher:
@@ -58,10 +59,11 @@ class PolicyFetcher:
         except TimeoutError:
             raise FetchFailed(f"no policy within {self._seconds:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise FetchFailed(str(error) or type(error).__name__) from error
+            certificate = isinstance(error, aiohttp.ClientConnectorCertificateError)
+            raise FetchFailed(str(error) or type(error).__name__, certificate=certificate) from error
 
     async def _body(self, url: str) -> bytes:
-        names = _Names(self._resolver, self._allow_private)
+        names = Names(self._resolver, self._allow_private)
         connector = aiohttp.TCPConnector(
             ssl=await self._context(), resolver=names, use_dns_cache=False, force_close=True, limit=4
         )
@@ -82,43 +84,3 @@ class PolicyFetcher:
                     break
                 body += block
             return bytes(body)
-
-
-class _Names(AbstractResolver):
-    """Our resolver for aiohttp."""
-
-    def __init__(self, resolver: Resolver, allow_private: bool) -> None:
-        self._resolver = resolver
-        self._allow_private = allow_private
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """The addresses to try; raises OSError."""
-        found: list[ResolveResult] = []
-        reason = f"{host} has no address"
-        for version, kind in ((4, socket.AF_INET), (6, socket.AF_INET6)):
-            if family not in (socket.AF_UNSPEC, kind):
-                continue
-            try:
-                answer = await self._resolver.addresses(host, version)
-            except (NoName, NoData):
-                continue
-            except ResolveError as error:
-                reason = str(error)
-                continue
-            for address in answer.records[:_ADDRESSES]:
-                if not self._allow_private and not is_public(address):
-                    reason = f"{host} has the private address {address} (queue.outbound.allow-private)"
-                    continue
-                found.append(
-                    ResolveResult(
-                        hostname=host, host=address, port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST
-                    )
-                )
-        if not found:
-            raise OSError(None, reason)  # aiohttp shows the second
-        return found
-
-    async def close(self) -> None:
-        """Nothing to close."""

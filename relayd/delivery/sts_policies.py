@@ -31,6 +31,7 @@ from relayd.routing.mta_sts import (
     wants_fetch,
 )
 from relayd.routing.tls_records import BadRecord
+from relayd.routing.tls_report import AppliedPolicy, Failure, PolicyType, ResultType
 
 FILE = "mta-sts.db"
 
@@ -47,6 +48,13 @@ MIGRATIONS = (
         ),
     ),
 )
+
+
+class Counting(Protocol):
+    """`relayd.reports.tls_results`'s TlsResults as policies use it."""
+
+    def add(self, policy: AppliedPolicy, failure: Failure | None = None, sessions: int = 1) -> None:
+        """Count sessions."""
 
 
 class Fetcher(Protocol):
@@ -129,10 +137,19 @@ def _rows(connection: Connection) -> list[tuple[object, str, str, float, float]]
 class StsPolicies:
     """Knows which policy counts for a domain.  clock: Unix seconds.
 
-    An answer is good for a minute; a domain whose policy cannot be had is asked again after five (RFC 8461 §3.3).
+    results: who counts for TLS reports what could not be had.  An answer is good for a minute; a domain whose policy
+    cannot be had is asked again after five (RFC 8461 §3.3).
     """
 
-    def __init__(self, resolver: Resolver, fetcher: Fetcher, store: PolicyStore, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        resolver: Resolver,
+        fetcher: Fetcher,
+        store: PolicyStore,
+        clock: Callable[[], float],
+        results: Counting | None = None,
+    ) -> None:
+        self._results = results
         self._resolver = resolver
         self._fetcher = fetcher
         self._store = store
@@ -149,6 +166,12 @@ class StsPolicies:
         answer = self._answered.get(domain) or await self._answered.fetch(domain, lambda: self._ask(domain, span))
         return answer[0]
 
+    async def look(self, domain: str, span: Span) -> Kept | None:
+        """The same, asked anew whatever was answered within the last minutes; raises nothing."""
+        policy = await self._find(domain, span, again=True)
+        self._answered.keep(domain, (policy,), _ANSWERED)
+        return None if policy is None else self._store.get(domain)
+
     async def close(self) -> None:
         """End what is in flight, and close the store."""
         await self._answered.close()
@@ -159,7 +182,7 @@ class StsPolicies:
         self._answered.keep(domain, answer, _ANSWERED)
         return answer
 
-    async def _find(self, domain: str, span: Span) -> Policy | None:
+    async def _find(self, domain: str, span: Span, *, again: bool = False) -> Policy | None:
         started, now = time.monotonic(), self._clock()
         kept = self._store.get(domain)
         fresh = kept if kept is not None and kept.is_fresh(now) else None
@@ -175,7 +198,7 @@ class StsPolicies:
                 span, domain=domain, reason=f"TXT record: {error}", elapsed=time.monotonic() - started
             )
         else:
-            if id is not None and wants_fetch(kept, id, now) and not self._failed.get(domain):
+            if id is not None and wants_fetch(kept, id, now) and (again or not self._failed.get(domain)):
                 fresh = await self._fetch(domain, id, span) or fresh
             return None if fresh is None else fresh.policy
         if fresh is None:
@@ -190,6 +213,9 @@ class StsPolicies:
             self._failed.keep(domain, True, _FAILED)
             kind = events.INVALID_POLICY if isinstance(error, BadPolicy) else events.POLICY_FETCH_ERROR
             kind(span, domain=domain, reason=str(error), elapsed=time.monotonic() - started)
+            if self._results is not None:
+                applied = AppliedPolicy(domain=domain, type=PolicyType.STS)
+                self._results.add(applied, Failure(result=_result(error), reason=str(error)[:200]))
             return None
         now = self._clock()
         kept = Kept(policy=policy, id=id, fetched=now, checked=now)
@@ -208,3 +234,10 @@ class StsPolicies:
             elapsed=time.monotonic() - started,
         )
         return kept
+
+
+def _result(error: FetchFailed | BadPolicy) -> ResultType:
+    """What a report calls it (RFC 8460 §4.3.2)."""
+    if isinstance(error, BadPolicy):
+        return ResultType.STS_POLICY_INVALID
+    return ResultType.STS_WEBPKI_INVALID if error.certificate else ResultType.STS_POLICY_FETCH_ERROR

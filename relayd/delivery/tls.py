@@ -15,6 +15,8 @@ from relayd.routing.next_hop import NextHop, TlsMode
 from relayd.routing.tls_defect import Defect, certificate_defect
 from relayd.routing.tls_policy import Consequence, Level, TlsPolicy, consequence
 
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
 
 class TlsContexts:
     """Makes each context once, off the event loop: loading the system's authorities takes tens of milliseconds.
@@ -30,24 +32,26 @@ class TlsContexts:
         *,
         minimum: str = "1.2",
     ) -> None:
-        self._minimum = ssl.TLSVersion.TLSv1_3 if minimum == "1.3" else ssl.TLSVersion.TLSv1_2
+        self._minimum = minimum
         self._ca_files = tuple(ca_files)
         self._route_ca_files = {id: tuple(files) for id, files in (route_ca_files or {}).items()}
-        self._made: dict[tuple[bool, tuple[str, ...]], ssl.SSLContext] = {}
+        self._made: dict[tuple[bool, tuple[str, ...], str], ssl.SSLContext] = {}
 
-    async def context(self, route: str | None = None, *, verified: bool) -> ssl.SSLContext:
+    async def context(self, route: str | None = None, *, verified: bool, minimum: str = "") -> ssl.SSLContext:
         """The context for connections to a host of `route`, or of a domain.
 
-        verified: the certificate must be valid for the host.  Raises OSError when an authority file cannot be read.
+        verified: the certificate must be valid for the host.  minimum: oldest version, "" for the usual one.  Raises
+        OSError when an authority file cannot be read.
         """
         files: tuple[str, ...] = ()
         if verified:
             files = self._ca_files + self._route_ca_files.get(route or "", ())
-        made = self._made.get((verified, files))
+        minimum = minimum or self._minimum
+        made = self._made.get((verified, files, minimum))
         if made is None:
             made = await asyncio.to_thread(_verifying, files) if verified else _trusting()
-            made.minimum_version = self._minimum
-            self._made[verified, files] = made
+            made.minimum_version = _VERSIONS[minimum]
+            self._made[verified, files, minimum] = made
         return made
 
 
@@ -65,6 +69,7 @@ class Demand:
     tlsa: tuple[Tlsa, ...] = ()
     names: tuple[str, ...] = ()
     requiretls: bool = False
+    sni: str = ""
 
     @classmethod
     def of(cls, policy: TlsPolicy, names: tuple[str, ...]) -> Demand:
@@ -76,6 +81,7 @@ class Demand:
             tlsa=policy.tlsa,
             names=names,
             requiretls=policy.requiretls,
+            sni=names[0] if policy.tlsa and not policy.pkix else "",
         )
 
 

@@ -38,6 +38,7 @@ class _Step(Enum):
     FINAL = 6
     LAST_RSET = 7
     QUIT = 8
+    COMMAND = 9
 
 
 class TransactionProtocol(asyncio.Protocol):
@@ -94,6 +95,23 @@ class TransactionProtocol(asyncio.Protocol):
         self._transaction = Transaction(mail=mail, rcpts=[rcpt], content=NOTHING)
         self._probing = True
         return await self._run([mail, rcpt, b"RSET\r\n"], False)
+
+    async def command(self, line: bytes, seconds: float) -> Reply | None:
+        """One command outside of transactions, with its CRLF; None when the connection was lost, see `lost`."""
+        self._answers = Answers()
+        if self._transport.is_closing():
+            self._lose("closed by the peer")
+            return None
+        self._step = _Step.COMMAND
+        self._write(line, seconds)
+        await self._wait()
+        self._step = _Step.IDLE
+        return self._answers.final[0] if self._answers.final else None
+
+    @property
+    def lost(self) -> str:
+        """Why the connection was lost, "" while it was not."""
+        return self._answers.lost
 
     def park(self, seconds: float) -> None:
         """Nothing to do for now: close politely when that lasts `seconds`."""
@@ -287,6 +305,9 @@ class TransactionProtocol(asyncio.Protocol):
                 self._write(self._transaction.mail, self._timeouts.mail)
         elif step is _Step.LAST_RSET:
             self._wake()
+        elif step is _Step.COMMAND:
+            answers.final.append(reply)
+            self._wake()
 
     def _on_closing(self, reply: Reply) -> None:
         """421: belongs to the command it answers; nothing more will come."""
@@ -295,7 +316,7 @@ class TransactionProtocol(asyncio.Protocol):
             answers.mail = reply
         elif step is _Step.RCPT:
             answers.rcpts.append(reply)
-        elif step is _Step.FINAL:
+        elif step in (_Step.FINAL, _Step.COMMAND):
             answers.final.append(reply)
         elif step in (_Step.DATA, _Step.BODY):
             answers.data = reply

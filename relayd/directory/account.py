@@ -27,6 +27,7 @@ class Account:
     tenant: str = ""
     senders: tuple[str, ...] = ()
     suspended: str = ""
+    has_otp: bool = False
     proof: bytes = field(default=b"", compare=False, repr=False)
 
     def may(self, permission: str) -> bool:

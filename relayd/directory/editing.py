@@ -55,9 +55,12 @@ EVERYTHING = Authority()
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """What the accounts of the configuration take: names, and addresses with whose they are."""
+    """What the accounts of the configuration take: names, and addresses with whose they are.
 
-    names: frozenset[str] = frozenset()
+    entries: those accounts by name, to be shown among the others.
+    """
+
+    entries: Mapping[str, Entry] = field(default_factory=dict)
     addresses: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -127,7 +130,7 @@ class Editing:
         return entry
 
     def _check_name(self, type: Type, name: str) -> None:
-        taken = name in self._reserved.names or (type is Type.ROLE and name in BUILT_IN)
+        taken = name in self._reserved.entries or (type is Type.ROLE and name in BUILT_IN)
         if taken or rows.id_of(self._connection, name) is not None:
             raise AlreadyExists(NAME, name)
 

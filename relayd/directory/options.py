@@ -56,6 +56,7 @@ class ExpiryOptions:
     """`oauth.expiry.*`"""
 
     auth_code: float = option(DURATION, "10m", "A code that a client exchanges for tokens.")
+    user_code: float = option(DURATION, "30m", "A code that a device shows, for somebody to let it in.")
     token: float = option(DURATION, "1h", "An access token.")
     refresh_token: float = option(DURATION, "30d", "A refresh token, which makes new access tokens.")
     refresh_token_renew: float = option(

@@ -135,6 +135,18 @@ def problem_of(stored: str) -> str | None:
     return None
 
 
+def is_current(stored: str) -> bool:
+    """Whether a stored secret is what `hash_secret` makes now, at the cost it takes now."""
+    return stored.startswith("$argon2id$") and _ARGON2.fullmatch(stored) is not None and not _is_outdated(stored)
+
+
+def _is_outdated(stored: str) -> bool:
+    try:
+        return _hasher.check_needs_rehash(stored)
+    except Argon2Error:
+        return True
+
+
 def hash_secret(secret: str) -> str:
     """An argon2id hash to store; blocks."""
     return _hasher.hash(secret.encode("utf-8", "surrogateescape"))

@@ -17,6 +17,12 @@ AUTHENTICATE = "authenticate"
 
 AUTHENTICATE_OAUTH = "authenticate-oauth"
 EMAIL_SEND = "email-send"
+EMAIL_VERIFY = "email-verify"
+"""Ours: to ask with VRFY whether an address is somebody's."""
+
+EMAIL_EXPAND = "email-expand"
+"""Ours: to ask with EXPN who the members of a list are."""
+
 METRICS_LIVE = "metrics-live"
 TRACING_LIVE = "tracing-live"
 TROUBLESHOOT = "troubleshoot"
@@ -43,6 +49,7 @@ _USER = frozenset(
         AUTHENTICATE,
         AUTHENTICATE_OAUTH,
         EMAIL_SEND,
+        EMAIL_VERIFY,
         "email-receive",
         "manage-encryption",
         "manage-passwords",
@@ -56,7 +63,7 @@ _TENANT_ADMIN = (
     | {each for each in _PRINCIPALS if not each.startswith("tenant-")}
     | {f"message-queue-{verb}" for verb in ("list", "get", "update", "delete")}
     | {f"{way}-report-{verb}" for way in ("outgoing", "incoming") for verb in ("list", "get", "delete")}
-    | {"undelete", "dkim-signature-create", "dkim-signature-get"}
+    | {EMAIL_EXPAND, "undelete", "dkim-signature-create", "dkim-signature-get"}
 )
 
 _ADMIN = (
@@ -96,6 +103,8 @@ _ADMIN = (
         "suppression-list",  # ours: the recipients that are not sent to
         "suppression-create",
         "suppression-delete",
+        "webhook-list",  # ours: who is told of events, and how far they are
+        "webhook-update",
     }
 )
 

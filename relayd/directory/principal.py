@@ -14,6 +14,7 @@ from typing import Protocol
 
 from relayd.directory.account import Account
 from relayd.directory.editing import Reserved
+from relayd.directory.entry import Entry, Type
 from relayd.directory.fields import normal_address
 from relayd.directory.options import AccountOptions
 from relayd.directory.permissions import effective
@@ -32,13 +33,17 @@ class Principal:
 
     def __init__(self, account: Account, secrets: Secrets, *, is_stored: bool = False) -> None:
         told = "".join(f"{len(each)}:{each}" for each in (*secrets.passwords, secrets.otp))
-        self.account = replace(account, version=_digest(told))
+        self.account = replace(account, version=_digest(told), has_otp=bool(secrets.otp))
         self.secrets = secrets
         self.is_stored = is_stored
 
     def proves(self, proof: bytes) -> bool:
         """Whether the stored secret that `proof` is the digest of is still one of its own."""
-        return any(proof == proof_of(each) for each in self.secrets.stored)
+        return any(proof == proof_of(each) for each in (*self.secrets.stored, self.secrets.scram) if each)
+
+    def is_proof(self, account: Account, stored: str) -> bool:
+        """Whether somebody signed in with that stored secret."""
+        return account.proof == proof_of(stored)
 
     def __repr__(self) -> str:
         return f"<Principal {self.account.name}>"
@@ -84,7 +89,22 @@ def reserved_by(accounts: Mapping[str, AccountOptions]) -> Reserved:
         for address in each.emails:
             with contextlib.suppress(AddressError):
                 addresses.setdefault(normal_address(address), name)
-    return Reserved(frozenset(names), addresses)
+    return Reserved({name: _entry(name, each) for name, each in names.items()}, addresses)
+
+
+def _entry(name: str, options: AccountOptions) -> Entry:
+    # Far from the ids of the database, and the same at every start.
+    id = 1 << 31 | int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:3], "big")
+    return Entry(
+        id=id,
+        type=Type(options.type_),
+        name=name,
+        emails=options.emails,
+        roles=options.roles,
+        enabled_permissions=options.enabled_permissions,
+        disabled_permissions=options.disabled_permissions,
+        is_configured=True,
+    )
 
 
 def _principal(name: str, options: AccountOptions) -> Principal:

@@ -18,15 +18,15 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from relayd.database.interface import Connection, Database
-from relayd.database.sqlite import open_sqlite
+from relayd.database.interface import Connection
+from relayd.database.sqlite import SqliteDatabase, open_sqlite
 from relayd.directory import rows
 from relayd.directory.editing import EVERYTHING, Authority, Editing, Reserved
-from relayd.directory.entry import SECRETS, Entry, Found, Type
+from relayd.directory.entry import NAME, SECRETS, Entry, Found, Type
 from relayd.directory.fields import Change, Value, normal_address
 from relayd.directory.principal import Principal
 from relayd.directory.refusals import Configured, DirectoryRefusal, NotFound
-from relayd.directory.rows import Listed, Selection
+from relayd.directory.rows import Listed, Place, Selection, View
 from relayd.directory.schema import FILE, MIGRATIONS
 from relayd.directory.secrets import Secrets, prepared
 from relayd.events.event import Span
@@ -44,6 +44,8 @@ MAX_MEMBERS = 10_000
 """Members whose names one answer shows."""
 
 _DELETED_AT_ONCE = 200
+
+_ID_DIGITS = 10
 
 _ACCOUNTS = frozenset({Type.INDIVIDUAL, Type.API_KEY})
 
@@ -79,16 +81,20 @@ class _Unknown(enum.Enum):
 class Principals:
     """See the module.  Make it with `open_principals`.
 
-    database: for whoever keeps tables of his own beside (`schema.MIGRATIONS`).  Every method may raise DatabaseError.
+    has_scram: whether any account has a verifier of SCRAM.  database: for whoever keeps tables of his own beside
+    (`schema.MIGRATIONS`).  Every method may raise DatabaseError.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
         self.generation = 0
         self.on_change: list[Callable[[], None]] = []
         self.reserved = Reserved()
+        self.next_hops: dict[str, str] = {}
+        """Domains that say where their mail goes, and what they say: "mx" or a route's id."""
         self._hashing = ThreadPoolExecutor(1, "hashing")
-        self._domains = 0
+        self._domains = False
+        self.has_scram = False
         self._names = _Memory[Entry | None]()
         self._addresses = _Memory[Found | None]()
         self._signing_in = _Memory[Principal | None]()
@@ -98,7 +104,7 @@ class Principals:
     @property
     def has_domains(self) -> bool:
         """Whether there is any domain at all: without one no address is anybody's, and nothing need be asked."""
-        return self._domains > 0
+        return self._domains
 
     async def get(self, name: str) -> Entry | None:
         """The principal of that name, whatever its type."""
@@ -146,17 +152,44 @@ class Principals:
     # --- listing ----------------------------------------------------------------------------------------------------
 
     async def count(self, selection: Selection) -> int:
-        """How many principals `selection` holds."""
-        return await self.database.read(partial(rows.count, selection=selection))
+        """How many principals `selection` holds, those of the configuration among them."""
+        return len(self._beside(selection)) + await self.database.read(partial(rows.count, selection=selection))
 
-    async def page(self, selection: Selection, beside: Sequence[str], offset: int, limit: int) -> list[Listed]:
-        """A page of `selection` by name; `beside`: names of the configuration to show among them."""
-        work = partial(rows.page, selection=selection, beside=beside, offset=offset, limit=limit)
+    async def page(
+        self, selection: Selection, place: Place, limit: int, *, members: int = 0, secrets: bool = False
+    ) -> list[View]:
+        """A part of `selection` by name in byte order, at most `limit`; members, secrets: see `rows.view`."""
+        beside, configured = self._beside(selection), self.reserved.entries
+
+        def work(connection: Connection) -> list[View]:
+            listed = rows.page(connection, selection, place, limit, beside)
+            found = {each.id: each for each in rows.entries(connection, [each.id for each in listed if each.id])}
+            return [
+                View(configured[each.name])
+                if each.id is None
+                else rows.view(connection, found[each.id], members=members, secrets=secrets)
+                for each in listed
+            ]
+
         return await self.database.read(work)
 
-    async def entries(self, ids: Sequence[int]) -> list[Entry]:
-        """The principals of `ids`."""
-        return await self.database.read(lambda connection: list(rows.entries(connection, ids)))
+    async def view(self, name: str, *, secrets: bool) -> View | None:
+        """One principal with its members; by its id too, where nobody has that name."""
+        name = name.strip().lower()
+        if name in self.reserved.entries:
+            return View(self.reserved.entries[name])
+
+        def work(connection: Connection) -> View | None:
+            entry = _entry_of(connection, name)
+            if entry is None and name.isascii() and name.isdigit() and len(name) <= _ID_DIGITS:
+                entry = rows.entry(connection, int(name))
+            return None if entry is None else rows.view(connection, entry, members=MAX_MEMBERS, secrets=secrets)
+
+        return await self.database.read(work)
+
+    def _beside(self, selection: Selection) -> list[str]:
+        """Names of the configuration that `selection` holds."""
+        return [each.name for each in self.reserved.entries.values() if selection.holds(each)]
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Any other question, see `rows`."""
@@ -171,7 +204,10 @@ class Principals:
             tuple(each for made in secrets.values() for each in made.stored),
             next((made.scram for made in reversed(list(secrets.values())) if made.scram), ""),
         )
-        return await self._write(lambda connection: self._editing(connection, by).create(type, values, together))
+        domains = [str(values[NAME])] if type is Type.DOMAIN else []
+        return await self._write(
+            lambda connection: self._editing(connection, by).create(type, values, together), domains
+        )
 
     async def update(self, name: str, changes: Sequence[Change], by: Authority = EVERYTHING) -> None:
         """Make all of `changes` to a principal, or none.  Raises DirectoryRefusal."""
@@ -180,20 +216,24 @@ class Principals:
         given = [each for each in changes if each.field == SECRETS and each.action != "removeItem"]
         plain = [str(item) for each in given for item in (each.value if each.action == "set" else (each.value,))]
         secrets = await self._prepared(entry.type, plain)
-        await self._write(lambda connection: self._editing(connection, by).update(name, changes, secrets))
+        domains = []
+        if entry.type is Type.DOMAIN:
+            domains = [name, *(str(each.value) for each in changes if each.field == NAME)]
+        await self._write(lambda connection: self._editing(connection, by).update(name, changes, secrets), domains)
 
     async def delete(self, name: str, by: Authority = EVERYTHING) -> Entry:
         """Delete a principal; what it was.  Raises DirectoryRefusal."""
         name = name.strip().lower()
         await self._writable(name)
-        return await self._write(lambda connection: self._editing(connection, by).delete(name))
+        return await self._write(lambda connection: self._editing(connection, by).delete(name), [name])
 
     async def delete_many(self, selection: Selection, by: Authority = EVERYTHING) -> int:
         """Delete all of `selection`; how many went.  Raises the first refusal when none could."""
         deleted = 0
         refused: DirectoryRefusal | None = None
         async for chunk in self._chunks(selection):
-            gone, why = await self._write(partial(self._delete_chunk, names=[each.name for each in chunk], by=by))
+            names = [each.name for each in chunk]
+            gone, why = await self._write(partial(self._delete_chunk, names=names, by=by), names)
             deleted += gone
             refused = refused or why
         if refused is not None and not deleted:
@@ -203,7 +243,7 @@ class Principals:
     async def _chunks(self, selection: Selection) -> AsyncIterator[list[Listed]]:
         name = ""
         while True:
-            work = partial(rows.after, selection=selection, name=name, limit=_DELETED_AT_ONCE)
+            work = partial(rows.page, selection=selection, place=Place(name), limit=_DELETED_AT_ONCE)
             chunk = await self.database.read(work)
             if not chunk:
                 return
@@ -244,7 +284,7 @@ class Principals:
         await self._write(work)
 
     async def _writable(self, name: str) -> Entry:
-        if name in self.reserved.names:
+        if name in self.reserved.entries:
             raise Configured(name)
         entry = await self.get(name)
         if entry is None:
@@ -261,16 +301,23 @@ class Principals:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._hashing, lambda: {each: prepared(type, each) for each in given})
 
-    async def _write(self, work: Callable[[Connection], T]) -> T:
-        """Change something.  One that is begun is ended, whoever stops waiting for it."""
-        return await asyncio.shield(asyncio.ensure_future(self._write_whole(work)))
+    async def _write(self, work: Callable[[Connection], T], domains: Sequence[str] = ()) -> T:
+        """Change something.  One that is begun is ended, whoever stops waiting for it.
 
-    async def _write_whole(self, work: Callable[[Connection], T]) -> T:
-        def counted(connection: Connection) -> tuple[T, int]:
-            return work(connection), _domains(connection)
+        domains: names of principals that may be domains, before or after the change.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._write_whole(work, domains)))
+
+    async def _write_whole(self, work: Callable[[Connection], T], domains: Sequence[str]) -> T:
+        def counted(connection: Connection) -> tuple[T, tuple[bool, bool], dict[str, str]]:
+            return work(connection), _present(connection), rows.next_hops(connection, domains)
 
         try:
-            result, self._domains = await self.database.write(counted)
+            result, present, next_hops = await self.database.write(counted)
+            self._domains, self.has_scram = present
+            for name in domains:
+                self.next_hops.pop(name, None)
+            self.next_hops.update(next_hops)
         finally:  # after an error too: it may have been made
             self.changed()
         return result
@@ -293,6 +340,11 @@ class Principals:
             memory.put(key, found)
         return found
 
+    async def copy_to(self, path: Path) -> None:
+        """A consistent copy in the new file `path`, which its owner alone may read.  Raises DatabaseError, OSError."""
+        make_private(path)
+        await self.database.copy_to(path)
+
     async def close(self) -> None:
         """Finish what is being written."""
         self._hashing.shutdown(wait=False, cancel_futures=True)
@@ -300,7 +352,15 @@ class Principals:
 
     async def start(self) -> None:
         """Learn what has to be known from the start."""
-        self._domains = await self.database.read(_domains)
+        present, self.next_hops = await self.database.read(
+            lambda connection: (_present(connection), rows.next_hops(connection))
+        )
+        self._domains, self.has_scram = present
+
+
+def make_private(path: Path) -> None:
+    """An empty file that only its owner may read; SQLite gives its companions the same mode.  Raises OSError."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 async def open_principals(directory: Path, span: Span) -> Principals:
@@ -310,7 +370,7 @@ async def open_principals(directory: Path, span: Span) -> Principals:
     """
     path = directory / FILE
     if not path.exists():
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        make_private(path)
     # Once broken it stays so until the next start: sign-ins are told to come back, mail of trusted networks goes on.
     database = await open_sqlite(path, MIGRATIONS, span, on_broken=lambda reason: None)
     principals = Principals(database)
@@ -322,9 +382,14 @@ async def open_principals(directory: Path, span: Span) -> Principals:
     return principals
 
 
-def _domains(connection: Connection) -> int:
-    row = connection.execute("SELECT EXISTS (SELECT 1 FROM principals WHERE type = 'domain')").fetchone()
-    return int(row[0])
+def _present(connection: Connection) -> tuple[bool, bool]:
+    """Whether there is a domain, and whether a verifier of SCRAM."""
+    sql = (
+        "SELECT EXISTS (SELECT 1 FROM principals WHERE type = 'domain'),"
+        " EXISTS (SELECT 1 FROM secrets WHERE scram != '')"
+    )
+    domains, scram = connection.execute(sql).fetchone()
+    return bool(domains), bool(scram)
 
 
 def _entry_of(connection: Connection, name: str) -> Entry | None:

@@ -11,7 +11,7 @@ import msgspec
 
 from relayd.database.interface import Connection
 from relayd.directory.account import Account
-from relayd.directory.entry import DISABLED, EMAILS, ENABLED, ROLES, Entry, Found, How, Type
+from relayd.directory.entry import DISABLED, EMAILS, ENABLED, MEMBER_TYPES, ROLES, Entry, Found, How, Type
 from relayd.directory.permissions import ROLES as BUILT_IN
 from relayd.directory.permissions import Role, effective
 from relayd.directory.schema import ROLE_IDS
@@ -47,6 +47,24 @@ class Selection:
     types: frozenset[Type] = frozenset(Type)
     words: tuple[str, ...] = ()
     tenant: str = ""
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether a principal of the configuration is one of them."""
+        text = "\n".join([entry.name, *entry.emails]).lower()
+        in_words = all(word.lower() in text for word in self.words)
+        return entry.type in self.types and not self.tenant and in_words
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A principal with what belongs to it: names of its members, or how many; its secrets.  None: not asked for."""
+
+    entry: Entry
+    members: tuple[str, ...] | int | None = None
+    secrets: tuple[str, ...] | None = None
+
+    def __repr__(self) -> str:
+        return f"<View {self.entry.name}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,28 +190,56 @@ def users(connection: Connection, entry: Entry, limit: int) -> list[str]:
     return [str(row[0]) for row in connection.execute(sql, (entry.id, limit))]
 
 
+def next_hops(connection: Connection, names: Sequence[str] | None = None) -> dict[str, str]:
+    """Where the mail of domains goes that say so; of `names`, or of all there are."""
+    sql = (
+        "SELECT name, json_extract(attributes, '$.nextHop') AS next_hop FROM principals"
+        " WHERE type = 'domain' AND next_hop <> ''"
+    )
+    if names is None:
+        return dict(connection.execute(sql))
+    found: dict[str, str] = {}
+    for name in names:
+        found.update(connection.execute(f"{sql} AND name = ?", (name,)))
+    return found
+
+
+def view(connection: Connection, entry: Entry, *, members: int, secrets: bool) -> View:
+    """A principal with the names of its members, up to `members` of them (0: without), and its secrets."""
+    shown: tuple[str, ...] | int | None = None
+    if members and entry.type in (Type.DOMAIN, Type.TENANT):
+        shown = member_count(connection, entry)
+    elif members and entry.type in MEMBER_TYPES:
+        shown = member_names(connection, entry.id, members)
+    return View(entry, shown, secrets_of(connection, entry.id).stored if secrets else None)
+
+
 def count(connection: Connection, selection: Selection) -> int:
     """How many principals of the database `selection` holds."""
     where, values = _where(connection, selection)
     return int(connection.execute(f"SELECT count(*) FROM principals{where}", values).fetchone()[0])
 
 
-def page(connection: Connection, selection: Selection, beside: Sequence[str], offset: int, limit: int) -> list[Listed]:
-    """A page of `selection` by name in byte order, with the names `beside` in their places."""
-    where, values = _where(connection, selection)
-    sql = f"SELECT name, id FROM principals{where}"
-    if beside:
-        sql = f"{sql} UNION ALL SELECT value, NULL FROM json_each(?)"
-        values = [*values, msgspec.json.encode(beside).decode()]
-    rows = connection.execute(f"{sql} ORDER BY 1 LIMIT ? OFFSET ?", (*values, limit, offset))
-    return [Listed(str(name), id) for name, id in rows]
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a part of a list begins: behind the name `after`, and `offset` rows further."""
+
+    after: str = ""
+    offset: int = 0
 
 
-def after(connection: Connection, selection: Selection, name: str, limit: int) -> list[Listed]:
-    """Some of `selection` whose names come after `name`."""
+def page(
+    connection: Connection, selection: Selection, place: Place, limit: int, beside: Sequence[str] = ()
+) -> list[Listed]:
+    """A part of `selection` by name in byte order, with the names `beside` in their places."""
     where, values = _where(connection, selection)
     where = f"{where} AND name > ?" if where else " WHERE name > ?"
-    rows = connection.execute(f"SELECT name, id FROM principals{where} ORDER BY name LIMIT ?", (*values, name, limit))
+    values.append(place.after)
+    sql = f"SELECT name, id FROM principals{where}"
+    if beside:
+        sql = f"{sql} UNION ALL SELECT value, NULL FROM json_each(?) WHERE value > ?"
+        values += [msgspec.json.encode(beside).decode(), place.after]
+    rows = connection.execute(f"{sql} ORDER BY 1 LIMIT ? OFFSET ?", (*values, limit, place.offset))
     return [Listed(str(name), id) for name, id in rows]
 
 

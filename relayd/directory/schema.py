@@ -25,6 +25,7 @@ MIGRATIONS = (
             "CREATE INDEX principals_tenant ON principals (tenant, type, name) WHERE tenant IS NOT NULL",
             # apart: nothing that lists principals reads secrets
             "CREATE TABLE secrets (principal INTEGER PRIMARY KEY, stored TEXT NOT NULL, scram TEXT NOT NULL)",
+            "CREATE INDEX secrets_scram ON secrets (principal) WHERE scram != ''",
             "CREATE TABLE addresses (address TEXT PRIMARY KEY, principal INTEGER NOT NULL, position INTEGER NOT NULL,"
             " domain TEXT NOT NULL) WITHOUT ROWID",
             "CREATE INDEX addresses_principal ON addresses (principal, position)",

@@ -105,11 +105,13 @@ def changed_secrets(before: Secrets, changes: Sequence[Change], hashed: Mapping[
 
 
 def _without(kept: list[str], item: str) -> list[str]:
-    """What is left: "" removes every password, `$app$name` and `otpauth://` what begins so, else the very one."""
+    """What is left: "" removes passwords, `$app$` app passwords, `$app$name` and `otpauth://` what begins so."""
     if not item:
         return [each for each in kept if not is_password(each)]
     if item.startswith(OTP):
         return [each for each in kept if not each.startswith(item)]
+    if item == APP:
+        return [each for each in kept if not is_app(each)]
     if item.startswith(APP):
         return [each for each in kept if each != item and not (is_app(each) and app_name(each) == item[len(APP) :])]
     return [each for each in kept if each != item]

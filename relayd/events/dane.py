@@ -18,6 +18,27 @@ AUTHENTICATION_FAILURE = EventKind(
     "The host's certificate does not fit its TLSA records",
     "hostname reason",
 )
+TLSA_RECORD_MATCH = EventKind(
+    "dane.tlsa-record-match",
+    Level.INFO,
+    "TLSA record matched",
+    "The certificate is the one that a TLSA record names",
+    "hostname details",
+)
+NO_CERTIFICATES_FOUND = EventKind(
+    "dane.no-certificates-found",
+    Level.INFO,
+    "No certificates",
+    "The host has TLSA records and showed no certificate",
+    "hostname",
+)
+CERTIFICATE_PARSE_ERROR = EventKind(
+    "dane.certificate-parse-error",
+    Level.INFO,
+    "Certificate unreadable",
+    "A certificate that the host showed cannot be read",
+    "hostname reason",
+)
 TLSA_RECORD_FETCH = EventKind(
     "dane.tlsa-record-fetch",
     Level.INFO,

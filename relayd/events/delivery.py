@@ -162,28 +162,28 @@ DELIVERED = EventKind(
     Level.INFO,
     "Message delivered",
     "The remote server took the message",
-    "queue_id hostname to code details elapsed",
+    "queue_id hostname to code details elapsed delays maybe_again",
 )
 DEFERRED = EventKind(
     "delivery.deferred",
     Level.INFO,
     "Delivery deferred",
     "The recipient will be tried again",
-    "queue_id hostname to code details reason next_retry expires total class_ rule",
+    "queue_id hostname to code details reason next_retry expires total class_ rule maybe_delivered",
 )
 BOUNCED = EventKind(
     "delivery.bounced",
     Level.INFO,
     "Delivery failed for good",
     "The recipient cannot be delivered",
-    "queue_id hostname to code details reason class_ rule",
+    "queue_id hostname to code details reason class_ rule maybe_delivered",
 )
 EXPIRED = EventKind(
     "delivery.expired",
     Level.INFO,
     "Delivery expired",
     "The recipient was tried for as long as it may be",
-    "queue_id hostname to details reason class_ rule",
+    "queue_id hostname to details reason class_ rule maybe_delivered",
 )
 START_TLS = EventKind(
     "delivery.start-tls",
@@ -201,6 +201,13 @@ START_TLS_UNAVAILABLE = EventKind(
 )
 START_TLS_ERROR = EventKind(
     "delivery.start-tls-error", Level.INFO, "STARTTLS failed", "TLS could not be started", "hostname reason"
+)
+TLS_GONE = EventKind(
+    "delivery.tls-gone",
+    Level.WARN,
+    "TLS is gone",
+    "A host that gave TLS before does not offer STARTTLS any more: a fault, or somebody on the way takes it out",
+    "hostname since version",
 )
 START_TLS_DISABLED = EventKind(
     "delivery.start-tls-disabled",

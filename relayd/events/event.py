@@ -85,16 +85,18 @@ class Span:
     """What a run of events belongs to: a session, an attempt, a request, or the daemon.
 
     id: a snowflake, 0 for the daemon.  keys: camelCase fields that every event of the span carries in live views and
-    logs (listenerId, remoteIp, ... or queueId, from, to).
+    logs (listenerId, remoteIp, ... or queueId, from, to).  trace: its events so far, while somebody keeps them to be
+    stored when it ends; None when nobody does.
     """
 
-    __slots__ = ("id", "keys", "started", "stream")
+    __slots__ = ("id", "keys", "started", "stream", "trace")
 
     def __init__(self, stream: EventStream, id: int = 0, keys: dict[str, Field] | None = None) -> None:
         self.stream = stream
         self.id = id
         self.keys: dict[str, Field] = keys or {}
         self.started = stream.clock()
+        self.trace: list[Event] | None = None
 
 
 Subscriber = Callable[[Event], None]

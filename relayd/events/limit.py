@@ -14,6 +14,13 @@ CONCURRENT_CONNECTION = EventKind(
     "The listener has as many connections as it may",
     "listener_id limit remote_ip",
 )
+QUOTA = EventKind(
+    "limit.quota",
+    Level.INFO,
+    "Quota exceeded",
+    "An account, its domain or its tenant has sent what it may in a time",
+    "account_name key type_ total",
+)
 TOO_MANY_REQUESTS = EventKind(
     "limit.too-many-requests", Level.WARN, "Too many requests", "The caller is over its rate", "remote_ip"
 )

@@ -85,7 +85,14 @@ MAIL_FROM_UNAUTHORIZED = EventKind(
     Level.DEBUG,
     "Sender not allowed for the account",
     "The account may not use this return path",
-    "from_ account_name",
+    "from_ account_name reason",
+)
+AUTHOR_UNAUTHORIZED = EventKind(
+    "smtp.author-unauthorized",
+    Level.INFO,
+    "Author not allowed for the account",
+    "From names somebody whom the account may not write as",
+    "from_ account_name queue_id",
 )
 MAIL_FROM_NOT_ALLOWED = EventKind(
     "smtp.mail-from-not-allowed", Level.DEBUG, "Sender refused", "The return path is refused by a rule", "from_ id"
@@ -116,6 +123,13 @@ RCPT_TO_REWRITTEN = EventKind(
 )
 RCPT_TO_MISSING = EventKind(
     "smtp.rcpt-to-missing", Level.DEBUG, "RCPT TO missing", "DATA came before any accepted recipient", ""
+)
+RCPT_TO_UNKNOWN = EventKind(
+    "smtp.rcpt-to-unknown",
+    Level.WARN,
+    "Recipient cannot be looked up",
+    "The directory could not say whose the address is",
+    "to reason",
 )
 RCPT_TO_REJECTED = EventKind(
     "smtp.rcpt-to-rejected", Level.INFO, "Recipient refused", "The recipient was refused", "to code reason"
@@ -200,6 +214,13 @@ RAW_INPUT = EventKind("smtp.raw-input", Level.TRACE, "SMTP raw input", "Octets r
 RAW_OUTPUT = EventKind("smtp.raw-output", Level.TRACE, "SMTP raw output", "Octets sent", "size contents")
 VRFY = EventKind("smtp.vrfy", Level.INFO, "SMTP VRFY command", "The remote server sent a VRFY command", "to")
 VRFY_DISABLED = EventKind("smtp.vrfy-disabled", Level.INFO, "VRFY refused", "VRFY is not offered to this session", "")
+VRFY_NOT_FOUND = EventKind(
+    "smtp.vrfy-not-found", Level.INFO, "VRFY found nobody", "The address that VRFY named is nobody's", "to"
+)
+EXPN = EventKind("smtp.expn", Level.INFO, "SMTP EXPN command", "The remote server sent an EXPN command", "to")
+EXPN_NOT_FOUND = EventKind(
+    "smtp.expn-not-found", Level.INFO, "EXPN found nobody", "The address that EXPN named is no list", "to"
+)
 EXPN_DISABLED = EventKind("smtp.expn-disabled", Level.INFO, "EXPN refused", "EXPN is not offered to this session", "")
 DSN_DISABLED = EventKind(
     "smtp.dsn-disabled", Level.DEBUG, "DSN not offered", "A DSN parameter was sent to which it is not offered", ""

@@ -15,3 +15,38 @@ SUBSCRIBER_FAILED = EventKind(
     "id reason",
 )
 DROPPED = EventKind("telemetry.dropped", Level.WARN, "Events dropped", "A view could not keep up", "id total")
+STORE_ERROR = EventKind(
+    "telemetry.store-error",
+    Level.WARN,
+    "Telemetry cannot be stored",
+    "Traces, history or metrics are lost until it can",
+    "id reason total",
+)
+WEBHOOK_ERROR = EventKind(
+    "telemetry.webhook-error",
+    Level.WARN,
+    "Webhook failed",
+    "Events could not be posted, or not be logged; they are tried again",
+    "id url code reason total next_retry",
+)
+WEBHOOK_RECOVERED = EventKind(
+    "telemetry.webhook-recovered",
+    Level.INFO,
+    "Webhook takes events again",
+    "A post was taken after others had failed",
+    "id url total",
+)
+WEBHOOK_DROPPED = EventKind(
+    "telemetry.webhook-dropped",
+    Level.WARN,
+    "Webhook events dropped",
+    "Events were given up before the webhook took them",
+    "id reason total",
+)
+WEBHOOK_REPLAYED = EventKind(
+    "telemetry.webhook-replayed",
+    Level.INFO,
+    "Webhook replayed",
+    "Somebody set the position of a webhook: events are sent again, or passed over",
+    "id total account_name",
+)

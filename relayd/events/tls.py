@@ -11,6 +11,27 @@ HANDSHAKE_ERROR = EventKind(
 NO_CERTIFICATES_AVAILABLE = EventKind(
     "tls.no-certificates-available", Level.WARN, "No certificate", "No certificate is configured", "listener_id details"
 )
+NOT_CONFIGURED = EventKind(
+    "tls.not-configured",
+    Level.ERROR,
+    "TLS not configured",
+    "A listener that speaks TLS from the first octet has no certificate for it",
+    "listener_id details",
+)
+CERTIFICATE_NOT_FOUND = EventKind(
+    "tls.certificate-not-found",
+    Level.DEBUG,
+    "No certificate of that name",
+    "A client asked for a name that no certificate is for; it is shown the default one",
+    "details",
+)
+MULTIPLE_CERTIFICATES_AVAILABLE = EventKind(
+    "tls.multiple-certificates-available",
+    Level.WARN,
+    "No default certificate",
+    "There are several certificates and none is the default: clients that name no host are shown the first",
+    "details",
+)
 CERTIFICATE_LOADED = EventKind(
     "tls.certificate-loaded",
     Level.INFO,

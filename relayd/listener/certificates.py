@@ -77,6 +77,7 @@ class Certificates:
 
     def refresh(self) -> None:
         """Load what is new or changed on disk."""
+        changed = False
         for id, options in self._records.items():
             old = self._loaded.get(id)
             stamp = _stamp(options)
@@ -95,6 +96,9 @@ class Certificates:
             self._loaded[id] = _Loaded(options, stamp, context, names_of(leaf))
             expires = leaf.not_valid_after_utc.timestamp()
             tls.CERTIFICATE_LOADED(self._span, id=id, path=options.cert, expires=expires)
+            changed = True
+        if changed and len(self._loaded) > 1 and not any(each.options.default for each in self._loaded.values()):
+            tls.MULTIPLE_CERTIFICATES_AVAILABLE(self._span, details=list(self._loaded))
         self._by_name = {name: each.context for each in self._loaded.values() for name in each.names}
 
     def _choose(self, connection: Any, name: str | None, context: ssl.SSLContext) -> None:
@@ -104,6 +108,8 @@ class Certificates:
             found = self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2])
             if found is not None:
                 connection.context = found
+            else:
+                tls.CERTIFICATE_NOT_FOUND(self._span, details=name[:255])
 
 
 def new_context() -> ssl.SSLContext:

@@ -33,7 +33,7 @@ AUTH_FIRST = Reply(530, "5.7.0", "Authentication required")
 TLS_FIRST = Reply(530, "5.7.0", "Must issue a STARTTLS command first")
 HEALTH_CHECK = Reply(550, "5.7.1", "The proxy names no client, so no mail is taken")
 CHUNKS_OPEN = Reply(503, "5.5.1", "BDAT is under way")
-HELP_TEXT = "Commands: EHLO HELO LHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP STARTTLS AUTH QUIT"
+HELP_TEXT = "Commands: EHLO HELO LHLO MAIL RCPT DATA BDAT RSET NOOP VRFY EXPN HELP STARTTLS AUTH QUIT"
 _NOT_SMTP = frozenset({"GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS"})
 
 
@@ -265,8 +265,13 @@ async def vrfy(session: RelaySMTP, argument: str) -> None:
 
 async def expn(session: RelaySMTP, argument: str) -> None:
     """EXPN"""
-    smtp.EXPN_DISABLED(session.client.span)
-    session.refuse(Reply(502, "5.5.1", "EXPN is not offered"))
+    if not argument or argument == '""':
+        session.refuse(Reply(501, "5.5.4", "Syntax: EXPN list"))
+        return
+    reply = await session.reception.expn(session.client, argument)
+    session.write(reply.encode())
+    if not reply.is_positive:
+        session.errors += 1
 
 
 async def not_implemented(session: RelaySMTP, argument: str) -> None:

@@ -1,25 +1,33 @@
-"""AUTH PLAIN and AUTH LOGIN (RFC 4954, RFC 4616): the exchange; whether a secret is right is asked of reception."""
+"""AUTH (RFC 4954): the exchanges of its mechanisms; whether a secret is right is asked of reception.
+
+PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 (RFC 5802, RFC 7677), OAUTHBEARER (RFC 7628) and XOAUTH2.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import re
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from relayd.events import smtp
 from relayd.listener.protocol import LineTooLong, SessionOver
 from relayd.mail.reply import Reply
+from relayd.reception.sign_in import LOGIN, OAUTHBEARER, PLAIN, SCRAM, TEMPORARY, UNDECODABLE, WRONG, XOAUTH2
 
 if TYPE_CHECKING:
     from relayd.listener.session import RelaySMTP
 
-MECHANISMS = ("PLAIN", "LOGIN")
 CANCELLED = Reply(501, "5.7.0", "Authentication cancelled")
-UNDECODABLE = Reply(501, "5.5.2", "Cannot decode the response")
-WRONG = Reply(535, "5.7.8", "Authentication credentials invalid")
 TOO_LONG = Reply(500, "5.5.6", "Authentication exchange line is too long")
 TOO_MANY = Reply(421, "4.7.0", "Too many failed sign-ins")
-TEMPORARY = Reply(454, "4.7.0", "Temporary authentication failure")
+
+_BEARER = re.compile(rb"(?:^|\x01)auth=Bearer ([^\x01 ]+)(?:\x01|$)", re.IGNORECASE)
+_GS2 = re.compile(rb"(?:n|y),(?:a=([^,\x01]*))?,(?=\x01)")
+_USER = re.compile(rb"user=([^\x01]*)\x01")
+
+_INVALID_TOKEN = b'{"status":"invalid_token"}'
 
 
 class _Refused(Exception):
@@ -33,7 +41,7 @@ def mechanisms(session: RelaySMTP) -> tuple[str, ...]:
     client = session.client
     if client.role != "submission" or client.account is not None:
         return ()
-    return MECHANISMS if is_private(session) else ()
+    return session.reception.mechanisms(client) if is_private(session) else ()
 
 
 def is_private(session: RelaySMTP) -> bool:
@@ -43,7 +51,6 @@ def is_private(session: RelaySMTP) -> bool:
 
 async def authenticate(session: RelaySMTP, argument: str) -> None:
     """AUTH"""
-    client = session.client
     mechanism, _, initial = argument.partition(" ")
     mechanism = mechanism.upper()
     refusal = _out_of_order(session, mechanism)
@@ -52,19 +59,15 @@ async def authenticate(session: RelaySMTP, argument: str) -> None:
         return
     session.must_be_last("after AUTH")
     try:
-        if mechanism == "PLAIN":
-            login, secret = _plain(_decode(initial.strip()) if initial else await _prompt(session, b""))
-        else:
-            name = _decode(initial.strip()) if initial else await _prompt(session, b"Username:")
-            login, secret = _text(name), _text(await _prompt(session, b"Password:"))
-    except _Refused as refused:
-        session.refuse(refused.reply)
-        return
-    try:
         refusal = None
         if session.plugins:
             refusal = await session.plugins.ask(session, "AUTH", [mechanism])
-        reply = refusal or await session.reception.authenticate(client, login, secret)
+        reply = refusal or await _EXCHANGES[mechanism](session, initial.strip())
+    except _Refused as refused:
+        session.refuse(refused.reply)
+        return
+    except SessionOver:
+        raise
     except Exception as error:
         session.report(error)
         session.write(TEMPORARY.encode())
@@ -81,11 +84,65 @@ async def authenticate(session: RelaySMTP, argument: str) -> None:
             raise SessionOver("", TOO_MANY)
 
 
+async def _by_plain(session: RelaySMTP, initial: str) -> Reply:
+    login, secret = _plain(_decode(initial) if initial else await _prompt(session, b""))
+    return await session.reception.authenticate(session.client, login, secret)
+
+
+async def _by_login(session: RelaySMTP, initial: str) -> Reply:
+    name = _decode(initial) if initial else await _prompt(session, b"Username:")
+    login, secret = _text(name), _text(await _prompt(session, b"Password:"))
+    return await session.reception.authenticate(session.client, login, secret)
+
+
+async def _by_scram(session: RelaySMTP, initial: str) -> Reply:
+    sign_ins, client = session.reception.sign_ins, session.client
+    scram = await sign_ins.begin_scram(client, _decode(initial) if initial else await _prompt(session, b""))
+    if isinstance(scram, Reply):
+        return scram
+    proof, reply = sign_ins.finish_scram(client, scram, await _prompt(session, scram.first))
+    if reply.is_positive and await _prompt(session, proof) != b"":  # RFC 4954 section 4: it is answered by nothing
+        client.sign_out()
+        raise _Refused(UNDECODABLE)
+    return reply
+
+
+async def _by_oauthbearer(session: RelaySMTP, initial: str) -> Reply:
+    return await _by_token(session, initial, _GS2)
+
+
+async def _by_xoauth2(session: RelaySMTP, initial: str) -> Reply:
+    return await _by_token(session, initial, _USER)
+
+
+async def _by_token(session: RelaySMTP, initial: str, head: re.Pattern[bytes]) -> Reply:
+    """A token behind a head that may name the user; a refusal comes as a challenge first (RFC 7628 section 3.2.3)."""
+    message = _decode(initial) if initial else await _prompt(session, b"")
+    user, token = head.match(message), _BEARER.search(message)
+    if user is None or token is None:
+        raise _Refused(UNDECODABLE)
+    login = _text(user[1] or b"").replace("=2C", ",").replace("=3D", "=")
+    reply = await session.reception.sign_ins.by_token(session.client, login, _text(token[1]))
+    if reply.is_permanent:
+        await _prompt(session, _INVALID_TOKEN)
+    return reply
+
+
+_EXCHANGES: dict[str, Callable[[RelaySMTP, str], Awaitable[Reply]]] = {
+    PLAIN: _by_plain,
+    LOGIN: _by_login,
+    SCRAM: _by_scram,
+    OAUTHBEARER: _by_oauthbearer,
+    XOAUTH2: _by_xoauth2,
+}
+
+
 def _out_of_order(session: RelaySMTP, mechanism: str) -> Reply | None:
     client = session.client
     if not mechanism:
         return Reply(501, "5.5.4", "Syntax: AUTH mechanism [initial-response]")
-    if client.role != "submission" or mechanism not in MECHANISMS:
+    known = client.role == "submission" and mechanism in _EXCHANGES
+    if not known or (client.account is None and mechanism not in session.reception.mechanisms(client)):
         smtp.AUTH_MECHANISM_NOT_SUPPORTED(client.span, type_=mechanism[:40])
         return Reply(504, "5.5.4", "Authentication mechanism is not offered")
     if not session.greeted or not client.esmtp:

@@ -187,6 +187,8 @@ class Listeners:
         if options.role == "submission" and self.certificates.context is None:
             details = "AUTH is offered on loopback only"
             tls.NO_CERTIFICATES_AVAILABLE(self._span, listener_id=id, details=details)
+        if options.tls_implicit and self.certificates.for_role(options.role) is None:
+            tls.NOT_CONFIGURED(self._span, listener_id=id, details="every handshake fails until it has one")
         return Setting(
             id=id,
             options=options,

@@ -79,6 +79,7 @@ def apply_xclient(client: Client, attributes: Mapping[str, str | None]) -> None:
     client.esmtp = attributes.get("PROTO") == "ESMTP"
     client.account = attributes.get("LOGIN") or None
     client.account_emails = ()
+    client.signed_in = None
     client.trusted = False
     client.from_proxy = True
 

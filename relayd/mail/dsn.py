@@ -40,8 +40,9 @@ class ReportedRecipient:
 
     status: enhanced code, "" to take that of the reply.  reply: the last one, of the peer or of our own making; None
     when there is none.  remote: name of the peer that gave it, "" when it is ours.  orcpt: as RCPT had it, still
-    xtext.  last_attempt, will_retry_until: Unix times or None.  class_, rule: what a failure means, for those who watch
-    (`routing.bounce_class`); the report does not show it.
+    xtext.  last_attempt, will_retry_until: Unix times or None.  class_, rule: what a failure means and the rule that
+    says so (`routing.bounce_class`).  maybe_delivered: when a copy was sent to its last octet and
+    the peer was lost before it answered; None: never.
     """
 
     address: str
@@ -54,6 +55,7 @@ class ReportedRecipient:
     will_retry_until: float | None = None
     class_: str = ""
     rule: str = ""
+    maybe_delivered: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +220,13 @@ def _for_people(recipient: ReportedRecipient) -> str:
         lines.append(f"  {said}: {_said(recipient.reply, recipient.remote)}")
     if recipient.action is Action.DELAYED and recipient.will_retry_until is not None:
         lines.append(f"  Delivery is tried until {rfc5322_date(recipient.will_retry_until)}.")
+    if recipient.maybe_delivered is not None and recipient.action in (Action.FAILED, Action.DELAYED):
+        lines.append(
+            "  A copy may have arrived all the same: on "
+            f"{rfc5322_date(recipient.maybe_delivered)}\n"
+            "  the whole message was sent, and the connection was lost before the host\n"
+            "  said whether it took it."
+        )
     return "\n".join(lines)
 
 
@@ -262,6 +271,10 @@ def _recipient_fields(recipient: ReportedRecipient, international: bool) -> byte
         fields.append(fold("Last-Attempt-Date", rfc5322_date(recipient.last_attempt)))
     if recipient.will_retry_until is not None and recipient.action is Action.DELAYED:
         fields.append(fold("Will-Retry-Until", rfc5322_date(recipient.will_retry_until)))
+    if recipient.class_:
+        fields.append(fold("X-Relayd-Class", recipient.class_ + (f"; rule={recipient.rule}" if recipient.rule else "")))
+    if recipient.maybe_delivered is not None and recipient.action in (Action.FAILED, Action.DELAYED):
+        fields.append(fold("X-Relayd-Maybe-Delivered", rfc5322_date(recipient.maybe_delivered)))
     return b"".join(fields)
 
 

@@ -55,6 +55,26 @@ def authors_of(values: Sequence[bytes]) -> Authors:
     return Authors(domains=tuple(domains), fields=len(values), problem=problem)
 
 
+def author_addresses(values: Sequence[bytes]) -> tuple[str, ...] | None:
+    """The addresses that From fields name, each once, domains as A-labels; None where one cannot be read for sure.
+
+    values: as `authors_of` takes them.
+    """
+    found: dict[str, None] = {}
+    for value in values:
+        if len(value) > MAX_LENGTH:
+            return None
+        for mailbox in _mailboxes(value.decode("utf-8", "replace")):
+            tokens = [token for token in mailbox if token not in _BLANKS]
+            if not tokens:
+                continue
+            domains = _domains(mailbox)
+            if len(domains) != 1 or not domains[0]:
+                return None
+            found[f"{''.join(tokens[: tokens.index('@')])}@{domains[0]}"] = None
+    return tuple(found)
+
+
 def _mailboxes(text: str) -> Iterator[list[str]]:
     """The tokens of each mailbox, comments left out; of one with angle brackets only what stands in them."""
     tokens: list[str] = []

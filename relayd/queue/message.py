@@ -111,7 +111,9 @@ class State(Enum):
 
 class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     """A queued recipient.  number: its place in the message, its identity.  attempts: made so far, the one in flight
-    included.  status: the text of the last outcome (control-api status text), "" before the first.
+    included.  status: the text of the last outcome (control-api status text), "" before the first.  maybe_delivered:
+    when last the peer was lost after the final dot, so that a copy may have arrived; None: never.  class_, rule: what
+    the last failure means and the rule that says so; "" without one.
     """
 
     number: int
@@ -125,6 +127,9 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     notify: frozenset[Notify] | None
     orcpt: str | None
     status: str = ""
+    maybe_delivered: float | None = None
+    class_: str = ""
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +212,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     reply: of the peer, or with `ours` one of our own making (connection lost: 4.4.2).  host: the peer's name, "" when
     none was reached.  status: the control API's status text.  next_attempt, next_notify: for DEFERRED, Unix seconds
-    (the schedule's); None keeps what the row has.  maybe_delivered: the connection was lost after the final dot.
+    (the schedule's); None keeps what the row has.  maybe_delivered: the connection was lost after the final dot;
+    maybe_at: when that was, of a deferral, in Unix seconds.
     destination: set when a DEFERRED recipient now belongs to another destination.
     uncounted: the attempt was never made (its host was busy, the route suspended): `attempts` goes back by one.
     class_, rule, hard: what a failure means and the rule that says so (`routing.bounce_class`); "" when not asked.
@@ -222,6 +228,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     next_attempt: float | None = None
     next_notify: float | None = None
     maybe_delivered: bool = False
+    maybe_at: float | None = None
     ours: bool = False
     destination: str | None = None
     uncounted: bool = False

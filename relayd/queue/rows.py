@@ -42,7 +42,8 @@ NEW_RECIPIENT_COLUMNS = (
     "notify, orcpt, status, waiting, lease_owner, lease_until"
 )
 RECIPIENT_COLUMNS = (
-    "number, address, destination, state, attempts, next_attempt, next_notify, expires, notify, orcpt, status"
+    "number, address, destination, state, attempts, next_attempt, next_notify, expires, notify, orcpt, status, "
+    "maybe_delivered, class, rule"
 )
 
 
@@ -87,7 +88,8 @@ def message_row(message: NewMessage, blob_hash: str) -> tuple[Any, ...]:
 
 def recipient_from(row: Row) -> Recipient:
     """The value of a row by RECIPIENT_COLUMNS."""
-    number, address, destination, state, attempts, next_attempt, next_notify, expires, notify, orcpt, status = row
+    number, address, destination, state, attempts, next_attempt, next_notify, expires, notify, orcpt, status = row[:11]
+    maybe_delivered, class_, rule = row[11:]
     return Recipient(
         number=number,
         address=address,
@@ -100,6 +102,9 @@ def recipient_from(row: Row) -> Recipient:
         notify=None if notify is None else _NOTIFY_SETS[notify],
         orcpt=orcpt,
         status=CANCELED if state > REMOVED and state & 1 else status,
+        maybe_delivered=maybe_delivered,
+        class_=class_ or "",
+        rule=rule or "",
     )
 
 

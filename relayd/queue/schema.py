@@ -9,6 +9,8 @@ suspensions and other facts, as JSON.
 removals: who deleted messages or cancelled recipients, when, why, and until when that can be undone; `removal` of a
 message names the deletion that took it, `removal` of a recipient the deletion or cancellation that did.  An id is never
 used again.  next_hop: where an operator sent the message (a route's id, or "mx"), NULL: where the configuration says.
+maybe_delivered: when last a copy may have reached the recipient without a word of the peer.  class, rule: what its last
+failure means, and the rule that says so.
 
 usage: what was queued in whose name in each clock hour, see `usage`.
 """
@@ -62,4 +64,10 @@ _THIRD = (
     "CREATE INDEX usage_hour ON usage (hour)",
 )
 
-MIGRATIONS = (Migration(1, _FIRST), Migration(2, _SECOND), Migration(3, _THIRD))
+_FOURTH = (
+    "ALTER TABLE recipients ADD COLUMN maybe_delivered REAL",
+    "ALTER TABLE recipients ADD COLUMN class TEXT",
+    "ALTER TABLE recipients ADD COLUMN rule TEXT",
+)
+
+MIGRATIONS = (Migration(1, _FIRST), Migration(2, _SECOND), Migration(3, _THIRD), Migration(4, _FOURTH))

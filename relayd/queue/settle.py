@@ -140,12 +140,13 @@ def _settle_one(connection: Connection, each: Settlement, counts: dict[str, int]
         del current[outcome.number]
         name = _COUNTED[outcome.result]
         counts[name] = counts.get(name, 0) + 1
-        ended.append((_ENDED[outcome.result], outcome.status or str(outcome.reply), id, outcome.number))
+        text = outcome.status or str(outcome.reply)
+        ended.append((_ENDED[outcome.result], text, outcome.class_, outcome.rule, id, outcome.number))
     applied = len(ended) + len(deferred)
     if ended:
         connection.executemany(
-            "UPDATE recipients SET state = ?, status = ?, waiting = 0, lease_owner = NULL, lease_until = NULL"
-            " WHERE message_id = ? AND number = ?",
+            "UPDATE recipients SET state = ?, status = ?, class = ?, rule = ?, waiting = 0, lease_owner = NULL,"
+            " lease_until = NULL WHERE message_id = ? AND number = ?",
             ended,
         )
     if deferred:
@@ -189,7 +190,8 @@ def _defer(connection: Connection, id: int, outcomes: Sequence[Outcome]) -> None
         # An attempt that was never made leaves no mark: count and state are as before it.
         "UPDATE recipients SET state = iif(? AND attempts <= 1, state, 2), attempts = max(attempts - ?, 0),"
         " next_attempt = coalesce(?, next_attempt), next_notify = iif(?, next_notify, ?),"
-        " destination = coalesce(?, destination), status = coalesce(nullif(?, ''), status)"
+        " destination = coalesce(?, destination), status = coalesce(nullif(?, ''), status),"
+        " maybe_delivered = coalesce(?, maybe_delivered), class = iif(?, class, ?), rule = iif(?, rule, ?)"
         " WHERE message_id = ? AND number = ?",
         [
             (
@@ -200,6 +202,8 @@ def _defer(connection: Connection, id: int, outcomes: Sequence[Outcome]) -> None
                 None if each.next_notify == math.inf else each.next_notify,
                 each.destination,
                 each.status,
+                each.maybe_at,
+                *(each.uncounted, each.class_, each.uncounted, each.rule),
                 id,
                 each.number,
             )

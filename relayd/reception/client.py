@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from relayd.directory.account import Account
 from relayd.events.event import Span
 from relayd.mailauth.examine import SenderFindings
 
@@ -32,6 +33,7 @@ class Client:
     helo: the argument of EHLO/HELO/LHLO.  esmtp: it was EHLO or LHLO.  tls: protocol version, or None.  tls_cipher.
     account: who signed in.  uid: peer of a Unix socket.  trusted: decided by Reception.connect and .authenticated.
     from_proxy: PROXY or XCLIENT gave the address.  remembered: what the checks of an earlier message found.
+    signed_in: the account, as the directory had it at its generation `seen`.
     """
 
     span: Span
@@ -57,6 +59,17 @@ class Client:
     skip_checks: bool = False
     remembered: Remembered | None = None
     notes: dict[str, str] = field(default_factory=dict)
+    signed_in: Account | None = None
+    seen: int = 0
+
+    def sign_in(self, account: Account, seen: int) -> None:
+        """Somebody signed in, or is looked at again.  seen: the generation of the directory that says so."""
+        self.signed_in, self.seen = account, seen
+        self.account, self.account_emails = account.name, account.emails
+
+    def sign_out(self) -> None:
+        """Nobody is signed in any more."""
+        self.signed_in, self.account, self.account_emails, self.trusted = None, None, (), False
 
     @property
     def address_text(self) -> str:

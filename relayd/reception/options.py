@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from relayd.directory.allowance import Allowance, parse_allowance
 from relayd.mail.options import ServerOptions
 from relayd.mailauth.options import AuthOptions
 from relayd.options import (
@@ -33,6 +34,13 @@ def _parse_domain_pattern(value: Raw) -> str:
     if isinstance(value, str) and _DOMAIN_PATTERN.fullmatch(value) and not value.endswith("."):
         return value.lower()
     raise OptionError('expected a domain "example.org", or ".example.org" for every domain below it')
+
+
+def _parse_allowance(value: Raw) -> Allowance:
+    found = parse_allowance(value) if isinstance(value, str) else None
+    if found is None:
+        raise OptionError('expected "recipients:300/hour": messages, recipients or bytes an hour, day or month')
+    return found
 
 
 DOMAINS = list_of(Kind("domain", _parse_domain_pattern))
@@ -65,6 +73,64 @@ class RcptOptions:
         'Domains anyone may send to: "example.org" is that domain alone, ".example.org" or "*.example.org" every '
         "domain below it (and not itself).",
         example=["example.org", ".example.org"],
+    )
+    sub_address_separator: str = option(
+        choice("+", "-", "none"),
+        "+",
+        'What parts a name from its extension at domains of the directory: with "+", a+b is a\'s when it is nobody'
+        " else's.",
+    )
+
+
+ALLOWANCES = list_of(Kind("allowance", _parse_allowance))
+
+
+@section("session.submission", "What accounts may send, and as whom.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionOptions:
+    """`session.submission.*`"""
+
+    allowances: tuple[Allowance, ...] = option(
+        ALLOWANCES,
+        ["recipients:300/hour", "recipients:2000/day"],
+        "What each account may send that has no allowances of its own: messages, recipients or bytes in an hour, day or"
+        " month (by the clock, UTC). Domains and tenants have theirs beside.",
+    )
+    match_author: bool = option(
+        BOOLEAN, True, "What an account sends must be From an address of its own, as its return path must be."
+    )
+    bounce_percent: int = option(
+        integer(1, 100),
+        20,
+        "An account of whose recipients in an hour more than this share do not exist or refuse it for good is held: its"
+        " mail waits, its sessions end, and the postmaster is told.",
+    )
+    bounce_recipients: int = option(
+        integer(0), 50, "From how many recipients on that share is looked at; 0 switches this off."
+    )
+    networks: int = option(
+        integer(0), 20, "An account that signs in from more networks than this in an hour is held likewise; 0: never."
+    )
+
+
+@section("queue.srs", "Return paths of forwarded mail: foreign ones are replaced by ours that lead back (SRS).")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SrsOptions:
+    """`queue.srs.*`"""
+
+    enabled: bool = option(
+        BOOLEAN,
+        True,
+        "Mail that an alias, group or rule sends on to a foreign domain leaves with a return path of ours, so that SPF"
+        " holds there.",
+    )
+    secrets: tuple[str, ...] = option(
+        TEXTS,
+        [],
+        "The first signs such return paths, all of them are honoured. Default: one that is made in the data directory;"
+        " several hosts that take each other's bounces need the same.",
+        secret=True,
+        example=["%{env:SRS_SECRET}%"],
     )
 
 
@@ -254,4 +320,5 @@ class ReceptionOptions:
     redirect: RedirectOptions = field(default_factory=RedirectOptions)
     access: Mapping[str, AccessOptions] = field(default_factory=dict)
     rewrite: Mapping[str, RewriteOptions] = field(default_factory=dict)
+    submission: SubmissionOptions = field(default_factory=SubmissionOptions)
     listener_networks: Mapping[str, tuple[Network, ...]] = field(default_factory=dict)

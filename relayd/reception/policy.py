@@ -30,12 +30,13 @@ _PLACES = 4096
 @dataclass(frozen=True, slots=True)
 class Place:
     """Whose a domain is.  relay: anyone may send to it.  local: our hostname or origin, where local names live.
-    key: the domain as A-labels.
+    key: the domain as A-labels.  directory: it is a domain of the directory, which knows its recipients.
     """
 
     key: str
     relay: bool
     local: bool
+    directory: bool = False
 
     @property
     def ours(self) -> bool:

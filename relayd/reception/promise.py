@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from relayd.blobs.spool import BlobFull
 from relayd.events import queue as queue_events
 from relayd.events import smtp
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
+from relayd.mail.snowflake import Snowflakes
 from relayd.mail.trace import count_received
 from relayd.mailauth.signing_key import KeyUnreadable
 from relayd.queue.failure import QueueFull
@@ -21,6 +25,7 @@ from relayd.reception.body import HeaderTooLarge
 from relayd.reception.checks import Checks
 from relayd.reception.head import Head, compose_head
 from relayd.reception.signing import Signing
+from relayd.reception.submission import Submissions
 from relayd.reception.transaction import Accepted, Refused, Transaction
 from relayd.routing.next_hop import MessageTls
 
@@ -45,36 +50,51 @@ MAX_TEXT_LINE = 998
 class Intake(Protocol):
     """The queue, as far as reception needs it; see `relayd.queue.store.Queue.enqueue`."""
 
-    async def enqueue(self, message: NewMessage) -> None: ...
+    async def enqueue(self, message: NewMessage, *others: NewMessage) -> None: ...
+
+
+class _Composed(msgspec.Struct, frozen=True):
+    """The message of a transaction as it goes to every recipient.  now: Unix seconds."""
+
+    body: Body
+    head: Head
+    plan: Plan
+    now: float
 
 
 @dataclass(slots=True)
 class Promises:
-    """Makes messages of transactions and queues them.  clock: Unix seconds."""
+    """Makes messages of transactions and queues them.  clock: Unix seconds.  snowflakes: ids of further messages."""
 
     queue: Intake
     admission: Admission
     checks: Checks
     clock: Callable[[], float]
     signing: Signing
+    snowflakes: Snowflakes
+    submissions: Submissions
 
     async def promise(self, tx: Transaction) -> Reply:
         """Queue the message: 250 only when it is durable; every failure of ours is a 4xx and promises nothing."""
         try:
-            message, leased_until = await self._make(tx)
-            await self.queue.enqueue(message)
+            messages, leased_until = await self._make(tx)
+            await self.queue.enqueue(*messages)
         except Exception as error:  # unknown failure is temporary
             return failure(tx, error)
         try:
-            self._tell(tx, message)
-            if message.leased:
-                self._hand_over(message, leased_until)
+            for message in messages:
+                self._tell(tx, message)
+                if message.leased:
+                    self._hand_over(message, leased_until)
         except Exception as error:  # the message is promised: it is due again by itself
             smtp.HANDLER_ERROR(tx.client.span, reason=f"not handed over: {type(error).__name__}: {error}")
         return Reply(250, "2.0.0", f"queued as {tx.id}")
 
-    async def _make(self, tx: Transaction) -> tuple[NewMessage, float]:
-        """The message as it is queued, and until when it is leased; Refused, HeaderTooLarge."""
+    async def _make(self, tx: Transaction) -> tuple[list[NewMessage], float]:
+        """The message as it is queued, once for each return path, and until when it is leased.
+
+        Raises Refused, HeaderTooLarge.
+        """
         if not tx.recipients:
             raise Refused(NO_RECIPIENTS)
         content = await tx.body.complete()
@@ -85,6 +105,11 @@ class Promises:
         now = self.clock()
         scanner = tx.body.scanner
         head = compose_head(tx, tx.body.header, now, marks)
+        if tx.submission is not None:
+            header = head.octets if head.replaces else tx.body.header
+            refused = self.submissions.content(tx, header, len(head.octets) + scanner.size - head.replaces)
+            if refused is not None:
+                raise Refused(refused)
         head = await self.signing.signed(tx, head, content, now)
         head = await self.signing.sealed(tx, head, marks, now)
         size = len(head.octets) + scanner.size - head.replaces
@@ -99,7 +124,7 @@ class Promises:
             signed=head.signed,
         )
         plan = self.admission.plan(now)
-        return self._message(tx, body, head, plan, now), plan.leased_until
+        return self._messages(tx, _Composed(body, head, plan, now)), plan.leased_until
 
     def _check(self, tx: Transaction) -> None:
         """Rules that only the complete content can break."""
@@ -113,10 +138,24 @@ class Promises:
             smtp.LOOP_DETECTED(span, total=total if total > MAX_RECEIVED else ours, limit=limit)
             raise Refused(LOOP)
 
-    def _message(self, tx: Transaction, body: Body, head: Head, plan: Plan, now: float) -> NewMessage:
+    def _messages(self, tx: Transaction, composed: _Composed) -> list[NewMessage]:
+        """One message for each return path: a list's recipients have that of its owner."""
+        by_path: dict[str, list[Accepted]] = {}
+        for each in tx.recipients:
+            by_path.setdefault(tx.return_path if each.return_path is None else each.return_path, []).append(each)
+        first, *others = [self._message(tx, composed, path, to) for path, to in by_path.items()]
+        return [
+            first,
+            *(replace(each, id=self.snowflakes.issue(composed.now), counts={}, charges=()) for each in others),
+        ]
+
+    def _message(
+        self, tx: Transaction, composed: _Composed, return_path: str, recipients: Sequence[Accepted]
+    ) -> NewMessage:
+        body, head, plan, now = composed.body, composed.head, composed.plan, composed.now
         client = tx.client
         sender_key = client.account or tx.return_path
-        places = [(each, self.admission.destination(each.address)) for each in tx.recipients]
+        places = [(each, self.admission.destination(each.address)) for each in recipients]
         leased = tx.held is None and self._admits(sender_key, [destination for _, destination in places])
         due = plan.due_again if leased else plan.first_attempt
         counts = {"accepted": tx.accepted}
@@ -125,7 +164,7 @@ class Promises:
         return NewMessage(
             id=tx.id,
             origin=Origin.SUBMITTED if tx.trusted else Origin.RELAYED,
-            return_path=tx.return_path,
+            return_path=return_path,
             recipients=tuple(
                 NewRecipient(
                     address=each.address,
@@ -152,6 +191,7 @@ class Promises:
             message_id=head.message_id,
             held=tx.held,
             counts=counts,
+            charges=tx.submission.charges if tx.submission is not None else (),
             leased=leased,
         )
 

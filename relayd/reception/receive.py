@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from relayd.blobs.spool import Blobs
-from relayd.directory.account import Refusal
+from relayd.database.interface import DatabaseError
+from relayd.directory.address_book import AddressBook
 from relayd.directory.directory import Directory
+from relayd.directory.permissions import EMAIL_EXPAND, EMAIL_VERIFY
+from relayd.directory.principals import Principals
 from relayd.events import auth, smtp
-from relayd.mail.address import AddressError, check_domain, mailbox_key, parse_address, qualify
+from relayd.mail.address import AddressError, check_domain, parse_address, qualify
 from relayd.mail.reply import Reply
 from relayd.mail.snowflake import Snowflakes
+from relayd.queue.usage import Ledger
 from relayd.reception.access import Rule, first_match
 from relayd.reception.admission import Admission, Prober
 from relayd.reception.body import BodyBuffer
@@ -20,16 +24,17 @@ from relayd.reception.checks import Checks
 from relayd.reception.client import Client
 from relayd.reception.known import Probes
 from relayd.reception.policy import Policy, unmapped
-from relayd.reception.promise import NO_RECIPIENTS, Intake, Promises, failure
+from relayd.reception.promise import NO_RECIPIENTS, TROUBLE, Intake, Promises, failure
 from relayd.reception.recipients import Recipients
+from relayd.reception.sign_in import SignIns
 from relayd.reception.signing import Signing
+from relayd.reception.standing import Standing
+from relayd.reception.submission import Quota, Submissions
 from relayd.reception.transaction import Transaction
 from relayd.reputation.suppression import SuppressionList
 from relayd.resolver.answer import Resolver
 from relayd.smtp.command import MailCommand, RcptCommand
 from relayd.smtp.extension import Extensions
-
-SIGN_IN_MECHANISMS = ("PLAIN", "LOGIN")
 
 
 class SpaceCheck(Protocol):
@@ -40,7 +45,7 @@ class SpaceCheck(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What reception works with.  clock: Unix seconds."""
+    """What reception works with.  clock: Unix seconds.  sign_ins: None for passwords alone, and no bans."""
 
     queue: Intake
     blobs: Blobs
@@ -53,6 +58,10 @@ class Parts:
     snowflakes: Snowflakes
     signing: Signing
     suppressions: SuppressionList | None = None
+    sign_ins: SignIns | None = None
+    book: AddressBook | None = None
+    principals: Principals | None = None
+    ledger: Ledger | None = None
 
 
 class Reception:
@@ -67,9 +76,20 @@ class Reception:
         self.policy = policy
         self._parts = parts
         self.probes = Probes(policy.options.probe, parts.prober, parts.clock)
-        self._recipients = Recipients(self.probes, parts.clock, parts.suppressions)
+        self._standing = Standing(parts.book) if parts.book is not None else None
+        self._recipients = Recipients(self.probes, parts.clock, parts.suppressions, self._standing)
         self._checks = Checks(parts.resolver, parts.clock)
-        self._promises = Promises(parts.queue, parts.admission, self._checks, parts.clock, parts.signing)
+        self._submissions = Submissions(parts.directory, parts.principals, parts.ledger, parts.clock)
+        self.sign_ins = parts.sign_ins or SignIns(parts.directory, parts.clock)
+        self._promises = Promises(
+            parts.queue,
+            parts.admission,
+            self._checks,
+            parts.clock,
+            parts.signing,
+            parts.snowflakes,
+            self._submissions,
+        )
 
     def reconfigure(self, policy: Policy, resolver: Resolver | None = None) -> None:
         """From the next command on decide by `policy` and ask `resolver`; transactions under way end as they began."""
@@ -86,6 +106,9 @@ class Reception:
     async def connect(self, client: Client) -> Reply | None:
         """Decide the session's class; a Reply refuses the session (it carries no enhanced code, RFC 2034 §4)."""
         client.address = unmapped(client.address)
+        shut_out = self.sign_ins.shut_out(client)
+        if shut_out is not None:
+            return shut_out
         if client.account is not None and not client.account_emails:
             await self._adopt_login(client)
         client.trusted = self.policy.trusts(client)
@@ -102,7 +125,7 @@ class Reception:
             auth.FAILED(client.span, account_name=client.account or "", type_="xclient", remote_ip=client.address_text)
             client.account = None
             return
-        client.account_emails = account.emails
+        client.sign_in(account, self._parts.directory.generation)
 
     async def helo(self, client: Client) -> Reply | None:
         """Look at the name that EHLO, HELO or LHLO gave; a Reply refuses it."""
@@ -126,36 +149,38 @@ class Reception:
         limits = self.policy.limits
         return Extensions(
             size=limits.size,
-            auth=SIGN_IN_MECHANISMS if client.role == "submission" and client.account is None else (),
+            auth=self.mechanisms(client),
             dsn=client.trusted,
             vrfy=client.trusted,
+            expn=client.trusted and self._standing is not None and not self._standing.book.is_empty,
             rcpt_max=limits.recipients,
             mail_max=limits.messages,
             origin=self.policy.origin if client.role == "submit" else "",
         )
 
+    async def quota(self, name: str) -> Quota | None:
+        """What an account, domain or tenant sent, and what it may; None when there is none.  Raises DatabaseError."""
+        return await self._submissions.quota(name, self.policy.options.submission)
+
     def normalises(self, client: Client) -> bool:
         """Whether bare newlines of this client are mended instead of refused."""
         return self.policy.normalises(client)
 
+    def mechanisms(self, client: Client) -> tuple[str, ...]:
+        """What the session may sign in by."""
+        return self.sign_ins.mechanisms(client)
+
     async def authenticate(self, client: Client, login: str, secret: str) -> Reply:
         """Check credentials; good ones make the session trusted."""
-        try:
-            found = await self._parts.directory.authenticate(login, secret)
-        except Exception as error:  # unknown failure is temporary
-            auth.ERROR(client.span, account_name=login, reason=type(error).__name__)
-            return Reply(454, "4.7.0", "Temporary authentication failure")
-        if isinstance(found, Refusal) or not found.may_send:
-            auth.FAILED(client.span, account_name=login, type_="smtp", remote_ip=client.address_text)
-            return Reply(535, "5.7.8", "Authentication credentials invalid")
-        client.account = found.name
-        client.account_emails = found.emails
-        client.trusted = True
-        auth.SUCCESS(client.span, account_name=found.name, span_id=client.session_id, type_="smtp")
-        return Reply(235, "2.7.0", "Authentication succeeded")
+        return await self.sign_ins.by_password(client, login, secret)
 
     async def mail(self, client: Client, command: MailCommand) -> Transaction | Reply:
         """Begin a transaction, or refuse to."""
+        if client.signed_in is not None and client.seen != self._parts.directory.generation:
+            refused = await self.sign_ins.renew(client)
+            if refused is not None:
+                client.trusted = self.policy.trusts(client)
+                return refused
         policy = self.policy
         limits = policy.limits
         sender = command.return_path
@@ -164,9 +189,25 @@ class Reception:
             return Reply(421, "4.7.0", f"{policy.hostname} takes {limits.messages} messages in a session, reconnect")
         if sender and "@" not in sender:
             sender = qualify(sender, policy.origin)
-        refused = self._sender_refused(client, sender)
-        if refused is not None:
-            return refused
+        submission = await self._submissions.begin(client, sender, command.size, policy.options.submission)
+        if isinstance(submission, Reply):
+            return submission
+        tx: Transaction | Reply = TROUBLE
+        try:
+            tx = self._begin(policy, client, command, sender)
+            if isinstance(tx, Transaction):
+                client.messages += 1
+                await self._checks.of_sender(tx)
+                announced = {"size": command.size} if command.size else {}
+                smtp.MAIL_FROM(client.span, from_=sender, **announced)
+                tx.submission, submission = submission, None
+            return tx
+        finally:
+            if submission is not None:
+                self._submissions.end(submission)
+
+    def _begin(self, policy: Policy, client: Client, command: MailCommand, sender: str) -> Transaction | Reply:
+        limits = policy.limits
         if limits.size and command.size > limits.size:
             smtp.MESSAGE_TOO_LARGE(client.span, size=command.size, limit=limits.size)
             return Reply(552, "5.3.4", f"Message is larger than {limits.size} octets")
@@ -194,23 +235,7 @@ class Reception:
             max_size=limits.size,
             skip_checks=client.skip_checks,
         )
-        refused = self._mail_rules(tx)
-        if refused is not None:
-            return refused
-        client.messages += 1
-        await self._checks.of_sender(tx)
-        smtp.MAIL_FROM(client.span, from_=sender, size=command.size)
-        return tx
-
-    def _sender_refused(self, client: Client, sender: str) -> Reply | None:
-        """A submission listener wants to know who it is; an account sends from its own addresses (RFC 6409 §6.1)."""
-        if client.role == "submission" and client.account is None:
-            smtp.MAIL_FROM_UNAUTHENTICATED(client.span, from_=sender)
-            return Reply(530, "5.7.0", "Authentication required")
-        if client.account is not None and sender and not _owns(client, sender):
-            smtp.MAIL_FROM_UNAUTHORIZED(client.span, from_=sender, account_name=client.account)
-            return Reply(550, "5.7.1", "The account may not send from this address")
-        return None
+        return self._mail_rules(tx) or tx
 
     def _mail_rules(self, tx: Transaction) -> Reply | None:
         policy, client = tx.policy, tx.client
@@ -231,7 +256,16 @@ class Reception:
 
     async def rcpt(self, tx: Transaction, command: RcptCommand) -> Reply:
         """Take or refuse one recipient."""
-        return await self._recipients.offer(tx, command)
+        refused = self._submissions.recipient(tx)
+        if refused is not None:
+            smtp.RCPT_TO_REJECTED(tx.client.span, to=command.address, code=refused.code, reason=refused.text)
+            return refused
+        before = tx.accepted
+        try:
+            return await self._recipients.offer(tx, command)
+        finally:
+            if tx.accepted == before:
+                self._submissions.given_back(tx)
 
     async def begin_data(self, tx: Transaction) -> Reply | None:
         """Before DATA or the first BDAT; a Reply refuses it."""
@@ -263,6 +297,8 @@ class Reception:
         if reply is None:
             reply = await self._promises.promise(tx)
         tx.closed = True
+        if tx.submission is not None:
+            self._submissions.end(tx.submission, promised=reply.is_positive)
         if not reply.is_positive:
             tx.body.forget()
         return [reply] * len(tx.given) if tx.client.protocol == "lmtp" else reply
@@ -272,22 +308,51 @@ class Reception:
         if not tx.closed:
             tx.closed = True
             tx.body.forget()
+            if tx.submission is not None:
+                self._submissions.end(tx.submission)
 
     async def vrfy(self, client: Client, argument: str) -> Reply:
         """Whether a trusted client could send to an address (RFC 5321 §3.5.3); nothing is sent or probed."""
-        if not client.trusted:
+        if not await self._may_ask(client, EMAIL_VERIFY):
             smtp.VRFY_DISABLED(client.span)
             return Reply(252, "2.5.0", "Cannot verify here, send a message and see")
         smtp.VRFY(client.span, to=argument)
+        address = self._asked(argument)
+        if isinstance(address, Reply):
+            return address
+        reply = await self._recipients.verify(self.policy, client, address)
+        if not reply.is_positive:
+            smtp.VRFY_NOT_FOUND(client.span, to=address)
+        return reply
+
+    async def expn(self, client: Client, argument: str) -> Reply:
+        """Who the members of a list or group of the directory are (RFC 5321 §3.5.1)."""
+        if self._standing is None or not await self._may_ask(client, EMAIL_EXPAND):
+            smtp.EXPN_DISABLED(client.span)
+            return Reply(502, "5.5.1", "EXPN is not offered")
+        address = self._asked(argument)
+        return address if isinstance(address, Reply) else await self._recipients.expand(self.policy, client, address)
+
+    async def _may_ask(self, client: Client, permission: str) -> bool:
+        """Trusted networks may; who signed in, by his permission."""
+        if not client.trusted or client.account is None:
+            return client.trusted
+        try:
+            account = await self._parts.directory.get(client.account)
+        except DatabaseError:
+            return False
+        return account is not None and account.may(permission)
+
+    def _asked(self, argument: str) -> str | Reply:
+        """The address that VRFY or EXPN names, bare or in angle brackets behind a name."""
         text = argument.strip()
         text = text[1:-1] if text.startswith("<") and text.endswith(">") else text
         if " " in text and text.endswith(">"):
             text = text[text.rindex("<") + 1 : -1] if "<" in text else text
         try:
-            address = parse_address(qualify(text, self.policy.origin), smtputf8=True)
+            return parse_address(qualify(text, self.policy.origin), smtputf8=True)
         except AddressError as error:
             return Reply(501, "5.1.3", error.text)
-        return await self._recipients.verify(self.policy, client, address)
 
 
 def _session_rule(rule: Rule | None, client: Client) -> Reply | None:
@@ -308,17 +373,3 @@ def _is_host(name: str) -> bool:
     except AddressError:
         return False
     return True
-
-
-def _owns(client: Client, sender: str) -> bool:
-    """Whether a return path is one of the account's addresses, or in one of its "@domain"s."""
-    key = _folded_key(sender)
-    return any(
-        email[1:].lower() == key[1] if email.startswith("@") else _folded_key(email) == key
-        for email in client.account_emails
-    )
-
-
-def _folded_key(address: str) -> tuple[str, str]:
-    local, domain = mailbox_key(address)
-    return local.casefold(), domain

@@ -2,7 +2,7 @@
 
 In this order: the syntax of relay tricks, access rules, the right to relay, rewriting, local names, whether the
 recipient exists, the suppression list.  The right to relay is decided on the address that the client gave: no rule
-can lend it one.
+can lend it one.  The domains of the directory are relay domains whose recipients it knows (`standing`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from relayd.database.interface import DatabaseError
+from relayd.directory.address_book import Target
 from relayd.events import smtp, suppression
 from relayd.mail.address import (
     literal_address,
@@ -27,6 +28,7 @@ from relayd.reception.access import first_match
 from relayd.reception.client import Client
 from relayd.reception.known import Probes, Verdict, judge
 from relayd.reception.policy import Place, Policy, unmapped
+from relayd.reception.standing import Standing
 from relayd.reception.transaction import Accepted, Transaction
 from relayd.reputation.suppression import SuppressionList, sentence
 from relayd.smtp.command import RcptCommand
@@ -64,10 +66,17 @@ class Candidate:
 class Recipients:
     """Decides about RCPT."""
 
-    def __init__(self, probes: Probes, clock: Callable[[], float], suppressions: SuppressionList | None = None) -> None:
+    def __init__(
+        self,
+        probes: Probes,
+        clock: Callable[[], float],
+        suppressions: SuppressionList | None = None,
+        standing: Standing | None = None,
+    ) -> None:
         self._probes = probes
         self._clock = clock
         self._suppressions = suppressions
+        self._standing = standing
 
     async def offer(self, tx: Transaction, command: RcptCommand) -> Reply:
         """Take one recipient into the transaction, or say why not."""
@@ -87,7 +96,7 @@ class Recipients:
     async def _decide(self, tx: Transaction, command: RcptCommand) -> Reply | None:
         """None when the recipient is taken (repeated ones are, once)."""
         policy, client = tx.policy, tx.client
-        candidate = find(policy, client, command.address)
+        candidate = await self._find(policy, client, command.address)
         if isinstance(candidate, Reply):
             return candidate
         if tx.held == UNREAD_POSTMASTER and candidate.name.lower() != "postmaster":
@@ -104,23 +113,46 @@ class Recipients:
                     redirect = redirect or rule.to
                 else:
                     tx.apply(rule)
-        targets = self._targets(tx, candidate)
-        if isinstance(targets, Reply):
-            return targets
-        if targets == (address,) and candidate.place.relay and not redirect and candidate.name.lower() != "postmaster":
-            refused = await self._existence(tx, address, candidate.place.key)
-            if refused is not None:
-                return refused
-        if tx.trusted and tx.return_path and targets == (address,) and not redirect:
-            refused = await self._suppressed(tx, candidate)
+        addresses = self._targets(tx, candidate)
+        if isinstance(addresses, Reply):
+            return addresses
+        itself = addresses == (address,)
+        if itself and not redirect:
+            refused = await self._refused(tx, candidate)
             if refused is not None:
                 return refused
         if policy.redirect_all:
             tx.redirected.append(address)
         if redirect:
-            targets = tuple(dict.fromkeys(target for each in redirect for target in _aliased(policy, each)))
+            addresses = tuple(dict.fromkeys(target for each in redirect for target in _aliased(policy, each)))
+        targets = tuple(map(Target, addresses))
+        if self._standing is not None and not policy.redirect_all:
+            found = await self._standing.resolve(tx, address, candidate.place, targets)
+            if isinstance(found, Reply):
+                return found
+            targets = found
         _take(tx, command, address, targets)
         return None
+
+    async def _find(self, policy: Policy, client: Client, given: str) -> Candidate | Reply:
+        domain = split_address(given)[1]
+        place = policy.place(domain) if domain else None
+        if place is not None and self._standing is not None:
+            try:
+                place = await self._standing.place(place)
+            except DatabaseError as error:
+                smtp.RCPT_TO_UNKNOWN(client.span, to=given, reason=str(error))
+                return _UNCERTAIN
+        return find(policy, client, given, place)
+
+    async def _refused(self, tx: Transaction, candidate: Candidate) -> Reply | None:
+        """Why a recipient that stands for itself is not taken: it does not exist, or is on the suppression list."""
+        place, address = candidate.place, candidate.address
+        if place.relay and not place.directory and candidate.name.lower() != "postmaster":
+            refused = await self._existence(tx, address, place.key)
+            if refused is not None:
+                return refused
+        return await self._suppressed(tx, candidate) if tx.trusted and tx.return_path else None
 
     async def _suppressed(self, tx: Transaction, candidate: Candidate) -> Reply | None:
         """Why a trusted sender's mail is not sent to a recipient elsewhere that is on the suppression list.
@@ -166,9 +198,11 @@ class Recipients:
 
     async def verify(self, policy: Policy, client: Client, address: str) -> Reply:
         """What VRFY says of an address to a trusted client."""
-        candidate = find(policy, client, address)
+        candidate = await self._find(policy, client, address)
         if isinstance(candidate, Reply):
             return candidate
+        if self._standing is not None and candidate.place.directory:
+            return await self._standing.verify(policy, client, address)
         if candidate.local and policy.local_names.targets(candidate.name):
             return Reply(250, "2.1.5", f"<{address}>")
         record = policy.known.record(candidate.place.key) if candidate.place.relay else None
@@ -179,6 +213,15 @@ class Recipients:
         if candidate.literal:
             return _UNKNOWN
         return Reply(252, "2.1.5", f"<{address}> is taken, whether it exists is not known here")
+
+    async def expand(self, policy: Policy, client: Client, address: str) -> Reply:
+        """What EXPN says of a list or group to a session that may ask: each member in a line."""
+        candidate = await self._find(policy, client, address)
+        if isinstance(candidate, Reply):
+            return candidate
+        if self._standing is None:
+            return _UNKNOWN
+        return await self._standing.expand(client, candidate.address)
 
     async def _existence(self, tx: Transaction, address: str, domain: str) -> Reply | None:
         """Whether a recipient of a relay domain exists; what cannot be told does not stop a trusted client."""
@@ -202,8 +245,8 @@ def _kept(tx: Transaction, policy: Policy) -> tuple[str, ...] | Reply:
     return (f"postmaster@{policy.origin}",)
 
 
-def find(policy: Policy, client: Client, given: str) -> Candidate | Reply:
-    """Who is meant by an address as the client gave it; a Reply refuses it.
+def find(policy: Policy, client: Client, given: str, place: Place | None = None) -> Candidate | Reply:
+    """Who is meant by an address as the client gave it; a Reply refuses it.  place: of its domain, when it is known.
 
     Tricks in the local part ("%", "!", "@", ":") are refused from strangers everywhere, and from trusted clients at
     domains of ours; elsewhere the local part is the business of the domain's own hosts.
@@ -214,7 +257,7 @@ def find(policy: Policy, client: Client, given: str) -> Candidate | Reply:
         if not client.trusted and local.lower() != "postmaster":
             return _BARE
         domain = policy.origin
-    place = policy.place(domain)
+    place = place or policy.place(domain)
     literal = domain[0] == "[" and is_own_literal(domain, client)
     ours = literal or bare or place.relay or place.local
     address = qualify(given, policy.origin) if bare else given
@@ -243,7 +286,7 @@ def _aliased(policy: Policy, address: str) -> tuple[str, ...]:
     return (address,)
 
 
-def _take(tx: Transaction, command: RcptCommand, address: str, targets: tuple[str, ...]) -> None:
+def _take(tx: Transaction, command: RcptCommand, address: str, targets: tuple[Target, ...]) -> None:
     """Put a recipient, or those it stands for, into the transaction; each mailbox once."""
     key = mailbox_key(address)
     if key in tx.seen:
@@ -252,15 +295,18 @@ def _take(tx: Transaction, command: RcptCommand, address: str, targets: tuple[st
     tx.seen.add(key)
     tx.accepted += 1
     orcpt = command.orcpt
-    if targets == (address,):
+    if targets == (Target(address),):
         tx.recipients.append(Accepted(address, command.notify, orcpt))
         return
     if orcpt is None and address.isascii():
         orcpt = f"rfc822;{encode_xtext(address)}"
     tx.replaced += 1
     for target in targets:
-        target_key = mailbox_key(target)
+        target_key = mailbox_key(target.address)
         if target_key not in tx.seen or target_key == key:
             tx.seen.add(target_key)
-            tx.recipients.append(Accepted(target, command.notify, orcpt))
+            if target.of_list:  # RFC 3461 §5.2.7: what the sender asked for ends at the list
+                tx.recipients.append(Accepted(target.address, return_path=target.return_path))
+            else:
+                tx.recipients.append(Accepted(target.address, command.notify, orcpt, target.return_path))
             tx.expanded += 1

@@ -14,6 +14,7 @@ from relayd.reception.client import Client
 if TYPE_CHECKING:
     from relayd.reception.body import BodyBuffer
     from relayd.reception.policy import Policy
+    from relayd.reception.submission import Submission
 
 
 class Refused(Exception):
@@ -26,11 +27,15 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Accepted:
-    """A recipient that the message will be queued for: given by the client, or put in the place of one that was."""
+    """A recipient that the message will be queued for: given by the client, or put in the place of one that was.
+
+    return_path: of the message to it; None: the transaction's.
+    """
 
     address: str
     notify: frozenset[Notify] | None = None
     orcpt: str | None = None
+    return_path: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,7 +52,7 @@ class Transaction:
     redirect: where a rule sends the whole message.  redirected: recipients whose mail redirect-all sends elsewhere.
     held: why the message must wait for an operator, or None; held_by: who says so.
     sender_findings: what the checks found at MAIL.  checked_for: seconds that they have taken.  check_failed: a check
-    that may refuse had a bug.
+    that may refuse had a bug.  submission: of an account, None of anybody else.
     """
 
     client: Client
@@ -80,6 +85,7 @@ class Transaction:
     checked_for: float = 0.0
     check_failed: bool = False
     refusal: Reply | None = None
+    submission: Submission | None = None
     skip_checks: bool = False
     closed: bool = False
 

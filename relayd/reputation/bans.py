@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from relayd.options import Network
@@ -48,6 +49,8 @@ class Bans:
         self._by_site = Buckets(self._options.auth_rate)
         self._by_login = Buckets(self._options.auth_rate)
         self._bans: OrderedDict[Network, Ban] = OrderedDict()
+        self.on_change: Callable[[Network, Ban | None], None] = lambda network, ban: None
+        """Told of each new ban, and (None) of each that is forgotten."""
 
     def reconfigure(self, options: BanOptions) -> None:
         """Take other options; bans that stand keep their end."""
@@ -80,9 +83,16 @@ class Bans:
         times = before.times + 1 if before is not None and now - before.until < REMEMBERED_FOR else 1
         lasts = min(self._options.longest, self._options.first * 2 ** min(times - 1, 30))
         ban = self._bans[site] = Ban(network=site, since=now, until=now + lasts, reason=reason, times=times)
+        self.on_change(site, ban)
+        if len(self._bans) > MAX_BANS:
+            self.on_change(self._bans.popitem(last=False)[0], None)
+        return ban
+
+    def restore(self, ban: Ban) -> None:
+        """Take a ban of before a restart."""
+        self._bans[ban.network] = ban
         if len(self._bans) > MAX_BANS:
             self._bans.popitem(last=False)
-        return ban
 
     def standing(self, now: float) -> list[Ban]:
         """The bans that stand, the oldest first."""
@@ -93,4 +103,6 @@ class Bans:
         site = site_of(address)
         self._by_site.forget(site)
         ban = self._bans.pop(site, None)
+        if ban is not None:
+            self.on_change(site, None)
         return ban is not None and ban.since <= now < ban.until

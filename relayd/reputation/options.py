@@ -8,7 +8,10 @@ from relayd.options import BOOLEAN, DURATION, NETWORKS, Network, choice, integer
 from relayd.reputation.rate import RATE, Rate
 
 
-@section("server.auto-ban", "Addresses that are shut out by themselves. In memory: a restart forgets them.")
+@section(
+    "server.auto-ban",
+    "Addresses that are shut out by themselves, of the control socket and of listeners to submit mail.",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BanOptions:
     """`server.auto-ban.*`"""

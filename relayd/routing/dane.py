@@ -60,11 +60,12 @@ def _is_usable(record: Tlsa) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What came of it: the record that fits, or the defect; reason: in words."""
+    """What came of it: the record that fits, or the defect; reason: in words.  unreadable: a certificate is."""
 
     record: Tlsa | None = None
     defect: Defect | None = None
     reason: str = ""
+    unreadable: bool = False
 
 
 def verify(records: Sequence[Tlsa], chain: Sequence[bytes], names: Sequence[str], now: float) -> Verified:
@@ -79,7 +80,8 @@ def verify(records: Sequence[Tlsa], chain: Sequence[bytes], names: Sequence[str]
         certificates = [x509.load_der_x509_certificate(each) for each in chain[:MAX_CHAIN]]
         keys = [_key_of(each) for each in certificates]
     except (ValueError, UnsupportedAlgorithm) as error:
-        return Verified(defect=Defect.TLSA_MISMATCH, reason=f"a certificate cannot be read: {error}")
+        reason = f"a certificate cannot be read: {error}"
+        return Verified(defect=Defect.TLSA_MISMATCH, reason=reason, unreadable=True)
     for record in records:
         if record.usage == _EE and _fits(record, chain[0], keys[0]):
             return Verified(record=record)

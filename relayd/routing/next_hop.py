@@ -53,7 +53,8 @@ class NextHop:
 
     key: the recipient's domain (direct MX), or "route:<id>".  host: the domain whose MX to ask, or the smarthost's
     name, address or "unix:/path".  use_mx: ask for MX; else only addresses.  username, password: AUTH, when given.
-    message_tls: what the message that goes there says; so a connection made for one kind serves no other.
+    tls_minimum: oldest version of TLS, "" for the usual one.  message_tls: what the message that goes there says; so a
+    connection made for one kind serves no other.
     """
 
     key: str
@@ -63,6 +64,7 @@ class NextHop:
     use_mx: bool = True
     tls: TlsMode = TlsMode.OPPORTUNISTIC
     implicit_tls: bool = False
+    tls_minimum: str = ""
     username: str | None = None
     password: str | None = None
     send_8bit_anyway: bool = False

@@ -39,6 +39,13 @@ class OutboundOptions:
     tls_minimum: str = option(
         choice("1.2", "1.3"), "1.2", "Oldest version of TLS that is spoken with a next hop.", key="tls.min-version"
     )
+    tls_broken_for: float = option(
+        DURATION,
+        "1h",
+        "How long a host at which the TLS handshake failed gets its mail in the clear without TLS being tried; only"
+        " where neither the configuration nor the domain demands TLS. 0s: it is tried every time.",
+        key="tls.broken-for",
+    )
     dane: str = option(
         choice("off", "optional", "require"),
         "optional",
@@ -58,6 +65,22 @@ class DomainOptions:
     """`queue.outbound.domain.<domain>`"""
 
     next_hop: str = option(TEXT, REQUIRED, '"mx" or the id of a route, for this domain.', key="", example="smarthost")
+
+
+@section("queue.outbound.tls.domain.<id>", "The TLS that the mail hosts of a domain must give, whatever they ask for.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainTlsOptions:
+    """`queue.outbound.tls.domain.<domain>.*`; for delivery by MX: a route has its own."""
+
+    mode: str = option(
+        choice("none", "opportunistic", "required", "verified"),
+        "opportunistic",
+        '"none": everything in the clear; "required": TLS or no delivery, whatever the certificate; "verified": the'
+        " certificate must be valid for the host's name too. DANE and MTA-STS may demand more, never less.",
+    )
+    min_version: str | None = option(
+        choice("1.2", "1.3"), None, "Oldest version of TLS. Default: queue.outbound.tls.min-version.", example="1.3"
+    )
 
 
 @section("queue.bounces", "How refusals and bounces are classified.")
@@ -94,6 +117,13 @@ class RouteOptions:
         example="verified",
     )
     tls_implicit: bool = option(BOOLEAN, False, "TLS from the first octet (port 465).", key="tls.implicit")
+    tls_minimum: str | None = option(
+        choice("1.2", "1.3"),
+        None,
+        "Oldest version of TLS. Default: queue.outbound.tls.min-version.",
+        key="tls.min-version",
+        example="1.3",
+    )
     tls_ca_files: tuple[str, ...] = option(
         TEXTS, [], "PEM files of authorities trusted for this route beside the others.", key="tls.ca-files"
     )

@@ -1,19 +1,20 @@
 """From an address to its next hop.
 
-A recipient's domain is looked up in `queue.outbound.domain.<domain>`, else `queue.outbound.next-hop` counts; either
-names a route or says "mx".  The answer's `key` is the recipient's domain for direct delivery and "route:<id>" for a
-route, so that all mail of one smarthost shares its concurrency; "mx:<domain>" is the domain's MX for mail that an
-operator sent there against the configuration.  Pure, and cheap: `destination` runs for every
-recipient that is accepted.
+A recipient's domain is looked up in the directory, then in `queue.outbound.domain.<domain>`, else
+`queue.outbound.next-hop` counts; each names a route or says "mx".  The answer's `key` is the recipient's domain for
+direct delivery and "route:<id>" for a route, so that all mail of one smarthost shares its concurrency; "mx:<domain>" is
+the domain's MX for mail that an operator sent there against the configuration.  Pure, and cheap: `destination` runs for
+every recipient that is accepted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from relayd.mail.address import AddressError, a_label
 from relayd.routing.next_hop import NextHop, Protocol, TlsMode
-from relayd.routing.options import OutboundOptions, RouteOptions
+from relayd.routing.options import DomainTlsOptions, OutboundOptions, RouteOptions
 
 _ROUTE = "route:"
 _DIRECT = "mx:"
@@ -29,7 +30,7 @@ class UnknownRoute(ValueError):
 class Router:
     """Knows every route; immutable, a reload makes another.
 
-    outbound, routes, domains: the configuration (`domains`: recipient domain to "mx" or route id).
+    outbound, routes, domains: the configuration (`domains`: recipient domain to "mx" or route id).  tls: of domains.
     Raises UnknownRoute when a key names no route.
     """
 
@@ -38,13 +39,17 @@ class Router:
         outbound: OutboundOptions,
         routes: Mapping[str, RouteOptions] | None = None,
         domains: Mapping[str, str] | None = None,
+        tls: Mapping[str, DomainTlsOptions] | None = None,
     ) -> None:
+        self._tls = {_a_label(domain.lower().rstrip(".")): each for domain, each in (tls or {}).items()}
         self._outbound = outbound
         self._routes = {id: route_of(id, options) for id, options in (routes or {}).items()}
         self._domains = {
             _a_label(domain.lower().rstrip(".")): self._named(word) for domain, word in (domains or {}).items()
         }
         self._default = self._named(outbound.next_hop)
+        self.of_directory: Mapping[str, str] = {}
+        """Domains of the directory that name their next hop: "mx" or a route's id; an unknown route counts nothing."""
         self._direct: dict[str, NextHop] = {}
 
     def destination(self, address: str) -> str:
@@ -52,8 +57,16 @@ class Router:
         domain = address.rpartition("@")[2].lower()
         if not domain.isascii():
             domain = _a_label(domain)
-        named = self._domains.get(domain, self._default) if self._domains else self._default
+        named = self._of_domain(domain)
         return domain if named is None else named.key
+
+    def _of_domain(self, domain: str) -> NextHop | None:
+        """The route of a domain, None: its MX."""
+        if self.of_directory and domain in self.of_directory:
+            word = self.of_directory[domain]
+            if word == MX or word in self._routes:
+                return self._routes.get(word)
+        return self._domains.get(domain, self._default) if self._domains else self._default
 
     def destination_by(self, address: str, next_hop: str | None) -> str:
         """The `key` for the address of a message that an operator sent by `next_hop`: a route's id, or "mx".
@@ -87,7 +100,7 @@ class Router:
                 return route
         if destination.startswith(_DIRECT):
             return self._mx(destination)
-        named = self._domains.get(destination, self._default)
+        named = self._of_domain(destination)
         return self._mx(destination) if named is None else named
 
     def reroute(self, address: str, destination: str, next_hop: str | None = None) -> str | None:
@@ -134,6 +147,9 @@ class Router:
             domain = key.removeprefix(_DIRECT)
             literal = domain.startswith("[")
             found = NextHop(key=key, host=domain, port=self._outbound.port, use_mx=not literal)
+            tls = self._tls.get(domain)
+            if tls is not None:
+                found = replace(found, tls=TlsMode(tls.mode), tls_minimum=tls.min_version or "")
             self._direct[key] = found
         return found
 
@@ -161,6 +177,7 @@ def route_of(id: str, options: RouteOptions) -> NextHop:
         use_mx=options.use_mx,
         tls=mode,
         implicit_tls=options.tls_implicit,
+        tls_minimum=options.tls_minimum or "",
         username=options.username,
         password=options.secret,
         send_8bit_anyway=options.send_8bit_anyway,

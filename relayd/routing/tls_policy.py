@@ -2,7 +2,7 @@
 
 `decide` puts together what the operator, the message, DNSSEC and the domain say.  The order, strongest word first:
 
-1. `tls.mode = "none"` of a route: no TLS, unless the message says REQUIRETLS.
+1. `tls.mode = "none"` of a route or a domain: no TLS, unless the message says REQUIRETLS.
 2. REQUIRETLS (RFC 8689 §4.2.1): the host proven to be the domain's, TLS, a certificate that is valid by DANE or
    authorities, and REQUIRETLS offered in turn; else the message bounces.  Two exceptions: a notification goes to hosts
    that do not offer it too (§5), and a mail store on this machine need give no TLS, for no network is crossed.

@@ -21,6 +21,7 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     auth: tuple[str, ...] = ()
     dsn: bool = False
     vrfy: bool = False
+    expn: bool = False
     xclient: bool = False
     requiretls: bool = False
     smtputf8: bool = True
@@ -39,6 +40,7 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
             (self.pipelining, "PIPELINING"),
             (True, f"SIZE {self.size}" if self.size else "SIZE"),
             (self.vrfy, "VRFY"),
+            (self.expn, "EXPN"),
             (self.starttls, "STARTTLS"),
             (bool(self.auth), "AUTH " + " ".join(self.auth)),
             (True, "ENHANCEDSTATUSCODES"),

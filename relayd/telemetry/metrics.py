@@ -2,85 +2,81 @@
 
 `Metrics` subscribes to the event stream.  In the caller's turn an event costs one dictionary look-up and an addition,
 and a few more for the handful of kinds that a histogram or a gauge is made of; no object of prometheus_client is
-touched.  At a scrape a collector copies the plain numbers into metric families.  Labels are bounded: only ids of the
-vocabulary.  Values that the engine holds (rows of the queue, open delivery connections) are set with `set`, or read
-with `watch`.
+touched.  At a scrape a collector copies the plain numbers into metric families.  Labels are bounded: ids of the
+vocabulary, listeners, providers and classes of refusals, never an address.  Values that the engine holds (rows of the
+queue, open delivery connections) are set with `set`, or read with `watch`.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from relayd.events import delivery, queue, smtp
+from relayd.events import delivery, dns, http, queue, smtp
 from relayd.events.event import Event, EventKind
+from relayd.telemetry.histogram import SIZES, TIMES, Histogram, Labelled, family, labelled
+from relayd.telemetry.provider import provider
 from relayd.telemetry.render import milliseconds
 
-_TIMES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200, 172800)
-_SIZES = (1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864, 268435456)
+DELAYS = ("before_queue", "in_queue", "connecting", "transmitting")
+"""The parts of a recipient's delay, as Postfix has them: until the message was queued; until its last attempt began;
+until the transaction began (look-ups, connection, TLS, EHLO); until the peer took it."""
+
+_MOST_HOSTS = 1000
+"""Hosts whose provider is remembered."""
+
+_MOST_LABELS = 200
+"""Values of a label: what comes past them is counted as "other"."""
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class Histogram:
-    """Counts by upper bound; `observe` costs a bisection."""
-
-    __slots__ = ("bounds", "counts", "doc", "name", "total")
-
-    def __init__(self, name: str, doc: str, bounds: tuple[float, ...]) -> None:
-        self.name = name
-        self.doc = doc
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count one value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def family(self) -> HistogramMetricFamily:
-        """The counts as prometheus_client wants them: cumulative."""
-        buckets = []
-        seen = 0
-        for bound, count in zip((*map(str, map(float, self.bounds)), "+Inf"), self.counts, strict=True):
-            seen += count
-            buckets.append((bound, seen))
-        return HistogramMetricFamily(self.name, self.doc, buckets=buckets, sum_value=self.total)
-
-
 class Metrics:
-    """The subscriber that counts; call it with each event."""
+    """The subscriber that counts; call it with each event.
 
-    def __init__(self) -> None:
+    provider_of: the name of a bounded set of providers that a host belongs to.
+    """
+
+    def __init__(self, provider_of: Callable[[str], str] = provider) -> None:
         self.events: dict[EventKind, int] = {}
         self.sessions = 0
-        self.delivery_total_time = Histogram(
-            "relayd_delivery_total_seconds", "From reception until nothing of the message was left to do", _TIMES
-        )
-        self.attempt_time = Histogram("relayd_delivery_attempt_seconds", "Duration of one delivery attempt", _TIMES)
-        self.session_time = Histogram("relayd_smtp_session_seconds", "Duration of one SMTP session", _TIMES)
-        self.message_size = Histogram("relayd_message_bytes", "Size of accepted messages", _SIZES)
+        self.delivery_total_time = Histogram(TIMES)
+        self.attempt_time = Histogram(TIMES)
+        self.session_time = Histogram(TIMES)
+        self.lookup_time = Histogram(TIMES)
+        self.request_time = Histogram(TIMES)
+        self.message_size = {False: Histogram(SIZES), True: Histogram(SIZES)}
+        """By whether the session was trusted."""
+        self.delays = {part: Histogram(TIMES) for part in DELAYS}
+        self._provider_of = provider_of
+        self._providers: dict[str, str] = {}
+        self._deliveries: dict[tuple[str, str], int] = {}
+        self._listeners: dict[tuple[str, str], int] = {}
         self._refusals: dict[tuple[str, str], int] = {}
         self._recipients = {"accepted": 0, "delivered": 0, "deferred": 0, "bounced": 0, "expired": 0}
+        self._recipients |= {"maybe_delivered": 0, "maybe_delivered_again": 0}
         self._values: dict[str, tuple[str, float]] = {}
         self._watched: dict[str, tuple[str, Callable[[], float]]] = {}
-        self._special: dict[EventKind, Callable[[dict[str, Any]], None]] = {
+        self._special: dict[EventKind, Callable[[Event], None]] = {
             smtp.CONNECTION_START: self._session_started,
             smtp.CONNECTION_END: self._session_ended,
-            queue.QUEUE_MESSAGE: self._accepted,
-            queue.QUEUE_MESSAGE_AUTHENTICATED: self._accepted,
-            delivery.ATTEMPT_END: lambda fields: self.attempt_time.observe(_seconds(fields)),
-            delivery.COMPLETED: lambda fields: self.delivery_total_time.observe(_seconds(fields)),
-            delivery.DELIVERED: lambda fields: self._settled("delivered", fields),
-            delivery.DEFERRED: lambda fields: self._settled("deferred", fields),
-            delivery.BOUNCED: lambda fields: self._settled("bounced", fields),
-            delivery.EXPIRED: lambda fields: self._settled("expired", fields),
+            smtp.RCPT_TO_REJECTED: lambda event: self._at_listener(event, "rejected"),
+            queue.QUEUE_MESSAGE: lambda event: self._accepted(event, trusted=False),
+            queue.QUEUE_MESSAGE_AUTHENTICATED: lambda event: self._accepted(event, trusted=True),
+            delivery.ATTEMPT_END: lambda event: self.attempt_time.observe(_seconds(event.fields)),
+            delivery.COMPLETED: lambda event: self.delivery_total_time.observe(_seconds(event.fields)),
+            delivery.DELIVERED: self._delivered,
+            delivery.MAYBE_DELIVERED: lambda event: self._settled("maybe_delivered", event.fields),
+            delivery.DEFERRED: lambda event: self._settled("deferred", event.fields),
+            delivery.BOUNCED: lambda event: self._settled("bounced", event.fields),
+            delivery.EXPIRED: lambda event: self._settled("expired", event.fields),
+            dns.LOOKUP: lambda event: self.lookup_time.observe(_seconds(event.fields)),
+            dns.LOOKUP_ERROR: lambda event: self.lookup_time.observe(_seconds(event.fields)),
+            http.REQUEST_URL: lambda event: self.request_time.observe(_seconds(event.fields)),
         }
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(_EngineCollector(self))
@@ -93,7 +89,7 @@ class Metrics:
         events[kind] = events.get(kind, 0) + 1
         special = self._special.get(kind)
         if special is not None:
-            special(event.fields)
+            special(event)
 
     def set(self, name: str, doc: str, value: float) -> None:
         """Set the gauge `name`."""
@@ -107,50 +103,112 @@ class Metrics:
         """Everything in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def families(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
+    def families(self) -> Iterator[Metric]:
         """The metric families as of now."""
-        events = CounterMetricFamily("relayd_events", "Times an event occurred since the start", labels=["event"])
-        for kind, count in sorted(self.events.items(), key=lambda item: item[0].id):
-            events.add_metric([kind.id], count)
-        yield events
-        for name, count in self._recipients.items():
-            yield CounterMetricFamily(f"relayd_recipients_{name}", f"Recipients {name} since the start", value=count)
-        refusals = CounterMetricFamily(
-            "relayd_refusals", "Recipients not delivered, by what became of them and why", labels=["outcome", "class"]
-        )
-        for labels, count in sorted(self._refusals.items()):
-            refusals.add_metric(labels, count)
-        yield refusals
-        yield CounterMetricFamily(
-            "relayd_messages_accepted", "Messages promised since the start", value=self._messages()
-        )
+        yield from self._counters()
         yield GaugeMetricFamily("relayd_smtp_active_connections", "Inbound SMTP sessions open", value=self.sessions)
         for name, (doc, value) in self._values.items():
             yield GaugeMetricFamily(name, doc, value=value)
         for name, (doc, read) in self._watched.items():
             yield GaugeMetricFamily(name, doc, value=read())
-        for histogram in (self.delivery_total_time, self.attempt_time, self.session_time, self.message_size):
-            yield histogram.family()
+        yield from self._histograms()
+
+    def _counters(self) -> Iterator[Metric]:
+        events = CounterMetricFamily("relayd_events", "Times an event occurred since the start", labels=["event"])
+        for kind, count in sorted(self.events.items(), key=lambda item: item[0].id):
+            events.add_metric([kind.id], count)
+        yield events
+        for name, count in self._recipients.items():
+            yield CounterMetricFamily(
+                f"relayd_recipients_{name}", f"Recipients {name.replace('_', ' ')} since the start", value=count
+            )
+        yield _counted(
+            "relayd_refusals",
+            "Recipients not delivered, by what became of them and why",
+            ("outcome", "class"),
+            self._refusals,
+        )
+        yield _counted(
+            "relayd_deliveries",
+            "Recipients attempted, by whose hosts decided and what became of them",
+            ("provider", "outcome"),
+            self._deliveries,
+        )
+        yield _counted(
+            "relayd_listener_recipients",
+            "Recipients offered, by listener and answer",
+            ("listener", "answer"),
+            self._listeners,
+        )
+        yield CounterMetricFamily(
+            "relayd_messages_accepted", "Messages promised since the start", value=self._messages()
+        )
+
+    def _histograms(self) -> Iterator[Metric]:
+        for name, doc, histogram in (
+            (
+                "relayd_delivery_total_seconds",
+                "From reception until nothing of the message was left to do",
+                self.delivery_total_time,
+            ),
+            ("relayd_delivery_attempt_seconds", "Duration of one delivery attempt", self.attempt_time),
+            ("relayd_smtp_session_seconds", "Duration of one SMTP session", self.session_time),
+            ("relayd_dns_lookup_seconds", "Duration of one DNS look-up", self.lookup_time),
+            ("relayd_http_request_seconds", "Duration of one request to the control socket", self.request_time),
+        ):
+            yield family(name, doc, histogram)
+        parts: Labelled = {(part,): histogram for part, histogram in self.delays.items()}
+        yield labelled("relayd_delivery_delay_seconds", "Parts of the delay of delivered recipients", ("part",), parts)
+        sizes: Labelled = {
+            ("trusted" if trusted else "stranger",): histogram for trusted, histogram in self.message_size.items()
+        }
+        yield labelled("relayd_message_bytes", "Size of accepted messages, by class of session", ("class",), sizes)
 
     def _messages(self) -> int:
         return self.events.get(queue.QUEUE_MESSAGE, 0) + self.events.get(queue.QUEUE_MESSAGE_AUTHENTICATED, 0)
 
-    def _session_started(self, fields: dict[str, Any]) -> None:
+    def _session_started(self, event: Event) -> None:
         self.sessions += 1
 
-    def _session_ended(self, fields: dict[str, Any]) -> None:
+    def _session_ended(self, event: Event) -> None:
         self.sessions -= 1
-        self.session_time.observe(_seconds(fields))
+        self.session_time.observe(_seconds(event.fields))
 
-    def _accepted(self, fields: dict[str, Any]) -> None:
-        self._recipients["accepted"] += _count(fields.get("to"))
-        self.message_size.observe(fields.get("size") or 0)
+    def _accepted(self, event: Event, *, trusted: bool) -> None:
+        fields = event.fields
+        count = _count(fields.get("to"))
+        self._recipients["accepted"] += count
+        self.message_size[trusted].observe(fields.get("size") or 0)
+        self._at_listener(event, "accepted", count)
+
+    def _at_listener(self, event: Event, answer: str, count: int = 1) -> None:
+        span = event.span
+        listener = str(span.keys.get("listenerId") or "") if span is not None else ""
+        _add(self._listeners, (listener, answer), count)
+
+    def _delivered(self, event: Event) -> None:
+        self._settled("delivered", event.fields)
+        delays = event.fields.get("delays")
+        if delays is not None:
+            for histogram, seconds in zip(self.delays.values(), delays, strict=False):
+                histogram.observe(seconds)
+        if event.fields.get("maybe_again"):
+            self._settled("maybe_delivered_again", event.fields)
 
     def _settled(self, name: str, fields: dict[str, Any]) -> None:
-        self._recipients[name] += _count(fields.get("to"))
+        count = _count(fields.get("to"))
+        self._recipients[name] += count
         if "class_" in fields:
-            key = (name, fields["class_"] or "unknown")
-            self._refusals[key] = self._refusals.get(key, 0) + 1
+            _add(self._refusals, (name, fields["class_"] or "unknown"), 1)
+        _add(self._deliveries, (self._provider(fields.get("hostname") or ""), name), count)
+
+    def _provider(self, host: str) -> str:
+        known = self._providers.get(host)
+        if known is None:
+            if len(self._providers) >= _MOST_HOSTS:
+                self._providers.clear()
+            known = self._providers[host] = self._provider_of(host) if host else "none"
+        return known
 
 
 class _EngineCollector(Collector):
@@ -159,6 +217,19 @@ class _EngineCollector(Collector):
 
     def collect(self) -> Iterator[Any]:
         return self._metrics.families()
+
+
+def _counted(name: str, doc: str, labels: tuple[str, ...], counts: dict[tuple[str, str], int]) -> Metric:
+    found = CounterMetricFamily(name, doc, labels=labels)
+    for values, count in sorted(counts.items()):
+        found.add_metric(values, count)
+    return found
+
+
+def _add(counts: dict[tuple[str, str], int], labels: tuple[str, str], count: int) -> None:
+    if labels not in counts and len(counts) >= _MOST_LABELS:
+        labels = ("other", labels[1])
+    counts[labels] = counts.get(labels, 0) + count
 
 
 def _count(to: Any) -> int:

@@ -1,11 +1,28 @@
-"""Options of the logs: `tracer.<id>.*`."""
+"""Options of the views of the events: `tracer.<id>.*`, `tracing.*`, `telemetry.*`, `metrics.*`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from relayd.events.event import Level
-from relayd.options import DURATION, REQUIRED, SIZE, TEXT, TEXTS, Kind, OptionError, Raw, choice, option, section
+from relayd.options import (
+    BOOLEAN,
+    DURATION,
+    REQUIRED,
+    SIZE,
+    TEXT,
+    TEXTS,
+    Kind,
+    OptionError,
+    Raw,
+    choice,
+    format_duration,
+    format_size,
+    option,
+    parse_duration,
+    parse_size,
+    section,
+)
 
 _TYPES = ("log", "stdout", "journal")
 
@@ -17,6 +34,28 @@ def _parse_type(value: Raw) -> str:
         raise OptionError('"webhook" is not available in this version; expected one of "log", "stdout", "journal"')
     raise OptionError("expected one of " + ", ".join(f'"{word}"' for word in _TYPES))
 
+
+def _at_least(least: float) -> Kind[float]:
+    def parse(value: Raw) -> float:
+        seconds = parse_duration(value)
+        if seconds < least:
+            raise OptionError(f"expected a duration of at least {format_duration(least)}")
+        return seconds
+
+    return Kind("duration", parse)
+
+
+def _parse_store_size(value: Raw) -> int:
+    octets = parse_size(value)
+    if octets < _SMALLEST_STORE:
+        raise OptionError(f"expected a size of at least {format_size(_SMALLEST_STORE)}")
+    return octets
+
+
+_SMALLEST_STORE = 4 << 20
+LIFETIME = _at_least(60.0)
+INTERVAL = _at_least(1.0)
+STORE_SIZE = Kind("size", _parse_store_size)
 
 TRACER_TYPE = Kind("one of " + ", ".join(_TYPES), _parse_type)
 
@@ -54,3 +93,34 @@ class TracerOptions:
     def least(self) -> Level:
         """`level` as a value."""
         return Level[self.level.upper()]
+
+
+@section("tracing.history", "Stored traces: what happened in each SMTP session and each delivery attempt.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceHistoryOptions:
+    """`tracing.history.*`"""
+
+    enable: bool = option(BOOLEAN, True, "Store traces, in <data-dir>/telemetry.")
+    retention: float = option(LIFETIME, "7d", "Older traces are removed.")
+    max_size: int = option(STORE_SIZE, "1GB", "All of them together; the oldest are removed first.")
+
+
+@section("telemetry.history", "What became of each message, kept after it has left the queue.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageHistoryOptions:
+    """`telemetry.history.*`"""
+
+    enable: bool = option(BOOLEAN, True, "Keep the history of messages, in <data-dir>/telemetry.")
+    retention: float = option(LIFETIME, "30d", "Older history is removed.")
+    max_size: int = option(STORE_SIZE, "2GB", "All of it together; the oldest is removed first.")
+
+
+@section("metrics.history", "Stored history of the metrics, for charts.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricHistoryOptions:
+    """`metrics.history.*`"""
+
+    enable: bool = option(BOOLEAN, True, "Keep a history of the metrics, in <data-dir>/telemetry.")
+    interval: float = option(INTERVAL, "5m", "Between two points; they are taken at whole multiples of it.")
+    retention: float = option(LIFETIME, "30d", "Older points are removed.")
+    max_size: int = option(STORE_SIZE, "256MB", "All of them together; the oldest are removed first.")

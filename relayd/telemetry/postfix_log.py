@@ -15,7 +15,7 @@ import re
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -252,9 +252,7 @@ class PostfixLog:
         host = _angle(fields.get("hostname")).replace(",", "?")
         if host and status != "sent" and str(fields.get("details") or "").startswith("Unexpected response from"):
             said = f"host {host} said: {said}"
-        timing = f"delay={delay:.2g}, delays={max(delay - seconds, 0):.2g}/0/0/{seconds:.2g}"
-        if delay >= 100:
-            timing = f"delay={delay:.0f}, delays={max(delay - seconds, 0):.0f}/0/0/{seconds:.2g}"
+        timing = _timing(fields.get("delays") or (max(delay - seconds, 0), 0, 0, seconds))
         for to in _each(fields.get("to")):
             yield (
                 f"smtp[{session.process}]: {id}: to=<{_angle(to)}>, relay={host or 'none'}, {timing}, "
@@ -283,6 +281,12 @@ _CAUSES: dict[EventKind, tuple[str, str]] = {
     smtp.MAILBOX_DOES_NOT_EXIST: ("1.1", "Recipient address rejected: User unknown"),
 }
 """Why the recipient is refused that the next event names: detail of the enhanced code, and Postfix's words."""
+
+
+def _timing(delays: Sequence[float]) -> str:
+    """The whole delay and its four parts, as Postfix rounds them: two digits, whole seconds from 100 on."""
+    texts = [f"{each:.2g}" if each < 100 else f"{each:.0f}" for each in (sum(delays), *delays)]
+    return f"delay={texts[0]}, delays={'/'.join(texts[1:])}"
 
 
 def _first(value: Any) -> Any:

@@ -19,7 +19,9 @@ import msgspec
 from relayd.events.event import Event, EventKind, Span
 from relayd.telemetry.escape import escape, escape_json, quoted
 
-_TIMES = frozenset({"nextRetry", "nextDsn", "expires", "due", "rangeFrom", "rangeTo", "validFrom", "validTo"})
+TIMES = frozenset({"nextRetry", "nextDsn", "expires", "due", "rangeFrom", "rangeTo", "validFrom", "validTo"})
+"""Keys whose numbers are Unix times."""
+
 _BARE = frozenset({"remoteIp", "localIp"})
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -89,7 +91,7 @@ _BY_TYPE: dict[type, Callable[[Any], str]] = {
 
 _BY_KEY: dict[str, Callable[[Any], str]] = {
     "elapsed": _of_elapsed,
-    **dict.fromkeys(_TIMES, _of_time),
+    **dict.fromkeys(TIMES, _of_time),
     **dict.fromkeys(_BARE, _of_bare),
 }
 
@@ -177,7 +179,7 @@ def logged_data(event: Event) -> dict[str, Any]:
 
 def json_value(key: str, value: Any) -> Any:
     """A field as JSON shows it: times RFC 3339, `elapsed` in milliseconds, nested events as objects."""
-    if key in _TIMES and isinstance(value, int | float) and not isinstance(value, bool):
+    if key in TIMES and isinstance(value, int | float) and not isinstance(value, bool):
         return rfc3339(value)
     if key == "elapsed" and isinstance(value, float):
         return milliseconds(value)
@@ -218,6 +220,6 @@ def _of_json(key: str, value: Any) -> str:
         return _of_any(str(value))
     if isinstance(value, list):
         return "[" + ", ".join([_of_json("", each) for each in value]) + "]"
-    if key in _TIMES and isinstance(value, str):
+    if key in TIMES and isinstance(value, str):
         return escape(value)
     return (_BY_KEY.get(key) or _of_any)(value)

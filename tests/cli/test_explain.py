@@ -104,6 +104,7 @@ def outbound(**fields: Any) -> dict[str, Any]:
                 "preference": None,
                 "tls": "TLS with a valid certificate",
                 "tls_why": ["tls.mode is verified"],
+                "tls_known": "",
             }
         ],
         "problem": "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
@@ -14,12 +14,15 @@ from relayd.config.load import load
 from relayd.config.settings import Settings
 from relayd.config.store import open_store
 from relayd.control.api.maintenance import ReloadAnswer
+from relayd.control.api.telemetry import Telemetry
 from relayd.control.app import ControlApp, Parts, Setting
 from relayd.control.options import FallbackAdminOptions, HttpOptions
 from relayd.control.signing_in import SigningIn
 from relayd.directory.account import Account, Refusal
 from relayd.directory.directory import Directory, TooBusy
 from relayd.directory.options import AccountOptions
+from relayd.directory.principal import reserved_by
+from relayd.directory.principals import open_principals
 from relayd.directory.tokens import Tokens
 from relayd.events.event import Event, EventStream, Span
 from relayd.listener.options import Bind, ListenerOptions
@@ -27,12 +30,20 @@ from relayd.mail.snowflake import Snowflakes
 from relayd.queue.backup import backup
 from relayd.queue.filter import Filter
 from relayd.queue.message import Message, Outcome
+from relayd.queue.usage import Ledger
+from relayd.reception.options import SubmissionOptions
+from relayd.reception.submission import Submissions
 from relayd.reputation.options import SuppressionOptions
 from relayd.reputation.suppression import SuppressionList
+from relayd.resolver.zone import Zone
 from relayd.routing.options import OutboundOptions, RouteOptions
 from relayd.routing.route import Router
+from relayd.telemetry.figures import Figures
+from relayd.telemetry.live import Live
 from relayd.telemetry.metrics import Metrics
 from relayd.telemetry.reading import Logs, Place
+from relayd.telemetry.recording import Stores
+from relayd.webhooks.webhooks import Webhooks
 from tests.queue.conftest import Rig
 from tests.rig.explaining import World
 
@@ -55,15 +66,26 @@ class LogPlace:
     place: Place | None = None
 
 
+async def at_once(seconds: float) -> None:
+    """In place of waiting."""
+
+
 class Accounts(Directory):
     """The directory of the tests; "busy" and "broken" are out of order."""
 
-    async def authenticate(self, login: str, secret: str) -> Account | Refusal:
+    async def authenticate(self, login: str, secret: str, site: str = "") -> Account | Refusal:
         if login == "busy":
             raise TooBusy
         if login == "broken":
             raise RuntimeError("the directory is down: password=hunter2")
-        return await super().authenticate(login, secret)
+        return await super().authenticate(login, secret, site)
+
+
+@dataclass
+class Kept:
+    """What is stored of the events, for tests to set."""
+
+    stores: Stores = field(default_factory=lambda: Stores(traces=None, history=None, points=None))
 
 
 @dataclass
@@ -79,6 +101,7 @@ class Control:
     parts: Parts
     accounts: Accounts
     logs: LogPlace
+    kept: Kept
     port: int = 0
 
     @property
@@ -129,6 +152,7 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
     flakes = Snowflakes()
     refusals: list[str] = []
     control_logs = LogPlace()
+    kept = Kept()
 
     reloads: list[tuple[str, bool]] = []
 
@@ -146,11 +170,16 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
     async def bounce(filter: Filter, by: str, reason: str) -> int:
         return await rig.o.actions.bounce(filter, by, reason, untold)
 
-    accounts = Accounts(ACCOUNTS, rig.clock)
+    principals = await open_principals(tmp_path, span)
+    principals.reserved = reserved_by(ACCOUNTS)
+    accounts = Accounts(ACCOUNTS, rig.clock, [principals], pause=at_once)
+    principals.on_change.append(accounts.changed)
     fallback = FallbackAdminOptions(user="admin", secret="s3:cret")
     signing_in = SigningIn(accounts, fallback, Tokens(bytes(32), rig.clock), rig.clock)
     suppressions = SuppressionList(tmp_path, rig.clock, span)
     await suppressions.reconfigure(SuppressionOptions(enable=True))
+    webhooks = Webhooks(tmp_path, stream, flakes, lambda: Zone({}))
+    submissions = Submissions(accounts, principals, Ledger(rig.o.queue.database, rig.clock), rig.clock)
     parts = Parts(
         queue=rig.o.queue,
         bodies=rig.o.queue,
@@ -163,20 +192,28 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
         reload=reload,
         settings=settings,
         signing_in=signing_in,
+        principals=principals,
+        quota=lambda name: submissions.quota(name, SubmissionOptions()),
         logs=Logs(lambda: control_logs.place, lambda timeout: True),
         ids=lambda: flakes.issue(stream.clock()),
         explaining=world.explaining(),
+        telemetry=Telemetry(stores=lambda: kept.stores, figures=Figures(metrics), live=Live(span)),
         suppressions=suppressions,
+        webhooks=webhooks,
     )
     app = ControlApp(parts, span, setting)
     path = tmp_path / "control.sock"
     await app.start(path)
     port = app.addresses[0][1]
-    yield Control(app, events, problems, refusals, reloads, settings, path, rig, parts, accounts, control_logs, port)
+    yield Control(
+        app, events, problems, refusals, reloads, settings, path, rig, parts, accounts, control_logs, kept, port
+    )
     await app.stop()
     signing_in.close()
     accounts.close()
+    await principals.close()
     await suppressions.close()
+    await webhooks.close()
     await settings.store.close()
 
 

@@ -18,6 +18,7 @@ from relayd.control.options import FallbackAdminOptions
 from relayd.control.routes import SPAN
 from relayd.control.signing_in import Identity, SigningIn
 from relayd.directory.codes import Codes, Grant
+from relayd.directory.device_codes import DeviceCodes
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions, CodeOptions, ExpiryOptions
 from relayd.directory.tokens import TokenKind, Tokens
@@ -88,7 +89,14 @@ async def house() -> AsyncIterator[House]:
         if len(charged) > 5:
             raise Problem(*TOO_MANY)
 
-    yield House(directory, signing_in, codes, TokenEndpoint(signing_in, codes, expiry, limit, 0.2), clock, charged)
+    yield House(
+        directory,
+        signing_in,
+        codes,
+        TokenEndpoint(signing_in, codes, DeviceCodes(expiry, CodeOptions(), clock), expiry, limit, 0.2),
+        clock,
+        charged,
+    )
     signing_in.close()
     directory.close()
 

@@ -16,6 +16,7 @@ from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.routes import BODY, CALLER, SPAN, Route
 from relayd.control.signing_in import Identity, local_peer
 from relayd.directory.codes import Codes
+from relayd.directory.device_codes import DeviceCodes
 from relayd.directory.options import AccountOptions, CodeOptions, ExpiryOptions
 from relayd.directory.permissions import PERMISSIONS, ROLES
 from relayd.directory.tokens import TokenKind
@@ -53,7 +54,10 @@ def codes(house: House) -> Codes:
 
 @pytest.fixture
 async def ann(house: House, codes: Codes) -> Client:
-    return Client(list(OAuth(codes).routes()), await house.sign_in("ann", "plain"))
+    return Client(
+        list(OAuth(codes, DeviceCodes(ExpiryOptions(), CodeOptions(), Clock())).routes()),
+        await house.sign_in("ann", "plain"),
+    )
 
 
 async def test_a_code_for_the_caller(house: House, codes: Codes, ann: Client) -> None:
@@ -65,12 +69,18 @@ async def test_a_code_for_the_caller(house: House, codes: Codes, ann: Client) ->
 
 
 async def test_the_permissions_are_the_callers_own(house: House, codes: Codes) -> None:
-    bob = Client(list(OAuth(codes).routes()), await house.sign_in("bob", "plain"))
+    bob = Client(
+        list(OAuth(codes, DeviceCodes(ExpiryOptions(), CodeOptions(), Clock())).routes()),
+        await house.sign_in("bob", "plain"),
+    )
     assert set((await bob.ask("/oauth", SEED))["permissions"]) == ROLES["user"].enabled
     house.directory.reconfigure(
         ACCOUNTS | {"bob": AccountOptions(secret="plain", disabled_permissions=("authenticate-oauth",))}
     )
-    bob = Client(list(OAuth(codes).routes()), await house.sign_in("bob", "plain"))
+    bob = Client(
+        list(OAuth(codes, DeviceCodes(ExpiryOptions(), CodeOptions(), Clock())).routes()),
+        await house.sign_in("bob", "plain"),
+    )
     with pytest.raises(Problem) as refused:
         await bob.ask("/oauth", SEED)
     assert refused.value.status == 403
@@ -126,7 +136,9 @@ async def test_no_device_waits(ann: Client) -> None:
 @pytest.mark.parametrize("identity", [None, local_peer("root")])
 async def test_who_has_no_account_gets_no_code(codes: Codes, identity: Identity | None) -> None:
     with pytest.raises(Failure, match="other"):
-        await Client(list(OAuth(codes).routes()), identity).ask("/oauth", SEED)
+        await Client(list(OAuth(codes, DeviceCodes(ExpiryOptions(), CodeOptions(), Clock())).routes()), identity).ask(
+            "/oauth", SEED
+        )
 
 
 @pytest.mark.parametrize(

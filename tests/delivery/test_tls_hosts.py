@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from relayd.delivery import handshake
 from relayd.delivery.host_policy import HostPolicies
 from relayd.delivery.hosts import Hosts
 from relayd.delivery.tls import TlsContexts
@@ -222,6 +223,7 @@ async def test_what_is_stated(folder: Path) -> None:
         await outcome_of(made, peer)
         assert len(made.stated("dane.tlsa-record-fetch")) == 1
         assert len(made.stated("dane.authentication-success")) == 1
+        assert len(made.stated("dane.tlsa-record-match")) == 1
         made = setting(folder, peer.port, [tlsa(3, ROOT)])
         await outcome_of(made, peer)
         assert len(made.stated("dane.authentication-failure")) == 1
@@ -264,3 +266,33 @@ async def test_a_connection_made_for_one_kind_of_message_serves_no_other(folder:
             await made.run(job(), direct(peer.port, tls=TlsMode.OPPORTUNISTIC, message_tls=message))
         assert peer.connections == 2
         await made.pool.close()
+
+
+async def test_certificates_that_cannot_be_held_against_records_are_told_apart(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tls=context(folder, "good")) as peer:
+        for chain, event in (([], "dane.no-certificates-found"), ([b"nonsense"], "dane.certificate-parse-error")):
+            monkeypatch.setattr(handshake, "presented_chain", lambda connection, chain=chain: chain)
+            made = setting(folder, peer.port, [tlsa(3, CERTIFICATES["good"])])
+            outcome = await outcome_of(made, peer)
+            assert outcome.result is Result.DEFERRED
+            assert len(made.stated(event)) == 1
+            assert len(made.stated("dane.authentication-failure")) == 1
+
+
+async def test_a_host_whose_tls_is_too_old_for_its_domain(folder: Path) -> None:
+    old = context(folder, "good")
+    assert old is not None
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with running(tls=old) as peer:
+        for mode, minimum, expected in (
+            (TlsMode.OPPORTUNISTIC, "", TLS),
+            (TlsMode.OPPORTUNISTIC, "1.3", CLEAR),
+            (TlsMode.REQUIRED, "1.2", TLS),
+            (TlsMode.REQUIRED, "1.3", LATER),
+        ):
+            peer.taken.clear()
+            outcome = await outcome_of(setting(folder, peer.port), peer, tls=mode, tls_minimum=minimum)
+            found = LATER if outcome.result is Result.DEFERRED else (TLS if peer.taken[0].tls else CLEAR)
+            assert found == expected, outcome.status

@@ -26,6 +26,7 @@ def test_the_roles() -> None:
         "authenticate",
         "authenticate-oauth",
         "email-send",
+        "email-verify",
         "email-receive",
         "manage-encryption",
         "manage-passwords",

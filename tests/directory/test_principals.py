@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from relayd.database.interface import Connection, DatabaseError
-from relayd.directory.editing import Authority, Reserved
+from relayd.directory.editing import Authority
 from relayd.directory.entry import How, Type
 from relayd.directory.fields import change, draft
+from relayd.directory.options import AccountOptions
 from relayd.directory.permissions import ROLES
+from relayd.directory.principal import reserved_by
 from relayd.directory.principals import Principals, open_principals
 from relayd.directory.refusals import (
     AlreadyExists,
@@ -24,7 +26,7 @@ from relayd.directory.refusals import (
     NotFound,
     OverTenantQuota,
 )
-from relayd.directory.rows import Selection
+from relayd.directory.rows import Place, Selection
 from relayd.events.event import EventStream, Span
 
 SPAN = Span(EventStream(lambda: 0.0))
@@ -47,6 +49,10 @@ async def patch(principals: Principals, name: str, *changes: tuple[str, str, Any
     entry = await principals.get(name)
     assert entry is not None
     await principals.update(name, [change(entry.type, *each) for each in changes], by or Authority())  # type: ignore[arg-type]
+
+
+async def names(principals: Principals, selection: Selection, place: Place = Place(), limit: int = 100) -> list[str]:  # noqa: B008
+    return [each.entry.name for each in await principals.page(selection, place, limit)]
 
 
 async def domain_and_jane(principals: Principals) -> None:
@@ -153,7 +159,7 @@ async def test_an_answer_that_was_asked_for_before_a_change_is_not_remembered_af
 async def test_a_change_whose_caller_went_away_still_evicts_what_is_remembered(principals: Principals) -> None:
     await domain_and_jane(principals)
     task = asyncio.create_task(patch(principals, "jane", ("set", "description", "new")))
-    while not task.done() and not principals.database._waiting:  # type: ignore[attr-defined]
+    while not task.done() and not principals.database._waiting:
         await asyncio.sleep(0)
     task.cancel()
     await principals.update("all", [change(Type.LIST, "set", "description", "x")])
@@ -164,7 +170,7 @@ async def test_a_change_whose_caller_went_away_still_evicts_what_is_remembered(p
 
 async def test_names_and_addresses_are_unique_over_types_and_the_configuration(principals: Principals) -> None:
     await domain_and_jane(principals)
-    principals.reserved = Reserved(frozenset({"app"}), {"app@example.org": "app"})
+    principals.reserved = reserved_by({"app": AccountOptions(secret="x", emails=("App@example.org",))})
     cases: list[tuple[Type, str, dict[str, Any], str, str]] = [
         (Type.GROUP, "jane", {}, "name", "jane"),
         (Type.INDIVIDUAL, "APP", {}, "name", "app"),
@@ -303,12 +309,7 @@ async def test_who_is_of_a_tenant_sees_and_makes_only_what_is_the_tenants(princi
     with pytest.raises(OverTenantQuota):
         await add(principals, Type.INDIVIDUAL, "carl", admin)
     await add(principals, Type.GROUP, "staff", admin)
-    assert [each.name for each in await principals.page(Selection(tenant="acme"), (), 0, 10)] == [
-        "acme.example",
-        "ann",
-        "bob",
-        "staff",
-    ]
+    assert await names(principals, Selection(tenant="acme")) == ["acme.example", "ann", "bob", "staff"]
 
 
 async def test_what_is_used_is_not_deleted_and_what_is_deleted_leaves_nothing(principals: Principals) -> None:
@@ -348,10 +349,13 @@ async def test_a_bulk_deletion_that_can_do_nothing_says_why(principals: Principa
 async def test_pages_are_in_byte_order_with_the_configuration_in_its_places(principals: Principals) -> None:
     for name in ("b", "é", "a", "d"):
         await add(principals, Type.GROUP, name, description=f"Group {name.upper()}")
-    everything = await principals.page(Selection(), ["c", "é1"], 0, 10)
-    assert [each.name for each in everything] == ["a", "b", "c", "d", "é", "é1"]
-    assert [each.id is None for each in everything] == [False, False, True, False, False, True]
-    assert [each.name for each in await principals.page(Selection(), ["c", "é1"], 2, 2)] == ["c", "d"]
+    principals.reserved = reserved_by({name: AccountOptions(secret="x") for name in ("é1", "C")})
+    assert await names(principals, Selection()) == ["a", "b", "c", "d", "é", "é1"]
+    assert [each.entry.is_configured for each in await principals.page(Selection(), Place(), 3)] == [False, False, True]
+    assert await names(principals, Selection(), Place(offset=2), 2) == ["c", "d"]
+    assert await names(principals, Selection(), Place("c"), 2) == ["d", "é"]
+    assert await names(principals, Selection(words=("c",), types=frozenset({Type.INDIVIDUAL}))) == ["c"]
+    assert await principals.count(Selection()) == 6
     assert await principals.count(Selection(words=("group", "É"))) == 1
     assert await principals.count(Selection(types=frozenset({Type.LIST}))) == 0
 

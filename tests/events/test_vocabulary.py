@@ -68,6 +68,7 @@ KNOWN = {
         tlsa-record-match tlsa-record-fetch tlsa-record-fetch-error tlsa-record-not-found tlsa-record-not-dnssec-signed
         tlsa-record-invalid""",
     "mta-sts": "authorized not-authorized policy-fetch policy-not-found policy-fetch-error invalid-policy",
+    "tls-rpt": "record-fetch record-fetch-error record-not-found",
     "tls": """handshake handshake-error not-configured certificate-not-found no-certificates-available
         multiple-certificates-available""",
 }
@@ -75,15 +76,15 @@ KNOWN = {
 
 OURS = {
     "smtp": """helo rcpt-to-rejected access-rule xclient unauthorized-pipelining smuggling-attempt handler-error
-        plugin-error auth-verdict""",
+        plugin-error auth-verdict author-unauthorized rcpt-to-unknown""",
     "delivery": """loop-to-self private-address connection-lost maybe-delivered deferred bounced expired downgraded
-        converted route-alarm route-suspended route-resumed""",
+        converted tls-gone route-alarm route-suspended route-resumed""",
     "queue": "held released removed paused resumed audit-failed purged restored rerouted space-low space-ok",
     "http": "handler-error",
     "manage": "action",
     "config": "reloaded restart-needed",
     "server": "shutdown-complete task-failed loop-stalled",
-    "telemetry": "subscriber-failed dropped",
+    "telemetry": "subscriber-failed dropped store-error webhook-recovered webhook-dropped webhook-replayed",
     "tls": "certificate-loaded certificate-error",
     "suppression": "added removed refused bounced evicted error",
     "dns": "lookup lookup-error",

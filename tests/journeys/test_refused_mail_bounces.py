@@ -40,6 +40,7 @@ def test_a_5xx_bounces_to_the_sender(relay: StartRelay) -> None:
         assert "nobody@receiver.test" in status
         assert "Status: 5.1.1" in status
         assert "Action: failed" in status
+        assert "X-Relayd-Class: bad-mailbox; rule=mailbox-unknown" in status
         assert "Original-Envelope-Id: QQ314159" in status
         daemon.wait_empty()
         assert daemon.audit()["difference"] == 0

@@ -78,8 +78,11 @@ async def test_sni_chooses_the_certificate(authority: trustme.CA, tmp_path: Path
             client = await server.dial(tls=checking(authority), name=name)
             assert (await client.reply()).startswith("220 ")
             await client.close()
+        assert "tls.certificate-not-found" not in server.ids()
         with pytest.raises(ssl.SSLCertVerificationError):
             await server.dial(tls=checking(authority), name="unknown.example")
+        assert "tls.certificate-not-found" in server.ids()
+        assert server.ids().count("tls.multiple-certificates-available") == 1
 
 
 async def test_changed_files_are_loaded_and_broken_ones_are_not(authority: trustme.CA, tmp_path: Path) -> None:
@@ -100,6 +103,11 @@ async def test_changed_files_are_loaded_and_broken_ones_are_not(authority: trust
         await client.close()
         assert server.ids().count("tls.certificate-loaded") == 2
         assert server.ids().count("tls.certificate-error") == 1
+
+
+async def test_implicit_tls_without_a_certificate_is_said_at_the_start() -> None:
+    async with live(StubReception(), listening(role="submission", tls_implicit=True)) as server:
+        assert "tls.not-configured" in server.ids()
 
 
 async def test_submission_without_certificate_offers_no_starttls() -> None:

@@ -242,3 +242,13 @@ def test_original_recipients_have_a_type() -> None:
     assert split_orcpt("x400;/C+3Dde/") == ("x400", "/C=de/")
     for orcpt in ("", "rfc822", "rfc822;", ";a@b", "rfc822;a+zz"):
         assert split_orcpt(orcpt) is None
+
+
+@pytest.mark.parametrize("recipient", [FAILED, DELAYED])
+def test_a_copy_that_may_have_arrived_is_owned_up_to(recipient: ReportedRecipient) -> None:
+    maybe = replace(recipient, maybe_delivered=NOW - 3600)
+    _, (text, status, _) = parts_of(compose_dsn(replace(REQUEST, recipients=(maybe, FAILED))))
+    assert (
+        str(text.get_payload()).count("A copy may have arrived all the same: on Mon, 07 Nov 2022 16:54:24 +0000") == 1
+    )
+    assert status.as_string().count("X-Relayd-Maybe-Delivered: Mon, 07 Nov 2022 16:54:24 +0000") == 1

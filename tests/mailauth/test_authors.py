@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relayd.mailauth.authors import authors_of
+from relayd.mailauth.authors import MAX_LENGTH, author_addresses, authors_of
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,21 @@ def test_fields_that_are_missing_or_repeated() -> None:
     assert authors_of([]).problem == "there is no From field"
     found = authors_of([b"a@b.example", b"c@d.example"])
     assert (found.domains, found.fields, found.problem) == (("b.example", "d.example"), 2, "there are 2 From fields")
+
+
+@pytest.mark.parametrize(
+    ("value", "addresses"),
+    [
+        ("Jane <jane@Example.org>", ("jane@example.org",)),
+        ('"a@b.test" <jane@example.org>, joe@example.org (x@y.test)', ("jane@example.org", "joe@example.org")),
+        ('"jane doe"@example.org', ('"jane doe"@example.org',)),
+        ("Team: jane@example.org, joe@example.org;", ("jane@example.org", "joe@example.org")),
+        ("", ()),
+        ("jane@example.org@far.test", None),
+        ("jane@", None),
+        ("<jane>", None),
+        ("jane@example.org" + " " * MAX_LENGTH, None),
+    ],
+)
+def test_the_addresses_of_authors(value: str, addresses: tuple[str, ...] | None) -> None:
+    assert author_addresses([value.encode()]) == addresses

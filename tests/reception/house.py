@@ -31,6 +31,7 @@ from relayd.reception.options import (
     ReceptionOptions,
     RedirectOptions,
     RewriteOptions,
+    SubmissionOptions,
     TrustedRelayOptions,
 )
 from relayd.reception.policy import Policy
@@ -56,6 +57,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "limits": DataLimits,
     "received": ReceivedOptions,
     "redirect": RedirectOptions,
+    "submission": SubmissionOptions,
 }
 _RECORDS: dict[str, type[Any]] = {"known": KnownOptions, "access": AccessOptions, "rewrite": RewriteOptions}
 
@@ -81,10 +83,10 @@ class FakeQueue:
     messages: list[NewMessage] = field(default_factory=list)
     failure: Exception | None = None
 
-    async def enqueue(self, message: NewMessage) -> None:
+    async def enqueue(self, message: NewMessage, *others: NewMessage) -> None:
         if self.failure is not None:
             raise self.failure
-        self.messages.append(message)
+        self.messages += [message, *others]
 
 
 @dataclass

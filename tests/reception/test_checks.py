@@ -50,6 +50,7 @@ def house(
 ) -> House:
     return House(
         tmp_path,
+        {"ann": {"secret": "x", "emails": ["@sender.example"]}},
         resolver=Zone(NAMES | (names or {})),
         auth=auth or {},
         rcpt={"relay-domains": ["far.example"]},

@@ -158,7 +158,9 @@ async def test_an_account_sends_from_its_own_addresses(tmp_path: Path, sender: s
     else:
         assert isinstance(answer, Reply)
         assert outcome(answer) == (550, "5.7.1")
-        assert rig.facts("smtp.mail-from-unauthorized") == [{"from_": sender, "account_name": "app"}]
+        assert rig.facts("smtp.mail-from-unauthorized") == [
+            {"from_": sender, "account_name": "app", "reason": "not an address of the account"}
+        ]
 
 
 async def test_data_without_recipients_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from relayd.delivery.hosts import Hosts
 from relayd.delivery.lanes import LaneStats
 from relayd.delivery.options import ReuseOptions
 from relayd.delivery.outlook import Outlook, Outlooks, Roads
+from relayd.delivery.stages import Stage
 from relayd.mail.options import ServerOptions
 from relayd.mailauth.options import AuthOptions
 from relayd.reception.examination import Examination, Examinations, InForce, Suspect
@@ -25,6 +26,7 @@ from relayd.routing.options import OutboundOptions, RouteOptions
 from relayd.routing.route import Router
 from relayd.routing.schedule import Schedule
 from tests.rig.reception import real_reception
+from tests.rig.rehearsing import Rehearsing
 
 
 @dataclass
@@ -44,7 +46,7 @@ class World:
 
     def explaining(self) -> Explaining:
         """As the daemon makes it, of what holds when it is asked."""
-        return Explaining(examine=self.examine, rcpt=self.rcpt, road=self.road)
+        return Explaining(examine=self.examine, rcpt=self.rcpt, road=self.road, rehearse=self.rehearse)
 
     async def examine(self, suspect: Suspect, *, everything: bool = False) -> Examination:
         """See `Examinations`."""
@@ -58,6 +60,11 @@ class World:
     async def road(self, address: str) -> Outlook:
         """See `Outlooks`."""
         return await Outlooks(self._roads, time.time).of(address)
+
+    def rehearse(self, recipient: str, *, seconds: float = 30.0, direct: bool = False) -> AsyncGenerator[Stage, None]:
+        """See `Rehearsals`."""
+        rehearsing = Rehearsing(port=self.outbound.port, zone=self.names)
+        return rehearsing.rehearsals.run(recipient, seconds=seconds, direct=direct)
 
     def _policy(self) -> Policy:
         usual = {

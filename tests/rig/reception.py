@@ -39,8 +39,8 @@ class ListQueue:
 
     messages: list[NewMessage] = field(default_factory=list)
 
-    async def enqueue(self, message: NewMessage) -> None:
-        self.messages.append(message)
+    async def enqueue(self, message: NewMessage, *others: NewMessage) -> None:
+        self.messages += [message, *others]
 
 
 class NoDelivery:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from relayd.mail.reply import Reply
 from relayd.reception.client import Client
+from relayd.reception.sign_in import SignIns
 from relayd.smtp.command import MailCommand, RcptCommand
 from relayd.smtp.extension import Extensions
 
@@ -43,6 +44,13 @@ class StubReception:
 
     async def helo(self, client: Client) -> Reply | None:
         return Reply(501, "5.5.4", "Bad name") if client.helo.startswith("-") else None
+
+    @property
+    def sign_ins(self) -> SignIns:
+        raise NotImplementedError
+
+    def mechanisms(self, client: Client) -> tuple[str, ...]:
+        return ("PLAIN", "LOGIN") if client.role == "submission" and client.account is None else ()
 
     async def authenticate(self, client: Client, login: str, secret: str) -> Reply:
         if secret == "explode":
@@ -82,6 +90,9 @@ class StubReception:
 
     def abort(self, tx: StubTransaction) -> None:
         self.aborted += 1
+
+    async def expn(self, client: Client, argument: str) -> Reply:
+        return Reply(502, "5.5.1", "EXPN is not offered")
 
     async def vrfy(self, client: Client, argument: str) -> Reply:
         return Reply(252, "2.5.2", "Cannot verify, but will take the message")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relayd.routing.next_hop import NextHop, Protocol, TlsMode
-from relayd.routing.options import OutboundOptions, RouteOptions
+from relayd.routing.options import DomainTlsOptions, OutboundOptions, RouteOptions
 from relayd.routing.route import Router, UnknownRoute, route_of
 
 
@@ -99,6 +99,22 @@ def test_a_route_that_is_not_declared(where: str) -> None:
 def test_what_a_route_demands(options: RouteOptions, port: int, mode: TlsMode) -> None:
     hop = route_of("hub", options)
     assert (hop.port, hop.tls, hop.key, hop.route) == (port, mode, "route:hub", "hub")
+
+
+def test_domains_and_routes_may_ask_for_more_of_tls() -> None:
+    router = Router(
+        OutboundOptions(),
+        {"hub": RouteOptions(address="hub.example", tls_minimum="1.3")},
+        tls={
+            "Bücher.example": DomainTlsOptions(mode="verified", min_version="1.3"),
+            "x.example": DomainTlsOptions(mode="none"),
+        },
+    )
+    found = router.next_hop("xn--bcher-kva.example")
+    assert (found.tls, found.tls_minimum) == (TlsMode.VERIFIED, "1.3")
+    assert router.next_hop("mx:x.example").tls is TlsMode.NONE
+    assert router.next_hop("y.example").tls is TlsMode.OPPORTUNISTIC
+    assert router.next_hop("route:hub").tls_minimum == "1.3"
 
 
 def test_a_password_is_not_shown() -> None:

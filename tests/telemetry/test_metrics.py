@@ -57,8 +57,9 @@ def test_recipients_by_outcome_and_messages(recorder: Recorder) -> None:
     assert found["relayd_recipients_accepted_total"] == 4
     for outcome in ("delivered", "deferred", "bounced", "expired"):
         assert found[f"relayd_recipients_{outcome}_total"] == 1
-    assert found["relayd_message_bytes_bucket{le=4096.0}"] == 1
-    assert found["relayd_message_bytes_bucket{le=16384.0}"] == 2
+    assert found["relayd_message_bytes_bucket{class=stranger,le=4096.0}"] == 1
+    assert found["relayd_message_bytes_bucket{class=trusted,le=4096.0}"] == 0
+    assert found["relayd_message_bytes_bucket{class=trusted,le=16384.0}"] == 1
     assert found["relayd_delivery_attempt_seconds_sum"] == 0.5
     assert found["relayd_delivery_total_seconds_bucket{le=43200.0}"] == 0
     assert found["relayd_delivery_total_seconds_bucket{le=172800.0}"] == 1

@@ -1,8 +1,7 @@
 """The operations of areas still to come: routed and checked for their permission, and not available yet.
 
-Each row of `_OPERATIONS` is a route that answers form A "unsupported".  The permission of an operation on principals
-depends on the principal's type, which only accounts will know: until then either that of individuals or that of other
-principals will do.  Where the API names none (`/store/uids`, `/store/quota`), one of an administrator's is asked for.
+Each row of `_OPERATIONS` is a route that answers form A "unsupported".  Where the API names none
+(`/store/uids`, `/store/quota`), one of an administrator's is asked for.
 
 Below `/troubleshoot` and `/spam-filter` the permission comes before the path: who lacks it is told 403 whatever the
 path (`fences`).
@@ -14,18 +13,10 @@ from collections.abc import Iterator
 from typing import Never
 
 from relayd.control.answers import NOT_FOUND, Failure, Problem
-from relayd.control.routes import EVENTS, Call, Route
+from relayd.control.routes import Call, Route
 
 _OPERATIONS = (
     # operation, method, path, permission, area, summary
-    (2, "GET", "/telemetry/metrics", "metrics-list", "telemetry", "Stored history of metrics"),
-    (4, "GET", "/telemetry/metrics/live", "metrics-live", "telemetry", "Metrics as they change"),
-    (5, "GET", "/principal", "individual-list", "principals", "List principals"),
-    (6, "POST", "/principal", "individual-create", "principals", "Create a principal"),
-    (0, "DELETE", "/principal", "individual-delete", "principals", "Delete many principals"),
-    (8, "GET", "/principal/{principal_id}", "individual-get", "principals", "One principal"),
-    (9, "PATCH", "/principal/{principal_id}", "individual-update", "principals", "Change a principal"),
-    (10, "DELETE", "/principal/{principal_id}", "individual-delete", "principals", "Delete a principal"),
     (14, "GET", "/queue/reports", "outgoing-report-list", "reports", "List the reports to be sent"),
     (0, "DELETE", "/queue/reports", "outgoing-report-delete", "reports", "Delete many reports to be sent"),
     (0, "GET", "/queue/reports/{id}", "outgoing-report-get", "reports", "One report to be sent"),
@@ -42,30 +33,17 @@ _OPERATIONS = (
     (0, "DELETE", "/reports/dmarc/{id}", "incoming-report-delete", "reports", "Delete a DMARC report"),
     (0, "DELETE", "/reports/tls/{id}", "incoming-report-delete", "reports", "Delete a TLS report"),
     (0, "DELETE", "/reports/arf/{id}", "incoming-report-delete", "reports", "Delete an abuse report"),
-    (18, "GET", "/telemetry/traces", "tracing-list", "telemetry", "Stored traces"),
-    (48, "GET", "/telemetry/traces/live", "tracing-live", "telemetry", "Events as they happen"),
-    (46, "GET", "/telemetry/trace/{trace_id}", "tracing-get", "telemetry", "The events of a trace"),
     (20, "POST", "/spam-filter/train/spam", "spam-filter-train", "spam", "Learn a message as spam"),
     (21, "POST", "/spam-filter/train/ham", "spam-filter-train", "spam", "Learn a message as wanted"),
     (22, "POST", "/spam-filter/train/spam/{account_id}", "spam-filter-train", "spam", "Learn spam of an account"),
     (23, "POST", "/spam-filter/train/ham/{account_id}", "spam-filter-train", "spam", "Learn wanted mail of an account"),
     (24, "POST", "/spam-filter/classify", "spam-filter-train", "spam", "What the spam filter says of a message"),
-    (
-        26,
-        "GET",
-        "/troubleshoot/delivery/{recipient}",
-        "troubleshoot",
-        "troubleshooting",
-        "Try a delivery, step by step",
-    ),
     (29, "GET", "/update/spam-filter", "spam-filter-update", "maintenance", "Update the spam filter's rules"),
     (30, "GET", "/update/webadmin", "webadmin-update", "maintenance", "Update the console"),
     (31, "GET", "/store/reindex", "fts-reindex", "store", "Index all accounts anew"),
     (31, "GET", "/store/reindex/{account_id}", "fts-reindex", "store", "Index an account anew"),
     (36, "GET", "/account/crypto", "manage-encryption", "account", "Own encryption at rest"),
     (37, "POST", "/account/crypto", "manage-encryption", "account", "Set own encryption at rest"),
-    (38, "GET", "/account/auth", "manage-passwords", "account", "Own ways to sign in"),
-    (39, "POST", "/account/auth", "manage-passwords", "account", "Change own ways to sign in"),
     (57, "GET", "/store/purge/account", "purge-account", "store", "Purge all accounts"),
     (50, "GET", "/store/purge/account/{account_id}", "purge-account", "store", "Purge an account"),
     (51, "GET", "/store/undelete/{account_id}", "undelete", "store", "Deleted messages of an account"),
@@ -89,7 +67,6 @@ _OPERATIONS = (
     (0, "DELETE", "/store/quota/{account_id}", "purge-account", "store", "Count anew what an account uses"),
 )
 
-_STREAMED = (4, 26, 48)
 
 _FENCED = (("/troubleshoot", "troubleshoot"), ("/spam-filter", "spam-filter-train"))
 
@@ -105,7 +82,6 @@ def routes() -> Iterator[Route]:
             handler=_absent,
             summary=summary,
             area=area,
-            media=EVENTS if operation in _STREAMED else "application/json",
             operation=operation,
             available=False,
         )
@@ -139,8 +115,6 @@ def fences() -> Iterator[Route]:
 
 def _or_permission(permission: str, operation: int) -> str:
     """The other permission that will do."""
-    if permission.startswith("individual-"):
-        return permission.replace("individual", "principal")
     if permission == "spam-filter-train" and operation in (0, 24):
         return "spam-filter-classify"
     return ""

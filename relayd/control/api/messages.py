@@ -29,12 +29,21 @@ class Outcome(TypedDict, total=False):
     perm_fail: str
 
 
-class RecipientValue(TypedDict):
-    """A recipient.  orcpt: omitted when none was given."""
+_RecipientValue = TypedDict("_RecipientValue", {"class": NotRequired[str]})
+"""The name of the field is a word of the language."""
+
+
+class RecipientValue(_RecipientValue):
+    """A recipient.  orcpt: omitted when none was given.  maybe_delivered: when a copy may have arrived unanswered.
+
+    class, rule: what its last failure means, and the rule of bounces that says so; omitted without one.
+    """
 
     address: str
     status: str | Outcome
     orcpt: NotRequired[str]
+    maybe_delivered: NotRequired[str]
+    rule: NotRequired[str]
 
 
 class DomainValue(TypedDict):
@@ -159,6 +168,12 @@ def _recipient(recipient: Recipient) -> RecipientValue:
     }
     if recipient.orcpt:
         value["orcpt"] = _decoded(recipient.orcpt)
+    if recipient.maybe_delivered is not None:
+        value["maybe_delivered"] = rfc3339(recipient.maybe_delivered)
+    if recipient.class_:
+        value["class"] = recipient.class_
+    if recipient.rule:
+        value["rule"] = recipient.rule
     return value
 
 

@@ -16,6 +16,7 @@ from relayd.control.answers import data, other
 from relayd.control.routes import Call, Route
 from relayd.control.signing_in import Identity
 from relayd.directory.codes import Codes, Grant
+from relayd.directory.device_codes import DeviceCodes
 from relayd.directory.permissions import AUTHENTICATE_OAUTH
 from relayd.directory.tokens import Realm
 
@@ -54,8 +55,9 @@ class CodeAnswer(TypedDict):
 class OAuth:
     """The handlers."""
 
-    def __init__(self, codes: Codes) -> None:
+    def __init__(self, codes: Codes, devices: DeviceCodes) -> None:
         self._codes = codes
+        self._devices = devices
 
     def routes(self) -> Iterator[Route]:
         """Every operation of the area."""
@@ -72,9 +74,9 @@ class OAuth:
         )
 
     async def authorize(self, call: Call) -> web.Response:
-        """1: a code for the caller; of a device, whether one waited with that code (none ever does yet)."""
+        """1: a code for the caller; of a device, whether one waited with that code, which is let in now."""
         if isinstance(call.body, DeviceRequest):
-            return _unstored(False)
+            return _unstored(self._approve(call.body.code, call.caller.identity))
         return _unstored(self._issue(call.body, call.caller.identity))
 
     def _issue(self, body: CodeRequest, identity: Identity | None) -> CodeAnswer:
@@ -87,8 +89,7 @@ class OAuth:
             raise other("Redirect URI is too long.")
         if len(body.nonce or "") > MAX_NONCE:
             raise other("Nonce is too long.")
-        if identity is None or identity.realm is Realm.LOCAL:
-            raise other("A code is for an account: sign in with a name and a secret.")
+        identity = _holder(identity)
         account = identity.account
         code = self._codes.issue(
             Grant(
@@ -101,6 +102,22 @@ class OAuth:
             )
         )
         return CodeAnswer(code=code, permissions=sorted(account.permissions), version=API_VERSION, isEnterprise=True)
+
+    def _approve(self, user_code: str, identity: Identity | None) -> bool:
+        holder = _holder(identity)
+        account = holder.account
+
+        def grant(client_id: str) -> Grant:
+            return Grant(realm=holder.realm, account=account.name, version=account.version, client_id=client_id)
+
+        return self._devices.approve(user_code, grant)
+
+
+def _holder(identity: Identity | None) -> Identity:
+    """Who signed in with an account; raises Failure."""
+    if identity is None or identity.realm is Realm.LOCAL:
+        raise other("A code is for an account: sign in with a name and a secret.")
+    return identity
 
 
 def _unstored(value: CodeAnswer | bool) -> web.Response:

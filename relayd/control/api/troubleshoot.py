@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal, NotRequired, Protocol, TypedDict
 
@@ -20,6 +20,7 @@ import msgspec
 from relayd.control.answers import BAD_JSON, Problem, other
 from relayd.control.routes import Call, Route
 from relayd.delivery.outlook import Outlook
+from relayd.delivery.stages import Stage
 from relayd.mailauth.findings import DkimFinding, Result, plain_domain
 from relayd.mailauth.spf import Address
 from relayd.reception.examination import MAX_NAME, Examination, Suspect, Unreadable
@@ -35,13 +36,21 @@ class Examine(Protocol):
         """Make the checks.  Raises Unreadable."""
 
 
+class Rehearse(Protocol):
+    """`relayd.delivery.rehearsal`'s Rehearsals.run."""
+
+    def __call__(self, recipient: str, *, seconds: float = 30.0, direct: bool = False) -> AsyncGenerator[Stage, None]:
+        """The stages, each as it comes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explaining:
-    """Whom troubleshooting asks: `Examinations.examine`, `Trials.rcpt` and `Outlooks.of`."""
+    """Whom troubleshooting asks: `Examinations.examine`, `Trials.rcpt`, `Outlooks.of` and `Rehearsals.run`."""
 
     examine: Examine
     rcpt: Callable[[str, str], Awaitable[Trial]]
     road: Callable[[str], Awaitable[Outlook]]
+    rehearse: Rehearse
 
 
 class Suspicion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -1,0 +1,273 @@
+"""What who signed in may send: as whom, and how much.
+
+An account is asked for anew at every MAIL, so that a change of it counts at once.  Its mail carries one of its own
+addresses as return path and as author (RFC 6409 §6.1, §8); `senders` of a principal names others, "*" all.  What it
+sends is counted in its name, and in that of its domain and its tenant where these have allowances; the count is part of
+the transaction that promises the message (`queue.usage`), and sessions at once share one limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from relayd.database.interface import DatabaseError
+from relayd.directory.account import Account
+from relayd.directory.allowance import Allowance, parse_allowance
+from relayd.directory.entry import Entry, Type
+from relayd.events import auth, limit, smtp
+from relayd.mail.address import mailbox_key, split_address
+from relayd.mail.header import HeaderBlock
+from relayd.mail.reply import Reply
+from relayd.mailauth.authors import author_addresses
+from relayd.queue.usage import MEASURES, Amounts, Charge, Ledger, Reservation, period_end
+from relayd.reception.client import Client
+from relayd.reception.options import SubmissionOptions
+from relayd.reception.transaction import Transaction
+from relayd.telemetry.render import rfc3339
+
+_AUTHENTICATE = Reply(530, "5.7.0", "Authentication required")
+_NOT_YOURS = Reply(550, "5.7.1", "The account may not send from this address")
+_NOT_AUTHOR = Reply(550, "5.7.1", "The account may not send mail whose From is not one of its addresses")
+_GONE = Reply(550, "5.7.1", "The account may not send mail any more")
+_UNKNOWN_NOW = Reply(451, "4.3.0", "The account cannot be looked up now, try again later")
+
+ANYBODY = "*"
+"""In `senders`: the account may send as anybody."""
+
+
+class Accounts(Protocol):
+    """`relayd.directory.directory.Directory`."""
+
+    async def get(self, name: str) -> Account | None: ...
+
+
+class Entries(Protocol):
+    """`relayd.directory.principals.Principals`."""
+
+    async def get(self, name: str) -> Entry | None: ...
+
+    async def domain(self, name: str) -> Entry | None: ...
+
+
+@dataclass(slots=True)
+class Submission:
+    """Of one transaction of an account.  limits: allowances, each with the name under which it is counted.
+
+    charges: once the message is made.
+    """
+
+    account: Account
+    limits: tuple[tuple[str, Allowance], ...]
+    reservation: Reservation
+    charges: tuple[Charge, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """An allowance in force.  name: under which it is counted.  ends: its present period, Unix seconds."""
+
+    name: str
+    allowance: Allowance
+    used: int
+    ends: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What was sent under `key` in this hour, day and month: messages, recipients, octets; and what limits it."""
+
+    key: str
+    sent: dict[str, Amounts]
+    limits: list[Limit]
+
+
+class Submissions:
+    """Decides what accounts may send.  entries, ledger: None: nothing is counted.  clock: Unix seconds."""
+
+    def __init__(
+        self, accounts: Accounts, entries: Entries | None, ledger: Ledger | None, clock: Callable[[], float]
+    ) -> None:
+        self._accounts = accounts
+        self._entries = entries
+        self._ledger = ledger
+        self._clock = clock
+
+    async def begin(
+        self, client: Client, sender: str, announced: int, options: SubmissionOptions
+    ) -> Submission | Reply | None:
+        """At MAIL.  None: nobody signed in, and nobody had to.  announced: octets, 0 when the client did not say."""
+        if client.account is None:
+            if client.role != "submission":
+                return None
+            smtp.MAIL_FROM_UNAUTHENTICATED(client.span, from_=sender)
+            return _AUTHENTICATE
+        try:
+            account = client.signed_in or await self._accounts.get(client.account)
+            refused = self._refused(client, account, sender)
+            if refused is not None or account is None:
+                return refused or _GONE
+            submission = await self._counted(account, options)
+        except DatabaseError as error:
+            auth.ERROR(client.span, account_name=client.account, reason=str(error))
+            return _UNKNOWN_NOW
+        refused = self._over(client, submission, "messages", 0) or self._over(client, submission, "bytes", announced)
+        if refused is not None:
+            self.end(submission)
+            return refused
+        return submission
+
+    def _refused(self, client: Client, account: Account | None, sender: str) -> Reply | None:
+        if account is None or account.suspended or not account.may_send:
+            reason = account.suspended if account is not None else "there is no such account"
+            smtp.MAIL_FROM_UNAUTHORIZED(client.span, from_=sender, account_name=client.account, reason=reason)
+            if account is not None and account.suspended:
+                return Reply(550, "5.7.1", f"The account is suspended: {account.suspended}")
+            return _GONE
+        client.account_emails = account.emails
+        if sender and not owns(account, sender):
+            smtp.MAIL_FROM_UNAUTHORIZED(
+                client.span, from_=sender, account_name=account.name, reason="not an address of the account"
+            )
+            return _NOT_YOURS
+        return None
+
+    async def _counted(self, account: Account, options: SubmissionOptions) -> Submission:
+        if self._ledger is None:
+            return Submission(account, (), Reservation(()))
+        limits = await self._limits(account, options)
+        names = [f"account:{account.name}", *(each for each, _ in limits)]
+        return Submission(account, tuple(limits), await self._ledger.reserve(names))
+
+    async def _limits(self, account: Account, options: SubmissionOptions) -> list[tuple[str, Allowance]]:
+        """The allowances that hold for an account, each with the name under which it is counted."""
+        limits: list[tuple[str, Allowance]] = []
+        own: Sequence[Allowance] = options.allowances
+        if self._entries is not None:
+            entry = await self._entries.get(account.name)
+            if entry is not None and entry.allowances:
+                own = allowances_of(entry)
+            email = next((each for each in account.emails if "@" in each), "")
+            domain = await self._entries.domain(split_address(email)[1]) if email else None
+            tenant = await self._entries.get(account.tenant) if account.tenant else None
+            for kind, further in (("domain", domain), ("tenant", tenant)):
+                if further is not None:
+                    limits += [(f"{kind}:{further.name}", each) for each in allowances_of(further)]
+        return [(f"account:{account.name}", each) for each in own] + limits
+
+    async def quota(self, name: str, options: SubmissionOptions) -> Quota | None:
+        """What holds for an account, domain or tenant of that name; None when there is none.  DatabaseError."""
+        account = await self._accounts.get(name)
+        if account is not None:
+            key, limits = f"account:{account.name}", await self._limits(account, options)
+        else:
+            entry = await self._entries.get(name) if self._entries is not None else None
+            if entry is None or entry.type not in (Type.DOMAIN, Type.TENANT):
+                return None
+            key = f"{entry.type}:{entry.name}"
+            limits = [(key, each) for each in allowances_of(entry)]
+        spent = (
+            {each: await self._ledger.spent(each) for each in {key, *(name for name, _ in limits)}}
+            if self._ledger
+            else {}
+        )
+        now = self._clock()
+        return Quota(
+            key=key,
+            sent=spent.get(key, {}),
+            limits=[
+                Limit(
+                    name=name,
+                    allowance=each,
+                    used=spent[name][each.period][MEASURES.index(each.measure)] if name in spent else 0,
+                    ends=period_end(each.period, now),
+                )
+                for name, each in limits
+            ],
+        )
+
+    def recipient(self, tx: Transaction) -> Reply | None:
+        """At RCPT, before the recipient is taken; takes room for it."""
+        submission = tx.submission
+        if submission is None or self._ledger is None:
+            return None
+        refused = self._over(tx.client, submission, "recipients", 1)
+        if refused is None:
+            self._ledger.take(submission.reservation, "recipients", 1)
+        return refused
+
+    def given_back(self, tx: Transaction) -> None:
+        """The recipient was refused for another reason, or is one that the message had already."""
+        if tx.submission is not None and self._ledger is not None:
+            self._ledger.take(tx.submission.reservation, "recipients", -1)
+
+    def content(self, tx: Transaction, header: bytes, octets: int) -> Reply | None:
+        """At the end of data: whether the author is the account's, and the octets are within what it may send.
+
+        header: as it will be sent.
+        """
+        submission = tx.submission
+        if submission is None:
+            return None
+        account = submission.account
+        if tx.policy.options.submission.match_author and ANYBODY not in account.senders:
+            authors = author_addresses(HeaderBlock.parse(header).get("From"))
+            if authors is None or not all(owns(account, each) for each in authors):
+                smtp.AUTHOR_UNAUTHORIZED(
+                    tx.client.span, from_=authors[:10] if authors else "", account_name=account.name, queue_id=tx.id
+                )
+                return _NOT_AUTHOR
+        refused = self._over(tx.client, submission, "bytes", octets)
+        if refused is None and self._ledger is not None:
+            self._ledger.take(submission.reservation, "bytes", octets)
+            submission.charges = self._ledger.charges(submission.reservation, tx.accepted, octets)
+        return refused
+
+    def end(self, submission: Submission, *, promised: bool = False) -> None:
+        """Its transaction ended; doing it twice does nothing."""
+        if self._ledger is not None:
+            self._ledger.end(submission.reservation, submission.charges if promised else ())
+
+    def _over(self, client: Client, submission: Submission, measure: str, more: int) -> Reply | None:
+        """The reply where `more` of a measure are more than one of the limits lets through."""
+        if self._ledger is None:
+            return None
+        for name, allowance in submission.limits:
+            if allowance.measure != measure:
+                continue
+            used = self._ledger.used(name, measure, allowance.period)
+            if used + more <= allowance.most:
+                continue
+            limit.QUOTA(client.span, account_name=submission.account.name, key=name, type_=str(allowance), total=used)
+            whose = name.replace(":", " ") if not name.startswith("account:") else "account"
+            text = f"The {whose} may send {allowance.most} {measure} in a {allowance.period}"
+            if allowance.most == 0 or more > allowance.most:
+                return Reply(550, "5.7.1", text)
+            again = rfc3339(period_end(allowance.period, self._clock()))
+            return Reply(450, "4.7.1", f"{text}, and has; more from {again} on")
+        return None
+
+
+def allowances_of(entry: Entry) -> list[Allowance]:
+    """The allowances of a principal."""
+    return [each for each in map(parse_allowance, entry.allowances) if each is not None]
+
+
+def owns(account: Account, address: str) -> bool:
+    """Whether an account may use an address: one of its own, of its "@domain"s, or of its further senders."""
+    key = _folded_key(address)
+    return any(
+        each == ANYBODY or (each[1:].lower() == key[1] if each.startswith("@") else _folded_key(each) == key)
+        for each in _allowed(account)
+    )
+
+
+def _allowed(account: Account) -> Iterable[str]:
+    yield from account.emails
+    yield from account.senders
+
+
+def _folded_key(address: str) -> tuple[str, str]:
+    local, domain = mailbox_key(address)
+    return local.casefold(), domain
