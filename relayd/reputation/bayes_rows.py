@@ -1,7 +1,7 @@
 """The statistical model at rest: its tables and the statements on them.
 
-A token's number is kept as a signed one, as SQLite has no other.  What was learnt is kept by the hash of the message, so
-that it can be forgotten, and only as often as it was learnt.
+A token's number is kept as a signed one, as SQLite has no other.  What was learnt is kept by the hash of the message,
+so that it can be forgotten, and only as often as it was learnt.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ MAX_OCTETS = 4 << 20
 """Octets of a message that are looked at."""
 MAX_HEADER = 256 << 10
 MAX_FIELDS = 1000
+MAX_FIELD = 16 << 10
+"""Octets of a field that are decoded for people."""
 MAX_PARTS = 500
 MAX_DEPTH = 20
 MAX_DECODED = 1 << 20
@@ -37,12 +39,13 @@ _PERCENT = re.compile(rb"%([0-9a-fA-F]{2})")
 class Field:
     """A header field.  name: as written; lower: lower case; raw: behind the colon with its folds as it is written."""
 
-    __slots__ = ("lower", "name", "raw")
+    __slots__ = ("_text", "lower", "name", "raw")
 
     def __init__(self, name: str, raw: bytes) -> None:
         self.name = name
         self.lower = name.lower()
         self.raw = raw
+        self._text: str | None = None
 
     @property
     def value(self) -> bytes:
@@ -52,10 +55,10 @@ class Field:
     @property
     def text(self) -> str:
         """As people see it: unfolded, encoded words decoded."""
-        value = self.value
-        if b"=?" in value:
-            return decode_words(value)
-        return value.decode("utf-8", "replace")
+        if self._text is None:
+            value = self.value[:MAX_FIELD]
+            self._text = decode_words(value) if b"=?" in value else value.decode("utf-8", "replace")
+        return self._text
 
 
 class Header:

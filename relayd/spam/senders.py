@@ -62,10 +62,13 @@ def look_at_encoding(view: View, field: Field, name: str) -> None:
     """Encoded words that encode nothing."""
     if b"=?" not in field.raw:
         return
+    text = field.text
+    if not text.isascii():
+        return
     for charset, encoding, _ in _WORD.findall(field.value[:4096]):
-        if field.text.isascii() and not charset.lower().startswith(b"iso-2022"):
+        if not charset.lower().startswith(b"iso-2022"):
             kind = "QP" if encoding in b"qQ" else "BASE64"
-            view.tags.add(f"{name}_EXCESS_{kind}", f"{field.name} is encoded without need", field.text)
+            view.tags.add(f"{name}_EXCESS_{kind}", f"{field.name} is encoded without need", text)
 
 
 def _look_at_envelope(view: View) -> None:
