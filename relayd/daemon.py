@@ -212,6 +212,7 @@ class Daemon:
         """The background tasks, the control socket, the listeners.  Raises OSError, OptionError."""
         engine = self.engine
         self._own("scheduler", engine.delivering.scheduler.run())
+        self._own("budgets", engine.delivering.budgets.run())
         self._own("webhooks", engine.webhooks.run())
         self._own("upkeep", engine.opened.upkeep.run())
         self._own("tls results", engine.delivering.tls_results.run())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -10,11 +11,14 @@ from relayd.assembly.loaded import Loaded
 from relayd.database.interface import DatabaseError
 from relayd.delivery.attempt import Attempts, Road
 from relayd.delivery.bounce import Bounces
+from relayd.delivery.budget_file import BudgetFile
+from relayd.delivery.client_certificate import ClientCertificate
 from relayd.delivery.connection import Dialer
 from relayd.delivery.endpoint import TlsWitness
 from relayd.delivery.host_policy import HostPolicies
 from relayd.delivery.hosts import Hosts, Refused
 from relayd.delivery.lanes import LaneStats
+from relayd.delivery.oauth import Tokens
 from relayd.delivery.options import BounceOptions, ReuseOptions, TimeoutOptions
 from relayd.delivery.ourselves import Ourselves
 from relayd.delivery.pool import Pool
@@ -26,6 +30,7 @@ from relayd.delivery.sts_policies import PolicyStore, StsPolicies, open_policies
 from relayd.delivery.suppressing import Suppressing
 from relayd.delivery.tls import TlsContexts
 from relayd.delivery.tls_hosts import TlsHosts, open_hosts
+from relayd.delivery.ways import Ways
 from relayd.directory.address_book import AddressBook
 from relayd.events import store as store_events
 from relayd.events.event import EventStream, Span
@@ -41,6 +46,7 @@ from relayd.resolver.hosts_file import HostsFile, LocalFirst
 from relayd.resolver.live import LiveResolver
 from relayd.routing import options as routing
 from relayd.routing.next_hop import DaneUse
+from relayd.routing.smarthost import Standings
 
 
 class Delivering:
@@ -65,6 +71,9 @@ class Delivering:
         self.sts: StsPolicies
         self.tls_results: TlsResults
         self.tls_hosts: TlsHosts
+        self.ways: Ways
+        self.budgets: BudgetFile
+        self.tokens: Tokens
         self.pool: Pool
         self.attempts: Attempts
         self.prober: NextHopProber
@@ -86,6 +95,7 @@ class Delivering:
             self.tls_results,
         )
         self.pool = Pool(loaded.config.section(ReuseOptions), time.monotonic)
+        self._open_ways(loaded, span)
         self.attempts = Attempts(
             self._road(loaded),
             self._opened.queue.open_body,
@@ -124,6 +134,9 @@ class Delivering:
         """Take another configuration; attempts under way end as they began."""
         self._loaded, self._resolver = loaded, resolver
         self.tls_hosts.seconds = loaded.config.section(routing.OutboundOptions).tls_broken_for
+        self.ways.standings.set_aside = loaded.config.section(routing.OutboundOptions).set_aside
+        self.ways.reconfigure(loaded.router)
+        self.tokens.context = self._contexts(loaded).verified
         self.sts.reconfigure(resolver, self._fetcher(loaded))
         road = self._road(loaded)
         self.attempts.reconfigure(road, soft_bounce=soft_bounce(loaded))
@@ -159,10 +172,7 @@ class Delivering:
 
     def dialer(self, loaded: Loaded, timeouts: TimeoutOptions, witness: TlsWitness | None = None) -> Dialer:
         """What makes connections, by `loaded`, within `timeouts`.  witness: who remembers what their TLS came to."""
-        outbound = loaded.config.section(routing.OutboundOptions)
-        files = {id: each.tls_ca_files for id, each in loaded.config.records(routing.RouteOptions).items()}
-        contexts = TlsContexts(outbound.ca_files, files, minimum=outbound.tls_minimum)
-        return Dialer(loaded.hostname, timeouts, contexts, witness)
+        return Dialer(loaded.hostname, timeouts, self._contexts(loaded), witness, tokens=self.tokens)
 
     def lane(self, destination: str) -> LaneStats | None:
         """What runs and waits for a destination; None when nothing does."""
@@ -172,6 +182,7 @@ class Delivering:
     async def close(self) -> None:
         """Close what is open, once the scheduler is drained."""
         await self.pool.close()
+        await self.budgets.write()
         await self.sts.close()
         await self.tls_hosts.close()
         await self.tls_results.close()
@@ -185,7 +196,36 @@ class Delivering:
         dialer = self.dialer(loaded, loaded.config.section(TimeoutOptions), self.tls_hosts)
         reuse = loaded.config.section(ReuseOptions)
         hosts = self.hosts(loaded, self._resolver, refused=self.tls_hosts.refused)
-        return Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=reuse, rules=loaded.bounce_rules)
+        return Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=reuse, ways=self.ways, rules=loaded.bounce_rules)
+
+    @staticmethod
+    def _contexts(loaded: Loaded) -> TlsContexts:
+        outbound = loaded.config.section(routing.OutboundOptions)
+        routes = loaded.config.records(routing.RouteOptions)
+        return TlsContexts(
+            outbound.ca_files,
+            {id: each.tls_ca_files for id, each in routes.items()},
+            minimum=outbound.tls_minimum,
+            certificates={
+                id: ClientCertificate(each.tls_cert, each.tls_private_key)
+                for id, each in routes.items()
+                if each.tls_cert is not None
+            },
+        )
+
+    def _open_ways(self, loaded: Loaded, span: Span) -> None:
+        """Through which hosts mail goes, from which sources, and with which tokens it signs in."""
+        queue, clock = self._opened.queue, self._stream.clock
+
+        def suspended_until(key: str) -> float | None:
+            found = [each for each in queue.suspensions() if each.destination == key]
+            return None if not found else math.inf if found[0].until is None else found[0].until
+
+        standings = Standings(loaded.config.section(routing.OutboundOptions).set_aside)
+        self.ways = Ways(loaded.router, standings, clock=clock, chance=random.random, suspended_until=suspended_until)
+        self.budgets = BudgetFile(loaded.data, standings.kept, span)
+        standings.restore(self.budgets.read(), self.ways.hosts())
+        self.tokens = Tokens(loaded.data, self._contexts(loaded).verified, clock)
 
     def _fetcher(self, loaded: Loaded) -> PolicyFetcher:
         outbound = loaded.config.section(routing.OutboundOptions)

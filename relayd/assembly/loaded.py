@@ -8,6 +8,7 @@ import time
 from relayd.config.bounces import bounce_rules
 from relayd.config.configuration import Config
 from relayd.config.places import data_directory, submit_socket
+from relayd.config.roads import router_of
 from relayd.delivery.scheduler import Settings
 from relayd.listener import options as listening
 from relayd.listener.listeners import ListenerConfiguration
@@ -23,7 +24,6 @@ from relayd.reception.policy import Policy
 from relayd.resolver.exchange import parse_server
 from relayd.resolver.options import ResolverOptions
 from relayd.routing import options as routing
-from relayd.routing.route import Router
 from relayd.routing.schedule import Schedule
 
 SUBMIT = "submit"
@@ -40,7 +40,7 @@ class Loaded:
         self.data = data_directory(config)
         self.listeners = self._listeners()
         self.policy = Policy(self._reception())
-        self.router = self._router()
+        self.router = router_of(config)
         self.queue = QueueOptions(
             space=config.section(SpaceOptions),
             limits=config.section(LimitOptions),
@@ -92,16 +92,6 @@ class Loaded:
             rewrite=config.records(receiving.RewriteOptions),
             submission=config.section(receiving.SubmissionOptions),
             listener_networks={id: each.relay_networks for id, each in config.records(ListenerOptions).items()},
-        )
-
-    def _router(self) -> Router:
-        config = self.config
-        domains = {id: each.next_hop for id, each in config.records(routing.DomainOptions).items()}
-        return Router(
-            config.section(routing.OutboundOptions),
-            config.records(routing.RouteOptions),
-            domains,
-            config.records(routing.DomainTlsOptions),
         )
 
 

@@ -167,6 +167,7 @@ def _print_sessions(sessions: dict[str, Any]) -> None:
 
 
 def _print_routes(routes: dict[str, Any]) -> None:
+    _print_rules(routes["rules"])
     click.echo()
     mx = f"its MX, port {routes['mx-port']}" + (", private addresses too" if routes["allow-private"] else "")
 
@@ -181,6 +182,55 @@ def _print_routes(routes: dict[str, Any]) -> None:
             [name, each["to"], each["protocol"], each["tls"], each["auth"]] for name, each in routes["routes"].items()
         ]
         print_table(["route", "to", "protocol", "TLS", "signs in as"], table)
+        _print_pools(routes)
+    _print_sources(routes)
+
+
+def _print_rules(rules: list[dict[str, Any]]) -> None:
+    if not rules:
+        return
+    click.echo()
+    rows = [[each["id"], each["when"], each["next-hop"] or "", each["source"] or ""] for each in rules]
+    print_table(["rule", "when", "next hop", "source"], rows, title="Rules (the first that matches)")
+
+
+def _print_pools(routes: dict[str, Any]) -> None:
+    """The hosts of routes that have several, or budgets."""
+    rows = [
+        [
+            name,
+            host["to"],
+            str(host["weight"]),
+            *(str(host[key] or "") for key in ("messages-per-hour", "messages-per-day", "connections")),
+        ]
+        for name, each in routes["routes"].items()
+        for host in each["hosts"]
+    ]
+    if rows:
+        click.echo()
+        print_table(["route", "host", "weight", "an hour", "a day", "connections"], rows)
+
+
+def _print_sources(routes: dict[str, Any]) -> None:
+    """Sources, the pools they are in, and what leaves from where unless a rule says otherwise."""
+    if not routes["sources"]:
+        return
+    click.echo()
+    rows = [
+        [
+            id,
+            " ".join(text for text in (each["address"], each["address-v6"]) if text),
+            each["ehlo"] or "",
+            ", ".join(f"{pool} ({members[id]})" for pool, members in routes["source-pools"].items() if id in members),
+        ]
+        for id, each in routes["sources"].items()
+    ]
+    print_table(["source", "address", "EHLO", "in pools (weight)"], rows, title="Sources")
+    named = {f"route {name}": each["source"] for name, each in routes["routes"].items()}
+    named["all other mail"] = routes["source"]
+    for what, source in named.items():
+        if source:
+            click.echo(f"{what} leaves from {source}")
 
 
 def _print_schedule(schedule: dict[str, Any]) -> None:

@@ -7,14 +7,15 @@ from typing import Any
 
 from relayd.config.configuration import Config
 from relayd.config.places import control_socket, submit_socket
+from relayd.config.roads import router_of
 from relayd.listener.options import ListenerOptions
 from relayd.mail.options import ServerOptions
 from relayd.options import format_duration
 from relayd.reception.options import KnownOptions, RcptOptions
 from relayd.routing.next_hop import NextHop
 from relayd.routing.options import DomainOptions, OutboundOptions, RouteOptions, ScheduleOptions
-from relayd.routing.route import Router
 from relayd.routing.schedule import Schedule
+from relayd.routing.smarthost import Smarthost
 
 
 def effective(config: Config) -> dict[str, Any]:
@@ -77,22 +78,53 @@ def _sessions(config: Config) -> dict[str, Any]:
 def _routes(config: Config) -> dict[str, Any]:
     outbound = config.section(OutboundOptions)
     domains = {domain: each.next_hop for domain, each in config.records(DomainOptions).items()}
-    router = Router(outbound, config.records(RouteOptions), domains)
+    router = router_of(config)
     hops: Mapping[str, NextHop] = router.routes
     return {
+        "rules": [
+            {"id": rule.id, "when": rule.conditions(), "next-hop": rule.next_hop, "source": rule.source}
+            for rule in router.rules
+        ],
         "default": outbound.next_hop,
         "mx-port": outbound.port,
         "allow-private": outbound.allow_private,
         "domains": domains,
         "routes": {
             name: {
-                "to": hop.host if hop.host.startswith("unix:") else f"{hop.host}:{hop.port}",
+                "to": _place(hop),
                 "protocol": hop.protocol.value,
                 "tls": ("implicit, " if hop.implicit_tls else "") + hop.tls.value,
                 "auth": hop.username or "",
+                "source": config.records(RouteOptions)[name].source,
+                "hosts": [_host(each) for each in router.hosts.get(name, ())],
             }
             for name, hop in hops.items()
         },
+        "source": outbound.source,
+        "sources": {
+            id: {"address": each.address, "address-v6": each.address_v6, "ehlo": each.ehlo}
+            for id, each in router.sources.sources.items()
+        },
+        "source-pools": {
+            id: {member.id: weight for member, weight in zip(pool.members, pool.weights, strict=True)}
+            for id, pool in router.sources.pools.items()
+        },
+    }
+
+
+def _place(hop: NextHop) -> str:
+    return hop.host if hop.host.startswith("unix:") else f"{hop.host}:{hop.port}"
+
+
+def _host(host: Smarthost) -> dict[str, Any]:
+    """One host of a route with shares or budgets; 0: no limit."""
+    allowance = host.allowance
+    return {
+        "to": _place(host.hop),
+        "weight": host.weight,
+        "messages-per-hour": allowance.hour,
+        "messages-per-day": allowance.day,
+        "connections": allowance.connections,
     }
 
 

@@ -20,14 +20,14 @@ from pathlib import Path
 from relayd.cli.listing import size
 from relayd.config.configuration import Config
 from relayd.config.places import data_directory
+from relayd.config.roads import router_of
 from relayd.mail.options import ServerOptions
 from relayd.options import format_size
 from relayd.queue.options import SpaceOptions
 from relayd.resolver.exchange import parse_server
 from relayd.resolver.options import ResolverOptions
 from relayd.routing.next_hop import NextHop
-from relayd.routing.options import DomainOptions, OutboundOptions, RouteOptions
-from relayd.routing.route import Router
+from relayd.routing.options import OutboundOptions
 
 _TIMEOUT = 5.0
 _SLOW_SYNC = 0.05
@@ -152,11 +152,11 @@ def look_at_names(config: Config, outside: Outside) -> Iterator[Finding]:
 
 def look_at_port(config: Config, outside: Outside, target: str | None) -> Iterator[Finding]:
     """Whether the next hops can be reached: routes as configured, and port 25 for direct delivery."""
-    domains = {domain: each.next_hop for domain, each in config.records(DomainOptions).items()}
-    router = Router(config.section(OutboundOptions), config.records(RouteOptions), domains)
+    router = router_of(config)
     if target is None:
-        for name, hop in router.routes.items():
-            yield from _reach_route(name, hop, outside)
+        for name, route in router.routes.items():
+            for hop in [each.hop for each in router.hosts.get(name, ())] or [route]:
+                yield from _reach_route(name, hop, outside)
     if target is None and router.default is not None and None not in router.domains.values():
         return
     host, port = _split(target or _TARGET, config.section(OutboundOptions).port)

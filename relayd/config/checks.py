@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from relayd.config.configuration import Config, Problem
 from relayd.config.decisions import check_decisions
 from relayd.config.listeners import check_listeners, is_missing
+from relayd.config.roads import check_roads
 from relayd.control.options import FallbackAdminOptions
 from relayd.directory.account import API_KEY
 from relayd.directory.options import AccountOptions
@@ -36,6 +37,7 @@ def check(config: Config) -> list[Problem]:
         *_check_authentication(config),
         *check_decisions(config),
         *_check_routes(config),
+        *check_roads(config),
         *_check_bounces(config),
         *_check_resolver(config),
         *_check_schedule(config),
@@ -217,7 +219,7 @@ def _check_route(name: str, route: RouteOptions) -> Iterator[Problem]:
         yield Problem(key, '"mx" means direct delivery; give the route another id')
     if route.protocol == "lmtp" and route.port == 25:
         yield Problem(f"{key}.port", "LMTP must not be spoken on port 25 (RFC 2033 section 5)")
-    if (route.username is None) != (route.secret is None):
+    if (route.username is None) != (route.secret is None) and route.token_url is None:
         missing = "auth.secret" if route.secret is None else "auth.username"
         yield Problem(f"{key}.{missing}", "is missing: auth takes both auth.username and auth.secret")
     if route.username is not None and route.tls_mode not in (None, "verified"):

@@ -19,6 +19,7 @@ from relayd.reception import options as reception
 from relayd.reputation import options as reputation
 from relayd.resolver import options as resolver
 from relayd.routing import options as routing
+from relayd.routing import source_options as sources
 from relayd.telemetry import options as telemetry
 from relayd.webhooks import options as webhooks
 
@@ -33,6 +34,7 @@ MODULES: tuple[ModuleType, ...] = (
     signing,
     queue,
     routing,
+    sources,
     resolver,
     delivery,
     telemetry,

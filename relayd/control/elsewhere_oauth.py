@@ -53,6 +53,7 @@ def _form(required: str, about: str) -> Json:
 
 
 _OPEN: Json = {"security": []}
+_SIGNED_IN: Json = {"x-permission": "authenticate"}
 
 _ENDPOINTS: Json = {
     "issuer": _TEXT,
@@ -119,10 +120,11 @@ OAUTH: dict[str, Json] = {
             _TOKEN,
             ["active"],
             requestBody=_form("token", "An access or refresh token."),
+            **_SIGNED_IN,
         )
     },
     "/auth/userinfo": {
-        "get": _operation("get-auth-userinfo", "Who asks", _USER, ["sub", "preferred_username", "name"]),
+        "get": _operation("get-auth-userinfo", "Who asks", _USER, ["sub", "preferred_username", "name"], **_SIGNED_IN),
     },
     "/auth/jwks.json": {
         "get": _operation(

@@ -1,7 +1,7 @@
 """The endpoints of OAuth beside `/auth/token`: devices, introspection, who somebody is, and where all of them are.
 
-`/auth/device` and the documents below `/.well-known` ask for no credentials; the others do,
-as everything else.
+`/auth/device` and the documents below `/.well-known` ask for no credentials; `/auth/introspect` and `/auth/userinfo`
+do, as everything else.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 """One attempt: a job's recipients to one next hop.
 
-First an idle connection, where the pool has one; then host after host until every recipient has its outcome.  A
-connection that was reused and dies before it said a word is replaced without anyone noticing.  A connection that took
-some recipients and then closed is opened again to the same address, so that a host which limits the messages of a
-connection still gets them all.  Whatever is left when no host is left is deferred, with the last thing learnt.
+Way after way, where a route has several hosts (`ways`): first an idle connection, where the pool has one; then host
+after host until every recipient has its outcome.  A connection that was reused and dies before it said a word is
+replaced without anyone noticing.  A connection that took some recipients and then closed is opened again to the same
+address, so that a host which limits the messages of a connection still gets them all.  Whatever is left when no host is
+left is deferred, with the last thing learnt.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,7 @@ from relayd.delivery.options import ReuseOptions
 from relayd.delivery.outcome import Trouble
 from relayd.delivery.parameters import asked_tls, mail_line, rcpt_line
 from relayd.delivery.pool import Pool
+from relayd.delivery.ways import Wait, Way, Ways
 from relayd.events import delivery as events
 from relayd.events.event import EventStream, Span
 from relayd.mail.snowflake import Snowflakes
@@ -33,12 +35,16 @@ from relayd.routing.next_hop import MessageTls, NextHop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Road:
-    """What attempts and probes need to reach a peer.  rules: by which what it refuses is classified."""
+    """What attempts and probes need to reach a peer.
+
+    ways: through which hosts, and from where.  rules: by which what it refuses is classified.
+    """
 
     hosts: Hosts
     dialer: Dialer
     pool: Pool
     reuse: ReuseOptions
+    ways: Ways
     rules: Rules = NO_RULES
 
 
@@ -84,25 +90,54 @@ class Attempts:
             span, queue_id=message.id, from_=message.return_path, to=to, size=message.size, total=len(to)
         )
         delivering = Delivering(message, next_hop, span, soft_bounce=self._soft_bounce, rules=self._road.rules)
+        waiting: Wait | None = None
+        ways = self._road.ways.of(next_hop, message.terms.rules, to[0])
         try:
-            content = await QueuedContent.of(job, self._open_body, self._sign_again)
-            try:
-                await self._over_idle(delivering, content)
-                if delivering.todo:
-                    await self._over_hosts(delivering, content)
-            finally:
-                content.close()
+            if isinstance(ways, Wait):
+                waiting = ways
+            else:
+                content = await QueuedContent.of(job, self._open_body, self._sign_again)
+                try:
+                    waiting = await self._over(ways, delivering, content)
+                finally:
+                    content.close()
         except Exception as error:  # a failure of ours is temporary: no mail may be lost or bounced by it
             events.FAILED(span, queue_id=message.id, reason=repr(error))
             delivering.fail(Trouble.INTERNAL, f"{type(error).__name__}: {error}")
+        if waiting is not None:
+            delivering.postpone(waiting.reply, waiting.due)
         delivering.give_up()
         events.ATTEMPT_END(span, queue_id=message.id, elapsed=time.monotonic() - started)
         return delivering.outcomes
 
+    async def _over(self, ways: Sequence[Way], delivering: Delivering, content: QueuedContent) -> Wait | None:
+        """Way after way until nobody is left; a Wait when none of them may be tried now."""
+        road = self._road.ways
+        tried = 0
+        for way in ways:
+            async with road.slots.one(way.host):
+                if not road.begin(way, delivering.span):
+                    continue
+                tried += 1
+                given, heard = delivering.transactions, delivering.heard
+                delivering.next_hop = way.hop
+                try:
+                    await self._over_idle(delivering, content)
+                    if delivering.todo:
+                        self._road.pool.make_room(way.hop, road.room(way))
+                        await self._over_hosts(delivering, content)
+                finally:
+                    begun = delivering.transactions - given
+                    reached = delivering.heard > heard or (False if begun or delivering.todo else None)
+                    road.end(way, delivering.span, given=begun, reached=reached)
+            if not delivering.todo:
+                return None
+        return None if tried else road.spent()
+
     async def _over_idle(self, delivering: Delivering, content: QueuedContent) -> None:
         """Idle connections as long as they help."""
         while delivering.todo:
-            connection = self._road.pool.take(delivering.next_hop)
+            connection = await self._road.pool.take_checked(delivering.next_hop)
             if connection is None:
                 return
             silent, progress = await self._use(connection, delivering, content, reused=True)
@@ -160,6 +195,7 @@ class Attempts:
             if connection.messages >= most:
                 break
             connection.messages += 1
+            delivering.transactions += 1
             batch = delivering.todo[:limit]
             started = time.monotonic()
             answers = await protocol.send(
@@ -177,6 +213,7 @@ class Attempts:
             )
             if reused and answers.silent and answers.lost:
                 silent = True
+                delivering.transactions -= 1
                 break
             delivering.todo = delivering.todo[limit:]
             again, failed = delivering.answered(batch, answers, connection, time.monotonic() - started)

@@ -31,12 +31,15 @@ from relayd.events import queue as queue_events
 from relayd.events.event import Span
 from relayd.mail.dsn import Action, DsnRequest, ReportedRecipient, compose_dsn
 from relayd.mail.envelope import Notify
+from relayd.mail.header import split_message
 from relayd.mail.snowflake import Snowflakes
+from relayd.mail.terms import NO_TERMS, Terms
 from relayd.mailauth.signing_key import KeyUnreadable
 from relayd.queue.failure import BodyMissing, QueueUnavailable
 from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, Origin, Outcome, Recipient, Result
 from relayd.routing.next_hop import MessageTls, NextHop
 from relayd.routing.next_hop import Protocol as Spoken
+from relayd.routing.rule import Facts
 from relayd.routing.schedule import Schedule
 
 FULL_LIMIT = 1 << 20
@@ -184,6 +187,7 @@ class Bounces:
             held = f"it must be signed: {error}"
             queue_events.HELD(self._span, queue_id=id, reason=held, account_name="signing")
         self._state(message, reported)
+        terms = self._terms(octets)
         counts = {"generated": 1}
         if targets != (message.return_path,) and message.return_path:
             counts |= {"replaced": 1, "expanded": len(targets)}
@@ -194,7 +198,7 @@ class Bounces:
             id=id,
             origin=Origin.DSN if message.return_path else Origin.ALERT,
             return_path="",
-            recipients=tuple(self._recipient(address, now) for address in targets),
+            recipients=tuple(self._recipient(address, now, terms) for address in targets),
             body=Body(
                 head=b"",
                 content=octets,
@@ -209,12 +213,20 @@ class Bounces:
             message_id=message_id,
             held=held,
             counts=counts,
+            terms=terms,
         )
 
-    def _recipient(self, address: str, now: float) -> NewRecipient:
+    def _terms(self, octets: bytes) -> Terms:
+        """The routing rules that a notification matches."""
+        rules = self.router.rules
+        if not rules:
+            return NO_TERMS
+        return Terms(rules=rules.matching(Facts(return_path="", header=split_message(octets)[0])))
+
+    def _recipient(self, address: str, now: float, terms: Terms) -> NewRecipient:
         return NewRecipient(
             address=address,
-            destination=self.router.destination(address),
+            destination=self.router.destination_by(address, None, terms.rules),
             next_attempt=now,
             next_notify=None,
             expires=self.schedule.expires(now),

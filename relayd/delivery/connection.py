@@ -18,18 +18,23 @@ from relayd.delivery.handshake import Handshake, reason_of
 from relayd.delivery.host_policy import configured
 from relayd.delivery.options import TimeoutOptions
 from relayd.delivery.outcome import Trouble
+from relayd.delivery.sign_in import TokenSource
 from relayd.delivery.tls import Demand, TlsContexts, in_the_clear, lesser
 from relayd.delivery.transaction import TransactionProtocol
 from relayd.events import delivery as events
 from relayd.events.event import Span
 from relayd.routing.next_hop import NextHop, Protocol
+from relayd.routing.source import Source as MailSource
 from relayd.routing.tls_policy import Consequence, Source, TlsPolicy, consequence
 from relayd.smtp.extension import PeerExtensions
 
 
 @dataclass(slots=True, kw_only=True)
 class Connection:
-    """A connection ready for transactions.  opened: monotonic seconds.  messages: transactions begun on it."""
+    """A connection ready for transactions.  opened: monotonic seconds.  messages: transactions begun on it.
+
+    parked: when it was last put into the pool, monotonic seconds.
+    """
 
     endpoint: Endpoint
     next_hop: NextHop
@@ -38,6 +43,7 @@ class Connection:
     tls: str | None
     opened: float
     messages: int = 0
+    parked: float = 0.0
 
     @property
     def host(self) -> str:
@@ -46,15 +52,25 @@ class Connection:
 
 
 class Dialer:
-    """Makes connections.  hostname: ours, for EHLO.  witness: who remembers what hosts' TLS came to."""
+    """Makes connections.
+
+    hostname: ours, for EHLO where the source has no name of its own.  witness: who remembers what hosts' TLS came to.
+    tokens: to sign in with.
+    """
 
     def __init__(
-        self, hostname: str, timeouts: TimeoutOptions, tls: TlsContexts, witness: TlsWitness | None = None
+        self,
+        hostname: str,
+        timeouts: TimeoutOptions,
+        tls: TlsContexts,
+        witness: TlsWitness | None = None,
+        tokens: TokenSource | None = None,
     ) -> None:
         self._hostname = hostname
         self._timeouts = timeouts
         self._tls = tls
         self._witness = witness
+        self._tokens = tokens
 
     async def connect(self, endpoint: Endpoint, next_hop: NextHop, span: Span) -> Connection:
         """A connection to `endpoint` with the TLS that it must give; raises ConnectionFailed.
@@ -95,8 +111,9 @@ class Dialer:
         """One try with exactly the TLS that is demanded; watch: who follows its steps.  Raises ConnectionFailed."""
         started = time.monotonic()
         with watched(watch, Step.CONNECT):
-            sock = await self._open_socket(endpoint, span)
-        handshake = Handshake(self._hostname, self._timeouts, endpoint, next_hop, demand, span, watch)
+            sock = await self._open_socket(endpoint, next_hop.source, span)
+        hostname = (next_hop.source.ehlo if next_hop.source is not None else None) or self._hostname
+        handshake = Handshake(hostname, self._timeouts, endpoint, next_hop, demand, span, watch, self._tokens)
         try:
             context = await self._context(next_hop, demand)
             tls, extensions = await handshake.run(sock, context)
@@ -129,17 +146,22 @@ class Dialer:
         try:
             return await self._tls.context(next_hop.route, verified=demand.pkix, minimum=next_hop.tls_minimum)
         except OSError as error:
-            raise ConnectionFailed(f"authorities cannot be loaded: {error}", trouble=Trouble.TLS) from error
+            raise ConnectionFailed(f"certificates cannot be loaded: {error}", trouble=Trouble.TLS) from error
 
-    async def _open_socket(self, endpoint: Endpoint, span: Span) -> socket.socket:
+    async def _open_socket(self, endpoint: Endpoint, source: MailSource | None, span: Span) -> socket.socket:
         loop = asyncio.get_running_loop()
         family = socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
+        if source is not None and not endpoint.is_unix and _address_of(source, family) is None:
+            version = "IPv6" if family == socket.AF_INET6 else "IPv4"
+            raise ConnectionFailed(f"the source {source.id} has no {version} address")
         sock = socket.socket(socket.AF_UNIX if endpoint.is_unix else family, socket.SOCK_STREAM)
         started = time.monotonic()
         try:
             sock.setblocking(False)
             if not endpoint.is_unix:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if source is not None:
+                    _bind(sock, source, family, span)
             target = endpoint.address if endpoint.is_unix else (endpoint.address, endpoint.port)
             await asyncio.wait_for(loop.sock_connect(sock, target), self._timeouts.connect)
         except BaseException as error:
@@ -167,6 +189,23 @@ class Dialer:
             elapsed=time.monotonic() - started,
         )
         return sock
+
+
+def _address_of(source: MailSource, family: int) -> str | None:
+    return source.address_v6 if family == socket.AF_INET6 else source.address
+
+
+def _bind(sock: socket.socket, source: MailSource, family: int, span: Span) -> None:
+    """Leave from the source's address; the kernel chooses the port when it knows the peer, so ports do not run out."""
+    address = _address_of(source, family)
+    if hasattr(socket, "IP_BIND_ADDRESS_NO_PORT"):
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
+    try:
+        sock.bind((address, 0))
+    except OSError as error:
+        reason = reason_of(error)
+        events.SOURCE_FAILED(span, id=source.id, local_ip=address, reason=reason)
+        raise ConnectionFailed(f"the source {source.id} ({address}) cannot be used: {reason}") from error
 
 
 def _blamed(policy: TlsPolicy, failure: ConnectionFailed) -> ConnectionFailed:

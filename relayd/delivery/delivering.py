@@ -43,6 +43,7 @@ _STEPS = {stage: "connect" if stage is Stage.BANNER else stage.value for stage i
 class Delivering:
     """The state of one attempt.  todo: recipients without an outcome.
 
+    next_hop: the one that is being tried.  transactions: begun so far; heard: those in which the peer took part.
     eight_bit, smtputf8: of the message as it goes over the connection that `fit` was asked about last.  rules: by which
     failures are classified.
     """
@@ -55,6 +56,8 @@ class Delivering:
         self.span = span
         self.todo: list[Recipient] = list(message.recipients)
         self.outcomes: list[Outcome] = []
+        self.transactions = 0
+        self.heard = 0
         self.eight_bit = False
         self.smtputf8 = False
         self._smarthost = next_hop.route is not None
@@ -106,6 +109,8 @@ class Delivering:
     ) -> tuple[list[Recipient], list[Recipient]]:
         """Take in what one transaction brought: who goes into a new transaction, and who to the next host."""
         host = connection.host
+        if answers.mail is not None and answers.mail.code != 421:
+            self.heard += 1
         lmtp = self.next_hop.protocol is Protocol.LMTP
         judged = judge_answers(len(batch), answers, smarthost=self._smarthost, soft_bounce=self._soft_bounce, lmtp=lmtp)
         self._state_envelope(batch, answers, host, elapsed)
@@ -150,6 +155,23 @@ class Delivering:
             return
         learnt = self._learnt_ourselves(reply, host, status)
         self.outcomes += [outcome_of(each, judgement, learnt) for each in self.todo]
+        self.todo = []
+
+    def postpone(self, reply: Reply, due: float) -> None:
+        """Nothing could be tried now: everybody left is due again at `due` (Unix seconds), uncounted."""
+        self.outcomes += [
+            Outcome(
+                number=each.number,
+                address=each.address,
+                result=Result.DEFERRED,
+                reply=reply,
+                status=reply.text,
+                next_attempt=due,
+                uncounted=True,
+                ours=True,
+            )
+            for each in self.todo
+        ]
         self.todo = []
 
     def give_up(self) -> None:

@@ -15,6 +15,7 @@ from aiosmtplib import errors
 from relayd.delivery.endpoint import ConnectionFailed, Endpoint, Step, Watch, watched
 from relayd.delivery.options import TimeoutOptions
 from relayd.delivery.outcome import Stage, Trouble
+from relayd.delivery.sign_in import NoMechanism, TokenFailed, TokenSource, sign_in
 from relayd.delivery.tls import Demand, defect_of, presented_chain
 from relayd.events import dane as dane_events
 from relayd.events import delivery as events
@@ -39,7 +40,9 @@ class Handshake:
         demand: Demand,
         span: Span,
         watch: Watch | None,
+        tokens: TokenSource | None,
     ) -> None:
+        self._tokens = tokens
         self._watch = watch
         self._timeouts = timeouts
         self._endpoint = endpoint
@@ -216,28 +219,20 @@ class Handshake:
         return cipher[0] if cipher else ""
 
     async def _authenticate(self, extensions: PeerExtensions) -> None:
-        """AUTH PLAIN, else LOGIN; only reached over verified TLS."""
-        started = time.monotonic()
-        username, password = self._next_hop.username or "", self._next_hop.password or ""
         host = self._endpoint.host
         try:
-            if "PLAIN" in extensions.auth:
-                await self._client.auth_plain(username, password)
-            elif "LOGIN" in extensions.auth:
-                await self._client.auth_login(username, password)
-            else:
-                raise ConnectionFailed(
-                    "AUTH PLAIN or LOGIN is not offered",
-                    stage=Stage.AUTH,
-                    reply=Reply(504, "5.7.4", "AUTH PLAIN or LOGIN is not offered"),
-                )
+            await sign_in(self._client, extensions, self._next_hop, self._tokens, self._span)
+        except NoMechanism as error:
+            reply = Reply(504, "5.7.4", str(error))
+            raise ConnectionFailed(str(error), stage=Stage.AUTH, reply=reply) from error
+        except TokenFailed as error:
+            raise ConnectionFailed(str(error), trouble=Trouble.NO_TOKEN) from error
         except errors.SMTPResponseException as error:
             reply = _reply(error.code, error.message)
             events.AUTH_FAILED(self._span, hostname=host, code=reply.code, details=reply.text)
             raise ConnectionFailed(str(reply), stage=Stage.AUTH, reply=reply) from error
         except (errors.SMTPException, OSError) as error:
             raise ConnectionFailed(reason_of(error), trouble=Trouble.LOST) from error
-        events.AUTH(self._span, hostname=host, elapsed=time.monotonic() - started)
 
 
 def _reply(code: int, message: str) -> Reply:

@@ -38,6 +38,9 @@ class ReuseOptions:
     messages: int = option(integer(1), 100, "Messages on one connection.")
     recipients: int = option(integer(1), 100, "Recipients of one transaction.")
     idle: float = option(DURATION, "10s", "How long an idle connection is kept; 0 closes it at once.")
+    check_after: float = option(
+        DURATION, "3s", "A connection that was idle for longer is asked (NOOP) whether it still is there."
+    )
     lifetime: float = option(DURATION, "5m", "How long a connection may be used.")
     connections: int = option(integer(0), 200, "Idle connections kept in all.")
     hosts: int = option(integer(1), 5, "MX hosts tried in one attempt.")

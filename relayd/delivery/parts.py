@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from relayd.blobs.source import BodySource
 from relayd.queue.message import Job, NewMessage, Outcome
 from relayd.routing.next_hop import NextHop
+from relayd.routing.rule import Rules
 
 
 class QueueSide(Protocol):
@@ -53,13 +54,22 @@ class QueueSide(Protocol):
 class RouterSide(Protocol):
     """`relayd.routing.route`'s Router as the scheduler uses it."""
 
+    @property
+    def rules(self) -> Rules:
+        """The rules that look at more than the recipient."""
+
     def destination(self, address: str) -> str:
         """The key of an address's next hop."""
+
+    def destination_by(self, address: str, next_hop: str | None, rules: Sequence[str] = ()) -> str:
+        """The same for a message that an operator sent by `next_hop`, or that `rules` matched."""
 
     def next_hop(self, destination: str) -> NextHop:
         """The next hop of a key."""
 
-    def reroute(self, address: str, destination: str, next_hop: str | None = None) -> str | None:
+    def reroute(
+        self, address: str, destination: str, next_hop: str | None = None, rules: Sequence[str] = ()
+    ) -> str | None:
         """The key of the address's next hop when it is no longer `destination`; next_hop: an operator's word."""
 
 

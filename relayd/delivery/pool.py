@@ -1,8 +1,9 @@
-"""Idle connections, by next hop.
+"""Idle connections, by next hop, source and what the configuration and the message demand of TLS.
 
 The last one put back is the first taken: few connections stay busy and the others expire.  A connection that says or
-closes anything while idle is forgotten at once, so it never costs a message.  The next hop is the whole key (address,
-TLS, credentials), so a reload that changes a route leaves its old connections to expire unused.
+closes anything while idle is forgotten at once, so it never costs a message; one that was idle for long says first
+that it still is there.  The next hop is the whole key (address,
+source, TLS, credentials), so a reload that changes a route leaves its old connections to expire unused.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from relayd.delivery.connection import Connection
 from relayd.delivery.options import ReuseOptions
 from relayd.delivery.transaction import TransactionProtocol
 from relayd.routing.next_hop import NextHop
+
+CHECK = 10.0
+"""Seconds that the peer of an idle connection has for its answer."""
 
 
 class Pool:
@@ -43,6 +47,18 @@ class Pool:
         self._idle.pop(next_hop, None)
         return None
 
+    async def take_checked(self, next_hop: NextHop) -> Connection | None:
+        """The same; one that has been idle for long is asked first whether it still is there.
+
+        A peer that went away without a word would else take a message of which nobody knows what became.
+        """
+        while (connection := self.take(next_hop)) is not None:
+            if self._monotonic() - connection.parked <= self._options.check_after:
+                return connection
+            if await connection.protocol.check(CHECK):
+                return connection
+        return None
+
     def give_back(self, next_hop: NextHop, connection: Connection) -> None:
         """Done with it for now: kept while it is worth it, else QUIT."""
         protocol = connection.protocol
@@ -55,10 +71,21 @@ class Pool:
         self._order[id(connection)] = (next_hop, connection)
         protocol.on_gone = partial(self._forget, next_hop, connection)
         protocol.park(self._options.idle)
+        connection.parked = self._monotonic()
         if len(self._order) > self._options.connections:
             oldest_hop, oldest = next(iter(self._order.values()))
             self._forget(oldest_hop, oldest)
             self.drop(oldest)
+
+    def make_room(self, next_hop: NextHop, most: int | None) -> None:
+        """Close the oldest idle connections to the host of `next_hop`, whatever their source or TLS, down to `most`."""
+        if most is None:
+            return
+        place = (next_hop.key, next_hop.host, next_hop.port)
+        same = [each for each in self._order.values() if (each[0].key, each[0].host, each[0].port) == place]
+        for hop, connection in same[: max(0, len(same) - most)]:
+            self._forget(hop, connection)
+            self.drop(connection)
 
     def drop(self, connection: Connection) -> None:
         """Say QUIT; the connection closes by itself, `close` waits for it."""

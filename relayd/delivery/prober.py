@@ -15,6 +15,7 @@ from relayd.delivery.endpoint import ConnectionFailed
 from relayd.delivery.exchange import Answers
 from relayd.delivery.hosts import NoHosts
 from relayd.delivery.outcome import Stage, Verdict, judge_trouble, with_enhanced
+from relayd.delivery.ways import Wait
 from relayd.events.event import EventStream, Span
 from relayd.mail.reply import Reply
 from relayd.routing.next_hop import NextHop
@@ -43,13 +44,26 @@ class NextHopProber:
         span = Span(self._stream, 0, {"from": "", "to": [address], "domain": next_hop.key})
         try:
             async with asyncio.timeout(self._timeout):
-                answered, reply = await self._over_idle(address, next_hop)
-                return reply if answered else await self._over_hosts(address, next_hop, span)
+                return await self._over(address, next_hop, span)
         except (TimeoutError, OSError):
             return None
 
+    async def _over(self, address: str, next_hop: NextHop, span: Span) -> Reply | None:
+        """The next hop's hosts, one after the other, until one has an answer."""
+        ways = self._road.ways.of(next_hop, (), address)
+        if isinstance(ways, Wait):
+            return None
+        for way in ways:
+            async with self._road.ways.slots.one(way.host):
+                answered, reply = await self._over_idle(address, way.hop)
+                if not answered:
+                    reply = await self._over_hosts(address, way.hop, span)
+            if answered or reply is not None:
+                return reply
+        return None
+
     async def _over_idle(self, address: str, next_hop: NextHop) -> tuple[bool, Reply | None]:
-        while (connection := self._road.pool.take(next_hop)) is not None:
+        while (connection := await self._road.pool.take_checked(next_hop)) is not None:
             answers = await self._ask(connection, address, next_hop)
             if answers is None or not (answers.silent and answers.lost):
                 return True, _reply_of(answers)

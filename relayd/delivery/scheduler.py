@@ -15,7 +15,7 @@ tried gives its lease back uncounted; one that is cancelled in flight is left to
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,7 @@ from relayd.reception.admission import Plan
 from relayd.routing.breaker import Breaker
 from relayd.routing.next_hop import NextHop
 from relayd.routing.options import BreakerOptions, ConcurrencyOptions
+from relayd.routing.rule import Rules
 from relayd.routing.schedule import Schedule
 
 LEASE = 3600.0
@@ -122,9 +123,14 @@ class Scheduler:
 
     # -- reception's side
 
-    def destination(self, address: str) -> str:
-        """The key of the next hop for an address."""
-        return self.router.destination(address)
+    @property
+    def rules(self) -> Rules:
+        """The rules that choose next hops by more than the recipient."""
+        return self.router.rules
+
+    def destination(self, address: str, rules: Sequence[str] = ()) -> str:
+        """The key of the next hop for an address of a message that `rules` matched."""
+        return self.router.destination_by(address, None, rules) if rules else self.router.destination(address)
 
     def admit(self, destination: str, sender_key: str, recipients: int) -> bool:
         """Whether a message for `destination` may be enqueued leased and handed over with `take`."""
@@ -305,10 +311,11 @@ class Scheduler:
         if job.until - now < LEASE_LEFT:
             return None, postponed(job, LATE, now)
         try:
+            message, rules = job.message, job.message.terms.rules
             moved = {
                 each.number: key
-                for each in job.message.recipients
-                if (key := self.router.reroute(each.address, job.destination, job.message.next_hop)) is not None
+                for each in message.recipients
+                if (key := self.router.reroute(each.address, job.destination, message.next_hop, rules)) is not None
             }
             if moved:
                 return None, postponed(job, MOVED, now, moved)

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from relayd.delivery.client_certificate import ClientCertificate
 from relayd.resolver.answer import Tlsa
 from relayd.routing.next_hop import NextHop, TlsMode
 from relayd.routing.tls_defect import Defect, certificate_defect
@@ -22,7 +23,7 @@ class TlsContexts:
     """Makes each context once, off the event loop: loading the system's authorities takes tens of milliseconds.
 
     ca_files: PEM files trusted beside the system's (`queue.outbound.tls.ca-files`); route_ca_files: more of them, by
-    route id.  minimum: "1.2" or "1.3".
+    route id.  certificates: what we show to the hosts of a route, by its id.  minimum: "1.2" or "1.3".
     """
 
     def __init__(
@@ -31,28 +32,53 @@ class TlsContexts:
         route_ca_files: Mapping[str, Sequence[str]] | None = None,
         *,
         minimum: str = "1.2",
+        certificates: Mapping[str, ClientCertificate] | None = None,
     ) -> None:
         self._minimum = minimum
         self._ca_files = tuple(ca_files)
         self._route_ca_files = {id: tuple(files) for id, files in (route_ca_files or {}).items()}
         self._made: dict[tuple[bool, tuple[str, ...], str], ssl.SSLContext] = {}
+        self._certificates = certificates or {}
+        self._showing: dict[tuple[str, bool, str], tuple[tuple[int, ...], ssl.SSLContext]] = {}
 
     async def context(self, route: str | None = None, *, verified: bool, minimum: str = "") -> ssl.SSLContext:
         """The context for connections to a host of `route`, or of a domain.
 
         verified: the certificate must be valid for the host.  minimum: oldest version, "" for the usual one.  Raises
-        OSError when an authority file cannot be read.
+        OSError when a file cannot be read.
         """
-        files: tuple[str, ...] = ()
-        if verified:
-            files = self._ca_files + self._route_ca_files.get(route or "", ())
         minimum = minimum or self._minimum
-        made = self._made.get((verified, files, minimum))
+        shown = self._certificates.get(route or "")
+        if shown is None or route is None:
+            return await self._plain(route, verified, minimum)
+        stamp = shown.stamp()
+        kept = self._showing.get((route, verified, minimum))
+        if kept is None or kept[0] != stamp:
+            made = await self._make(route, verified, minimum)
+            await asyncio.to_thread(shown.load, made)
+            kept = self._showing[route, verified, minimum] = (stamp, made)
+        return kept[1]
+
+    async def verified(self) -> ssl.SSLContext:
+        """For servers of tokens and the like: their names must be proven."""
+        return await self.context(verified=True)
+
+    async def _plain(self, route: str | None, verified: bool, minimum: str) -> ssl.SSLContext:
+        """The context that shows nothing: one for all routes that trust the same authorities."""
+        key = (verified, self._files(route, verified), minimum)
+        made = self._made.get(key)
         if made is None:
-            made = await asyncio.to_thread(_verifying, files) if verified else _trusting()
-            made.minimum_version = _VERSIONS[minimum]
-            self._made[verified, files, minimum] = made
+            made = self._made[key] = await self._make(route, verified, minimum)
         return made
+
+    async def _make(self, route: str | None, verified: bool, minimum: str) -> ssl.SSLContext:
+        files = self._files(route, verified)
+        made = await asyncio.to_thread(_verifying, files) if verified else _trusting()
+        made.minimum_version = _VERSIONS[minimum]
+        return made
+
+    def _files(self, route: str | None, verified: bool) -> tuple[str, ...]:
+        return self._ca_files + self._route_ca_files.get(route or "", ()) if verified else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,6 +113,15 @@ class TransactionProtocol(asyncio.Protocol):
         """Why the connection was lost, "" while it was not."""
         return self._answers.lost
 
+    async def check(self, seconds: float) -> bool:
+        """Whether the peer still is there; one that does not answer within `seconds` is let go."""
+        line = b"RSET\r\n" if self._reset_needed else b"NOOP\r\n"
+        self._reset_needed = False
+        await self.command(line, seconds)
+        if self.lost:
+            self._transport.abort()
+        return not self.lost
+
     def park(self, seconds: float) -> None:
         """Nothing to do for now: close politely when that lasts `seconds`."""
         self._deadline.move(seconds)

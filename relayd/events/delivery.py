@@ -93,7 +93,13 @@ EHLO = EventKind(
 EHLO_REJECTED = EventKind(
     "delivery.ehlo-rejected", Level.INFO, "EHLO rejected", "The remote server refused EHLO", "hostname code details"
 )
-AUTH = EventKind("delivery.auth", Level.DEBUG, "Authenticated", "We signed in at the remote server", "hostname elapsed")
+AUTH = EventKind(
+    "delivery.auth", Level.DEBUG, "Authenticated", "We signed in at the remote server", "hostname details elapsed"
+)
+TOKEN = EventKind("delivery.token", Level.DEBUG, "Token received", "A token to sign in with was received", "id expires")
+TOKEN_FAILED = EventKind(
+    "delivery.token-failed", Level.WARN, "No token", "No token to sign in with could be had", "id reason"
+)
 AUTH_FAILED = EventKind(
     "delivery.auth-failed",
     Level.INFO,
@@ -249,6 +255,30 @@ ROUTE_SUSPENDED = EventKind(
 )
 ROUTE_RESUMED = EventKind(
     "delivery.route-resumed", Level.INFO, "Route resumed", "The route's mail goes out again", "id"
+)
+SMARTHOST_ASIDE = EventKind(
+    "delivery.smarthost-aside",
+    Level.WARN,
+    "Smarthost set aside",
+    "A host of a route failed; the route's other hosts are tried before it for a while",
+    "id total due",
+)
+SMARTHOST_BACK = EventKind(
+    "delivery.smarthost-back", Level.INFO, "Smarthost back", "A host that was set aside takes mail again", "id"
+)
+SMARTHOST_SPENT = EventKind(
+    "delivery.smarthost-spent",
+    Level.WARN,
+    "Budget of a smarthost spent",
+    "A host of a route has had its messages of the hour or the day",
+    "id due",
+)
+SOURCE_FAILED = EventKind(
+    "delivery.source-failed",
+    Level.WARN,
+    "Source cannot be used",
+    "No connection can be made from the source's address",
+    "id local_ip reason",
 )
 DOUBLE_BOUNCE = EventKind(
     "delivery.double-bounce",

@@ -17,6 +17,7 @@ import msgspec
 
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
+from relayd.mail.terms import NO_TERMS, Terms
 from relayd.queue.usage import Charge
 from relayd.routing.next_hop import MessageTls
 
@@ -93,6 +94,7 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int] = msgspec.field(default_factory=dict)
     charges: tuple[Charge, ...] = ()
     leased: bool = False
+    terms: Terms = NO_TERMS
 
 
 class State(Enum):
@@ -182,6 +184,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     corrupt: bool = False
     next_hop: str | None = None
     deletion: Deletion | None = None
+    terms: Terms = NO_TERMS
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

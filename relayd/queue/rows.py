@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import msgspec
+
 from relayd.database.interface import Connection, Row
 from relayd.mail.envelope import Notify
+from relayd.mail.terms import NO_TERMS, Terms
 from relayd.queue.message import Deletion, Hold, Message, NewMessage, Origin, Recipient, State
 from relayd.routing.next_hop import MessageTls
 
@@ -34,7 +37,7 @@ _ORIGINS = {origin.value: origin for origin in Origin}
 
 NEW_MESSAGE_COLUMNS = (
     "id, origin, return_path, created, size, sender_key, flags, ret, envid, account, listener, client, message_id, "
-    "blob_hash, corrupt, held_since, held_by, held_reason"
+    "blob_hash, corrupt, held_since, held_by, held_reason, terms"
 )
 MESSAGE_COLUMNS = NEW_MESSAGE_COLUMNS + ", next_hop"
 NEW_RECIPIENT_COLUMNS = (
@@ -83,6 +86,7 @@ def message_row(message: NewMessage, blob_hash: str) -> tuple[Any, ...]:
         message.created if held else None,
         "relayd" if held else None,
         message.held,
+        None if message.terms is NO_TERMS else msgspec.json.encode(message.terms).decode(),
     )
 
 
@@ -134,11 +138,13 @@ def message_from(row: Row, recipients: tuple[Recipient, ...], deletion: Deletion
         tls=_TLS_BY_BITS[flags & _TLS_BITS],
         hold=None if held_since is None else Hold(since=held_since, by=row[16] or "", reason=row[17] or ""),
         corrupt=bool(row[14]),
-        next_hop=row[18],
+        next_hop=row[19],
         deletion=deletion,
+        terms=NO_TERMS if row[18] is None else _TERMS.decode(row[18]),
     )
 
 
+_TERMS = msgspec.json.Decoder(Terms)
 _CHUNKS = (64, 16, 4, 1)
 T = TypeVar("T")
 

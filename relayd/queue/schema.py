@@ -12,6 +12,7 @@ used again.  next_hop: where an operator sent the message (a route's id, or "mx"
 maybe_delivered: when last a copy may have reached the recipient without a word of the peer.  class, rule: what its last
 failure means, and the rule that says so.
 
+terms: what a message asks of its way (`mail.terms`), as JSON; NULL: nothing.
 usage: what was queued in whose name in each clock hour, see `usage`.
 """
 
@@ -70,4 +71,12 @@ _FOURTH = (
     "ALTER TABLE recipients ADD COLUMN rule TEXT",
 )
 
-MIGRATIONS = (Migration(1, _FIRST), Migration(2, _SECOND), Migration(3, _THIRD), Migration(4, _FOURTH))
+_FIFTH = ("ALTER TABLE messages ADD COLUMN terms TEXT",)
+
+MIGRATIONS = (
+    Migration(1, _FIRST),
+    Migration(2, _SECOND),
+    Migration(3, _THIRD),
+    Migration(4, _FOURTH),
+    Migration(5, _FIFTH),
+)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
+from relayd.mail.pattern import Addresses, Names
 from relayd.mail.reply import Reply
 from relayd.options import Network, OptionError
 from relayd.reception.client import Client
 from relayd.reception.local_names import addresses
 from relayd.reception.options import AccessOptions
-from relayd.reception.pattern import Addresses, Names
 
 
 class Stage(IntEnum):

@@ -5,12 +5,14 @@ Both are protocols, so that reception and delivery share a ring without importin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 
 from relayd.mail.reply import Reply
 from relayd.queue.message import Job
+from relayd.routing.rule import Rules
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,8 +33,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 class Admission(Protocol):
     """The delivery side as reception sees it."""
 
-    def destination(self, address: str) -> str:
-        """The key of the next hop for an address (`NextHop.key`); cheap, it is asked for each recipient."""
+    @property
+    def rules(self) -> Rules:
+        """The rules that look at more than the recipient; falsy, and then not to be asked, when there is none."""
+        ...
+
+    def destination(self, address: str, rules: Sequence[str] = ()) -> str:
+        """The key of the next hop for an address (`NextHop.key`); cheap, it is asked for each recipient.
+
+        rules: those that matched the message.
+        """
         ...
 
     def admit(self, destination: str, sender_key: str, recipients: int) -> bool:

@@ -15,10 +15,10 @@ from collections.abc import Callable
 import msgspec
 
 from relayd.mail.header import HeaderBlock, fold
+from relayd.mail.pattern import Addresses
 from relayd.mail.trace import ReceivedInfo, message_id, received_field, rfc5322_date
 from relayd.mailauth.arc_seal import Sealable
 from relayd.reception.client import address_text
-from relayd.reception.pattern import Addresses
 from relayd.reception.rewriting import HeaderRule, Template
 from relayd.reception.transaction import Transaction
 

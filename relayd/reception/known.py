@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from relayd.mail.address import mailbox_key
+from relayd.mail.pattern import Names
 from relayd.mail.reply import Reply
 from relayd.options import OptionError
 from relayd.reception.admission import Prober
 from relayd.reception.options import KnownOptions, ProbeOptions
-from relayd.reception.pattern import Names
 
 FILE_CHECK_INTERVAL = 5.0
 """Seconds between two looks at whether a file changed."""

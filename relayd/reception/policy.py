@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayd.mail.address import AddressError, a_label
+from relayd.mail.pattern import Names
 from relayd.mailauth.examine import Examiner
 from relayd.mailauth.options import AuthOptions
 from relayd.options import Network, OptionError
@@ -20,7 +21,6 @@ from relayd.reception.client import Address, Client
 from relayd.reception.known import KnownTable
 from relayd.reception.local_names import LocalNames, addresses
 from relayd.reception.options import ReceptionOptions
-from relayd.reception.pattern import Names
 from relayd.reception.rewriting import RewriteTable
 
 _PLACES = 4096

@@ -16,6 +16,7 @@ from relayd.events import smtp
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
 from relayd.mail.snowflake import Snowflakes
+from relayd.mail.terms import Terms
 from relayd.mail.trace import count_received
 from relayd.mailauth.signing_key import KeyUnreadable
 from relayd.queue.failure import QueueFull
@@ -28,6 +29,7 @@ from relayd.reception.signing import Signing
 from relayd.reception.submission import Submissions
 from relayd.reception.transaction import Accepted, Refused, Transaction
 from relayd.routing.next_hop import MessageTls
+from relayd.routing.rule import Facts
 
 MAX_RECEIVED = 100
 """Received fields of any host; RFC 5321 §6.3 asks for a limit of at least 100."""
@@ -155,7 +157,8 @@ class Promises:
         body, head, plan, now = composed.body, composed.head, composed.plan, composed.now
         client = tx.client
         sender_key = client.account or tx.return_path
-        places = [(each, self.admission.destination(each.address)) for each in recipients]
+        terms = self._terms(tx, return_path)
+        places = [(each, self.admission.destination(each.address, terms.rules)) for each in recipients]
         leased = tx.held is None and self._admits(sender_key, [destination for _, destination in places])
         due = plan.due_again if leased else plan.first_attempt
         counts = {"accepted": tx.accepted}
@@ -193,7 +196,18 @@ class Promises:
             counts=counts,
             charges=tx.submission.charges if tx.submission is not None else (),
             leased=leased,
+            terms=terms,
         )
+
+    def _terms(self, tx: Transaction, return_path: str) -> Terms:
+        """What the message asks of its way, and the routing rules that it matches."""
+        rules = self.admission.rules
+        if not rules:
+            return tx.terms
+        client = tx.client
+        facts = Facts(return_path=return_path, account=client.account, listener=client.listener, header=tx.body.header)
+        matched = rules.matching(facts)
+        return replace(tx.terms, rules=matched) if matched else tx.terms
 
     def _admits(self, sender_key: str, destinations: list[str]) -> bool:
         """Whether delivery takes all of a message at once (a lease is the whole message's)."""
@@ -301,5 +315,6 @@ def _job_message(message: NewMessage, recipients: tuple[Recipient, ...]) -> Mess
         eight_bit=body.eight_bit,
         utf8_header=body.utf8_header,
         signed=body.signed,
+        terms=message.terms,
         tls=message.tls,
     )

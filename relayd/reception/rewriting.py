@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from relayd.mail.address import AddressError, parse_address, split_address
+from relayd.mail.pattern import Addresses
 from relayd.options import OptionError
 from relayd.reception.access import Conditions
 from relayd.reception.client import Client
 from relayd.reception.options import RewriteOptions
-from relayd.reception.pattern import Addresses
 
 FIELD_KEYS = (("From", "from_"), ("Sender", "sender_field"), ("Reply-To", "reply_to"))
 """Address fields of the header and the options that set them."""

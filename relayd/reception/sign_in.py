@@ -137,7 +137,8 @@ class SignIns:
     async def renew(self, client: Client) -> Reply | None:
         """See to it that a sign-in still holds after the directory changed; a Reply refuses the command.
 
-        Roles, permissions and addresses are those of now; a secret that was changed or taken away ends the sign-in.
+        A secret that was changed or taken away ends the sign-in; whether the account may send is asked with each
+        message (`submission`).
         """
         if client.signed_in is None:
             return None
@@ -147,11 +148,10 @@ class SignIns:
         except Exception as error:  # unknown failure is temporary
             auth.ERROR(client.span, account_name=client.account or "", reason=type(error).__name__)
             return NOT_NOW
-        if found is None or not found.may_send:
-            reply = SUSPENDED if found is not None and found.suspended else AGAIN
+        if found is None:
             auth.FAILED(client.span, account_name=client.account or "", type_="changed", remote_ip=client.address_text)
             client.sign_out()
-            return reply
+            return AGAIN
         client.sign_in(found, generation)
         return None
 

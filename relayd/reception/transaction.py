@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
+from relayd.mail.terms import NO_TERMS, Terms
 from relayd.mailauth.examine import SenderFindings
 from relayd.reception.access import Rule
 from relayd.reception.client import Client
@@ -68,6 +69,7 @@ class Transaction:
     requiretls: bool = False
     ret: str | None = None
     envid: str | None = None
+    terms: Terms = NO_TERMS
     normalise: bool = False
     max_line: int = 65536
     max_size: int = 0

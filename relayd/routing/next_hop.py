@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+
+from relayd.routing.source import Source
 
 
 class Protocol(Enum):
@@ -48,12 +50,28 @@ class MessageTls(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenGrant:
+    """Where and how tokens for AUTH XOAUTH2 and OAUTHBEARER are had (RFC 6749 §4.4, §6).
+
+    refresh_token: None: by client credentials.
+    """
+
+    url: str
+    client_id: str
+    client_secret: str | None = field(default=None, repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    scopes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NextHop:
-    """Where to connect.
+    """Where to connect, and from where.
 
     key: the recipient's domain (direct MX), or "route:<id>".  host: the domain whose MX to ask, or the smarthost's
-    name, address or "unix:/path".  use_mx: ask for MX; else only addresses.  username, password: AUTH, when given.
-    tls_minimum: oldest version of TLS, "" for the usual one.  message_tls: what the message that goes there says; so a
+    name, address or "unix:/path".  use_mx: ask for MX; else only addresses.  username: AUTH, when given, with the
+    password or a token of `grant`; mechanisms: of AUTH that may be used, in order; empty: all that fit.  source: where
+    connections leave from, None: as the system chooses.  tls_minimum: oldest version of TLS, "" for the usual one.
+    message_tls: what the message that goes there says; so a
     connection made for one kind serves no other.
     """
 
@@ -67,6 +85,9 @@ class NextHop:
     tls_minimum: str = ""
     username: str | None = None
     password: str | None = None
+    mechanisms: tuple[str, ...] = ()
+    grant: TokenGrant | None = None
+    source: Source | None = None
     send_8bit_anyway: bool = False
     route: str | None = None
     message_tls: MessageTls = MessageTls.USUAL

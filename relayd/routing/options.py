@@ -57,6 +57,18 @@ class OutboundOptions:
     mta_sts_port: int = option(
         PORT, 443, "Port where policies are asked for (tests change it).", key="tls.mta-sts-port"
     )
+    source: str | None = option(
+        TEXT,
+        None,
+        "Id of the source or source pool that mail leaves from. Default: as the system chooses.",
+        example="out7",
+    )
+    set_aside: tuple[float, ...] = option(
+        DURATIONS,
+        ["30s", "1m", "2m", "5m", "15m"],
+        "For how long a smarthost is passed over after each failure in a row, while the route has others; the last"
+        " repeats.",
+    )
 
 
 @section("queue.outbound.domain.<id>", "Recipient domains with a next hop of their own.")
@@ -104,6 +116,23 @@ class RouteOptions:
     address: str = option(
         TEXT, REQUIRED, 'Host name, IP address or "unix:/path" of the next hop.', example="smtp.example.net"
     )
+    weight: int = option(integer(), 1, "Share of `address` beside `hosts`; 0: only when no other takes the mail.")
+    hosts: tuple[str, ...] = option(
+        TEXTS,
+        [],
+        "Further hosts that share its mail, each with its port, share and budget where they differ:"
+        ' "b.example:587 weight=3 hour=1000 day=9000 connections=5".',
+        example=["b.example.net weight=3", "c.example.net:2525 weight=0"],
+    )
+    messages_per_hour: int = option(integer(), 0, "Messages that each of its hosts is given in an hour; 0: no limit.")
+    messages_per_day: int = option(integer(), 0, "Messages that each of its hosts is given in a day; 0: no limit.")
+    connections: int = option(integer(), 0, "Connections to each of its hosts at once; 0: no limit of their own.")
+    source: str | None = option(
+        TEXT,
+        None,
+        "Id of the source or source pool that its mail leaves from. Default: queue.outbound.source.",
+        example="out7",
+    )
     port: int | None = option(
         PORT, None, "Default: 25; 465 with tls.implicit; 587 with auth; 24 for lmtp.", example=587
     )
@@ -130,6 +159,52 @@ class RouteOptions:
     username: str | None = option(TEXT, None, "Name to sign in with.", key="auth.username", example="relay")
     secret: str | None = option(
         TEXT, None, "Password to sign in with.", key="auth.secret", secret=True, example="%{env:RELAY_PASSWORD}%"
+    )
+    mechanisms: tuple[str, ...] = option(
+        TEXTS,
+        [],
+        "Mechanisms of AUTH that may be used, the best first: PLAIN, LOGIN, CRAM-MD5 with a password, OAUTHBEARER and"
+        " XOAUTH2 with tokens. Default: those that fit, in this order.",
+        key="auth.mechanisms",
+        example=["OAUTHBEARER"],
+    )
+    token_url: str | None = option(
+        TEXT,
+        None,
+        "Where tokens are asked for (RFC 6749); https, or http on loopback. Then the user signs in with a token.",
+        key="auth.oauth.token-url",
+        example="https://login.example.net/oauth2/token",
+    )
+    client_id: str | None = option(TEXT, None, "Name of this server there.", key="auth.oauth.client-id")
+    client_secret: str | None = option(
+        TEXT,
+        None,
+        "Its secret; without a refresh token, tokens are had with it alone.",
+        key="auth.oauth.client-secret",
+        secret=True,
+    )
+    refresh_token: str | None = option(
+        TEXT,
+        None,
+        "Tokens are had with this one; one that comes in its place is kept in the data directory.",
+        key="auth.oauth.refresh-token",
+        secret=True,
+    )
+    scopes: tuple[str, ...] = option(TEXTS, [], "What tokens are asked for.", key="auth.oauth.scopes")
+    tls_cert: str | None = option(
+        TEXT,
+        None,
+        "PEM file with the certificate (and its chain) that is shown to hosts that ask for one; read again when it"
+        " changes.",
+        key="tls.cert",
+        example="/etc/relayd/client.pem",
+    )
+    tls_private_key: str | None = option(
+        TEXT,
+        None,
+        "PEM file with its key. Default: the file of tls.cert.",
+        key="tls.private-key",
+        example="/etc/relayd/client.key",
     )
     send_8bit_anyway: bool = option(
         BOOLEAN, False, "Send 8-bit bodies as they are, also when the next hop does not offer 8BITMIME."

@@ -5,16 +5,23 @@ A recipient's domain is looked up in the directory, then in `queue.outbound.doma
 direct delivery and "route:<id>" for a route, so that all mail of one smarthost shares its concurrency; "mx:<domain>" is
 the domain's MX for mail that an operator sent there against the configuration.  Pure, and cheap: `destination` runs for
 every recipient that is accepted.
+
+Rules (`queue.rule`) come before that: see `routing.rule`.  What an operator says comes before all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from relayd.mail.address import AddressError, a_label
-from relayd.routing.next_hop import NextHop, Protocol, TlsMode
+from relayd.options import OptionError
+from relayd.routing.next_hop import NextHop, Protocol, TlsMode, TokenGrant
 from relayd.routing.options import DomainTlsOptions, OutboundOptions, RouteOptions
+from relayd.routing.rule import Rules
+from relayd.routing.smarthost import Allowance, Smarthost
+from relayd.routing.source import SourcePool, Sources
+from relayd.routing.weighted import parse_member
 
 _ROUTE = "route:"
 _DIRECT = "mx:"
@@ -30,8 +37,9 @@ class UnknownRoute(ValueError):
 class Router:
     """Knows every route; immutable, a reload makes another.
 
-    outbound, routes, domains: the configuration (`domains`: recipient domain to "mx" or route id).  tls: of domains.
-    Raises UnknownRoute when a key names no route.
+    outbound, routes, domains: the configuration (`domains`: recipient domain to "mx" or route id).  rules: looked at
+    when a message is taken.  tls: of domains.  Raises UnknownRoute or UnknownSource when a key names what is not
+    declared, OptionError.
     """
 
     def __init__(
@@ -39,11 +47,31 @@ class Router:
         outbound: OutboundOptions,
         routes: Mapping[str, RouteOptions] | None = None,
         domains: Mapping[str, str] | None = None,
+        rules: Rules | None = None,
+        sources: Sources | None = None,
         tls: Mapping[str, DomainTlsOptions] | None = None,
     ) -> None:
         self._tls = {_a_label(domain.lower().rstrip(".")): each for domain, each in (tls or {}).items()}
         self._outbound = outbound
-        self._routes = {id: route_of(id, options) for id, options in (routes or {}).items()}
+        options_of = routes or {}
+        self._routes = {id: route_of(id, options) for id, options in options_of.items()}
+        self.hosts = _hosts(self._routes, options_of)
+        self.rules = Rules() if rules is None else rules
+        self.sources = Sources() if sources is None else sources
+        self._source = self.sources.named(outbound.source, "queue.outbound.source")
+        self._route_sources = {
+            id: self.sources.named(options.source, f"queue.route.{id}.source")
+            for id, options in options_of.items()
+            if options.source is not None
+        }
+        self._rule_sources = {
+            rule.id: self.sources.named(rule.source, f"queue.rule.{rule.id}.source")
+            for rule in self.rules
+            if rule.source is not None
+        }
+        for rule in self.rules:
+            if rule.next_hop is not None:
+                self._named(rule.next_hop)
         self._domains = {
             _a_label(domain.lower().rstrip(".")): self._named(word) for domain, word in (domains or {}).items()
         }
@@ -68,12 +96,19 @@ class Router:
                 return self._routes.get(word)
         return self._domains.get(domain, self._default) if self._domains else self._default
 
-    def destination_by(self, address: str, next_hop: str | None) -> str:
+    def destination_by(self, address: str, next_hop: str | None, rules: Sequence[str] = ()) -> str:
         """The `key` for the address of a message that an operator sent by `next_hop`: a route's id, or "mx".
 
-        None, or a route that a reload took away: what the configuration says.
+        None, or a route that a reload took away: what the first of `rules` says that is about it, else the domain.
         """
         usual = self.destination(address)
+        if rules:
+            rule = self.rules.of(rules, address)
+            if rule is not None and rule.next_hop is not None:
+                usual = self._chosen(address, usual, rule.next_hop)
+        return self._chosen(address, usual, next_hop)
+
+    def _chosen(self, address: str, usual: str, next_hop: str | None) -> str:
         if next_hop == MX:
             if not usual.startswith(_ROUTE):
                 return usual
@@ -103,13 +138,31 @@ class Router:
         named = self._of_domain(destination)
         return self._mx(destination) if named is None else named
 
-    def reroute(self, address: str, destination: str, next_hop: str | None = None) -> str | None:
+    def reroute(
+        self, address: str, destination: str, next_hop: str | None = None, rules: Sequence[str] = ()
+    ) -> str | None:
         """The address's destination when it is now another than `destination`, else None.
 
-        next_hop: where an operator sent the message.
+        next_hop: where an operator sent the message.  rules: those that matched it.
         """
-        current = self.destination(address) if next_hop is None else self.destination_by(address, next_hop)
+        if next_hop is None and not rules:
+            current = self.destination(address)
+        else:
+            current = self.destination_by(address, next_hop, rules)
         return None if current == destination else current
+
+    def source(self, next_hop: NextHop, rules: Sequence[str], address: str) -> SourcePool | None:
+        """Where mail for `address` leaves from on its way to `next_hop`; None: as the system chooses.
+
+        rules: those that matched the message.
+        """
+        if rules and self._rule_sources:
+            rule = self.rules.of(rules, address)
+            if rule is not None and rule.source is not None:
+                return self._rule_sources[rule.id]
+        if self._route_sources and next_hop.route in self._route_sources:
+            return self._route_sources[next_hop.route]
+        return self._source
 
     def is_known(self, destination: str) -> bool:
         """Whether a destination still names something: any domain, or a declared route."""
@@ -163,12 +216,13 @@ def _a_label(domain: str) -> str:
 
 
 def route_of(id: str, options: RouteOptions) -> NextHop:
-    """The next hop that a route's options describe; `auth` raises its TLS to VERIFIED."""
+    """The next hop of a route, at its `address`; `auth` raises its TLS to VERIFIED.  Raises OptionError."""
     mode = TlsMode(options.tls_mode or "opportunistic")
     if options.username is not None:
         mode = TlsMode.VERIFIED  # a password goes to nobody whose certificate was not checked
     if options.tls_implicit and mode in (TlsMode.NONE, TlsMode.OPPORTUNISTIC):
         mode = TlsMode.REQUIRED
+    key = f"queue.route.{id}"
     return NextHop(
         key=_ROUTE + id,
         host=options.address,
@@ -180,8 +234,78 @@ def route_of(id: str, options: RouteOptions) -> NextHop:
         tls_minimum=options.tls_minimum or "",
         username=options.username,
         password=options.secret,
+        mechanisms=tuple(each.upper() for each in options.mechanisms),
+        grant=_grant(key, options),
         send_8bit_anyway=options.send_8bit_anyway,
         route=id,
+    )
+
+
+_ATTRIBUTES = ("weight", "hour", "day", "connections")
+
+
+def _hosts(routes: Mapping[str, NextHop], options_of: Mapping[str, RouteOptions]) -> dict[str, tuple[Smarthost, ...]]:
+    """The hosts of the routes that have several, or budgets, by id.  Raises OptionError."""
+    found = {}
+    for id, options in options_of.items():
+        usual = Allowance(hour=options.messages_per_hour, day=options.messages_per_day, connections=options.connections)
+        if options.hosts or usual:
+            first = Smarthost(hop=routes[id], weight=options.weight, allowance=usual)
+            others = (_host(routes[id], text, usual, f"queue.route.{id}.hosts") for text in options.hosts)
+            found[id] = (first, *others)
+            names = [each.name for each in found[id]]
+            if len(set(names)) < len(names):
+                raise OptionError(f"queue.route.{id}.hosts: a host is named twice")
+    return found
+
+
+def _host(route: NextHop, text: str, usual: Allowance, key: str) -> Smarthost:
+    address, attributes = parse_member(text, key, _ATTRIBUTES)
+    host, port = _host_and_port(address, route.port, key)
+    return Smarthost(
+        hop=replace(route, host=host, port=port),
+        weight=attributes.get("weight", 1),
+        allowance=Allowance(
+            hour=attributes.get("hour", usual.hour),
+            day=attributes.get("day", usual.day),
+            connections=attributes.get("connections", usual.connections),
+        ),
+    )
+
+
+def _host_and_port(address: str, usual: int, key: str) -> tuple[str, int]:
+    """ "a.example:2525", "192.0.2.1", "[2001:db8::1]:25", "2001:db8::1" or "unix:/path"."""
+    if address.startswith("unix:"):
+        return address, usual
+    host, port = address, ""
+    if address.startswith("["):
+        host, _, rest = address[1:].partition("]")
+        port = rest.removeprefix(":")
+    elif address.count(":") == 1:
+        host, _, port = address.partition(":")
+    if not port:
+        return host, usual
+    if not (port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 65536):
+        raise OptionError(f'{key}: expected a port from 1 to 65535 behind the host, not "{port}"')
+    return host, int(port)
+
+
+def _grant(key: str, options: RouteOptions) -> TokenGrant | None:
+    """How tokens are had, when that is said.  Raises OptionError."""
+    if options.token_url is None:
+        return None
+    if options.username is None:
+        raise OptionError(f"{key}.auth.username: is missing: a token is given for a user")
+    if options.client_id is None:
+        raise OptionError(f"{key}.auth.oauth.client-id: is missing: the token's server asks for it")
+    if options.client_secret is None and options.refresh_token is None:
+        raise OptionError(f"{key}.auth.oauth.client-secret: is missing: tokens need it, or a refresh-token")
+    return TokenGrant(
+        url=options.token_url,
+        client_id=options.client_id,
+        client_secret=options.client_secret,
+        refresh_token=options.refresh_token,
+        scopes=options.scopes,
     )
 
 

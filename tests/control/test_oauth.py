@@ -52,12 +52,14 @@ def codes(house: House) -> Codes:
     return Codes(ExpiryOptions(), CodeOptions(), house.clock)
 
 
+def routes(codes: Codes) -> list[Route]:
+    """Those of operation 1; no device waits."""
+    return list(OAuth(codes, DeviceCodes(ExpiryOptions(), CodeOptions(), Clock())).routes())
+
+
 @pytest.fixture
 async def ann(house: House, codes: Codes) -> Client:
-    return Client(
-        list(OAuth(codes, DeviceCodes(ExpiryOptions(), CodeOptions(), Clock())).routes()),
-        await house.sign_in("ann", "plain"),
-    )
+    return Client(routes(codes), await house.sign_in("ann", "plain"))
 
 
 async def test_a_code_for_the_caller(house: House, codes: Codes, ann: Client) -> None:
@@ -69,18 +71,12 @@ async def test_a_code_for_the_caller(house: House, codes: Codes, ann: Client) ->
 
 
 async def test_the_permissions_are_the_callers_own(house: House, codes: Codes) -> None:
-    bob = Client(
-        list(OAuth(codes, DeviceCodes(ExpiryOptions(), CodeOptions(), Clock())).routes()),
-        await house.sign_in("bob", "plain"),
-    )
+    bob = Client(routes(codes), await house.sign_in("bob", "plain"))
     assert set((await bob.ask("/oauth", SEED))["permissions"]) == ROLES["user"].enabled
     house.directory.reconfigure(
         ACCOUNTS | {"bob": AccountOptions(secret="plain", disabled_permissions=("authenticate-oauth",))}
     )
-    bob = Client(
-        list(OAuth(codes, DeviceCodes(ExpiryOptions(), CodeOptions(), Clock())).routes()),
-        await house.sign_in("bob", "plain"),
-    )
+    bob = Client(routes(codes), await house.sign_in("bob", "plain"))
     with pytest.raises(Problem) as refused:
         await bob.ask("/oauth", SEED)
     assert refused.value.status == 403
@@ -136,9 +132,7 @@ async def test_no_device_waits(ann: Client) -> None:
 @pytest.mark.parametrize("identity", [None, local_peer("root")])
 async def test_who_has_no_account_gets_no_code(codes: Codes, identity: Identity | None) -> None:
     with pytest.raises(Failure, match="other"):
-        await Client(list(OAuth(codes, DeviceCodes(ExpiryOptions(), CodeOptions(), Clock())).routes()), identity).ask(
-            "/oauth", SEED
-        )
+        await Client(routes(codes), identity).ask("/oauth", SEED)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ from relayd.delivery.content import BodySource
 from relayd.delivery.hosts import Hosts
 from relayd.delivery.options import ReuseOptions, TimeoutOptions
 from relayd.delivery.pool import Pool
+from relayd.delivery.sign_in import TokenSource
 from relayd.delivery.tls import TlsContexts
+from relayd.delivery.ways import Ways
 from relayd.events.event import Event, EventStream, Span
 from relayd.mail.envelope import Notify
 from relayd.mail.snowflake import Snowflakes
@@ -24,6 +26,9 @@ from relayd.mailauth.signature_options import SignatureOptions
 from relayd.queue.message import Body, Job, Message, Origin, Outcome, Recipient, State
 from relayd.resolver.zone import Zone
 from relayd.routing.next_hop import NextHop, TlsMode
+from relayd.routing.options import OutboundOptions
+from relayd.routing.route import Router
+from relayd.routing.smarthost import Standings
 from tests.rig.signing import signing_with
 
 CONTENT = b"From: <a@sender.example>\r\nSubject: hello\r\n\r\nHello.\r\n.a line with a dot\r\n"
@@ -66,11 +71,15 @@ class Setting:
     soft_bounce: bool = False
     signatures: dict[str, SignatureOptions] = field(default_factory=dict)
     chance: Callable[[], float] = lambda: 0.0
+    clock: Callable[[], float] = time.time
+    router: Router = field(default_factory=lambda: Router(OutboundOptions()))
+    suspended: dict[str, float] = field(default_factory=dict)
+    tokens: TokenSource | None = None
     bodies: dict[int, Source] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.stream = EventStream(time.time, [self.events.append])
+        self.stream = EventStream(self.clock, [self.events.append])
         self.pool = Pool(self.reuse, time.monotonic)
         hosts = Hosts(
             Zone(self.zone),
@@ -79,8 +88,15 @@ class Setting:
             is_self=lambda name, port: name in self.own,
             chance=self.chance,
         )
-        dialer = Dialer("relay.example", self.timeouts, self.tls)
-        self.road = Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=self.reuse)
+        dialer = Dialer("relay.example", self.timeouts, self.tls, tokens=self.tokens)
+        self.ways = Ways(
+            self.router,
+            Standings((30.0, 60.0)),
+            clock=self.clock,
+            chance=self.chance,
+            suspended_until=self.suspended.get,
+        )
+        self.road = Road(hosts=hosts, dialer=dialer, pool=self.pool, reuse=self.reuse, ways=self.ways)
         self.attempts = Attempts(
             self.road,
             self._open,

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from relayd.delivery import pool
 from relayd.delivery.options import ReuseOptions
 from relayd.queue.message import Result
 from tests.delivery.setting import Setting, job, smarthost
-from tests.rig.peer import ALL, DROP, PLAIN, Peer, Script, running
+from tests.rig.peer import ALL, DROP, PLAIN, SILENT, Peer, Script, running
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -122,4 +123,38 @@ async def test_a_cancelled_attempt_closes_its_connection() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert setting.pool.idle == 0
+        await setting.pool.close()
+
+
+async def test_after_a_long_idle_time_the_peer_is_asked_first(peer: Peer) -> None:
+    setting = Setting(reuse=ReuseOptions(check_after=0.0))
+    for _ in range(3):
+        assert await deliver(setting, peer) is Result.DELIVERED
+    assert peer.connections == 1
+    assert peer.verbs.count("NOOP") == 2
+    await setting.pool.close()
+
+
+@pytest.mark.parametrize("reply", [SILENT, DROP, "421 4.3.2 Closing", "nonsense"])
+async def test_a_connection_that_died_without_a_word_costs_no_message(
+    reply: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "CHECK", 0.1)
+    async with running(Script(noop=reply)) as peer:
+        setting = Setting(reuse=ReuseOptions(check_after=0.0))
+        for _ in range(2):
+            assert await deliver(setting, peer) is Result.DELIVERED
+        assert peer.connections == 2
+        assert len(peer.taken) == 2
+        await setting.pool.close()
+
+
+async def test_the_check_resets_what_the_last_transaction_left_open() -> None:
+    async with running(Script(rcpt=["550 5.1.1 No", "250 2.1.5 Ok"])) as peer:
+        setting = Setting(reuse=ReuseOptions(check_after=0.0))
+        assert await deliver(setting, peer) is Result.BOUNCED
+        assert await deliver(setting, peer) is Result.DELIVERED
+        assert peer.connections == 1
+        assert "NOOP" not in peer.verbs
+        assert peer.verbs.count("RSET") == 1
         await setting.pool.close()

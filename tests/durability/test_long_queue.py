@@ -47,7 +47,7 @@ async def _fill(data: Path, *, due: float, senders: int) -> None:
     def fill(connection: Connection) -> None:
         connection.executemany(
             f"INSERT INTO messages ({rows.NEW_MESSAGE_COLUMNS}) VALUES (?, 'relayed', ?, ?, ?, ?, 0, NULL, NULL, NULL,"
-            " 'smtp', '192.0.2.1', '', 'h', 0, NULL, NULL, NULL)",
+            " 'smtp', '192.0.2.1', '', 'h', 0, NULL, NULL, NULL, NULL)",
             ((FIRST + n, sender(n), now, len(content), sender(n)) for n in numbers),
         )
         connection.executemany("INSERT INTO bodies VALUES (?, NULL, ?)", ((FIRST + n, content) for n in numbers))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import smtplib
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +14,11 @@ from typing import Any
 import pytest
 
 from tests.rig.daemon import Daemon
+from tests.rig.peers import absent, require_program
+from tests.rig.postfix import Postfix
 
 StartRelay = Callable[..., Daemon]
+StartPostfix = Callable[[dict[str, str]], Postfix]
 
 
 @pytest.fixture(params=["asyncio", pytest.param("uvloop", marks=pytest.mark.long)], scope="module")
@@ -55,6 +60,26 @@ def _starting(directory: Path, loop_name: str) -> Iterator[StartRelay]:
         if each.process is not None and each.process.poll() is None:
             assert each.stop() == 0
         assert "Traceback" not in each.output.read_text(errors="replace")
+
+
+@pytest.fixture
+def postfix() -> Iterator[StartPostfix]:
+    """Start Postfix instances; they are stopped at the end.  Their directory must be open to user postfix."""
+    require_program("postfix")
+    if os.geteuid() != 0:
+        absent("Postfix's master needs root")
+    with tempfile.TemporaryDirectory(prefix="relayd-postfix-") as name:
+        started: list[Postfix] = []
+
+        def start(settings: dict[str, str]) -> Postfix:
+            instance = Postfix(Path(name) / str(len(started)), settings)
+            started.append(instance)
+            instance.start()
+            return instance
+
+        yield start
+        for each in started:
+            each.stop()
 
 
 def message(subject: str = "hello", body: str = "a line\r\n", **fields: str) -> bytes:

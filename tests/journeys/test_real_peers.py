@@ -5,38 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
 import trustme
 
-from tests.journeys.conftest import StartRelay, message, send, wait_logged
-from tests.rig.peers import absent, require_program
-from tests.rig.postfix import Postfix, free_port, wait_for_port
+from tests.journeys.conftest import StartPostfix, StartRelay, message, send, wait_logged
+from tests.rig.peers import require_program
+from tests.rig.postfix import free_port, wait_for_port
 from tests.rig.sink import Sink
-
-StartPostfix = Callable[[dict[str, str]], Postfix]
-
-
-@pytest.fixture
-def postfix() -> Iterator[StartPostfix]:
-    """Start Postfix instances; they are stopped at the end.  Their directory must be open to user postfix."""
-    require_program("postfix")
-    if os.geteuid() != 0:
-        absent("Postfix's master needs root")
-    with tempfile.TemporaryDirectory(prefix="relayd-postfix-") as name:
-        started: list[Postfix] = []
-
-        def start(settings: dict[str, str]) -> Postfix:
-            instance = Postfix(Path(name) / str(len(started)), settings)
-            started.append(instance)
-            instance.start()
-            return instance
-
-        yield start
-        for each in started:
-            each.stop()
 
 
 def test_postfix_as_sender_and_as_next_hop(relay: StartRelay, postfix: StartPostfix, tmp_path: Path) -> None:

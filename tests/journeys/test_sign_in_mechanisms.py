@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import smtplib
@@ -102,7 +101,7 @@ def by_msmtp(house: House, tmp_path: Path, mechanism: str, secret: str, to: str,
     config.chmod(0o600)
     (tmp_path / "secret").write_text(secret)
     command = [require_program("msmtp"), "-C", str(config), to]
-    return subprocess.run(command, input=message(), capture_output=True, timeout=60).returncode
+    return subprocess.run(command, input=message(From="ann@sender.test"), capture_output=True, timeout=60).returncode
 
 
 @pytest.mark.parametrize("mechanism", ["plain", "login", "scram-sha-256", "oauthbearer", "xoauth2"])
@@ -128,7 +127,7 @@ def test_swaks_and_smtplib_sign_in(house: House, mechanism: str) -> None:
     with house.smtp() as client:
         client.user, client.password = "ann", SECRET
         client.auth(mechanism.lower(), getattr(client, f"auth_{mechanism.lower()}"))
-        client.sendmail("ann@sender.test", [f"smtplib-{mechanism}@receiver.test"], message())
+        client.sendmail("ann@sender.test", [f"smtplib-{mechanism}@receiver.test"], message(From="ann@sender.test"))
     house.sink.wait_for_one(lambda each: f"smtplib-{mechanism}@receiver.test" in each.recipients)
 
 
@@ -142,16 +141,19 @@ def test_what_an_account_is_now_counts_at_the_next_transaction(house: House) -> 
         assert client.mail("bob@sender.test")[0] == 250
         client.rset()
         house.patch("bob", "disabledPermissions", ["email-send"])
-        assert client.mail("bob@sender.test") == (530, b"5.7.0 The account was changed: sign in again")
-        assert client.docmd("AUTH", "PLAIN " + base64.b64encode(f"\0bob\0{SECRET}".encode()).decode())[0] == 535
+        assert client.mail("bob@sender.test") == (550, b"5.7.1 The account may not send mail any more")
+        with house.smtp() as another, pytest.raises(smtplib.SMTPAuthenticationError):
+            another.login("bob", SECRET)
         house.patch("bob", "disabledPermissions", [])
-        client.login("bob", SECRET)
         house.patch("bob", "suspended", "spam")
-        assert client.mail("bob@sender.test") == (535, b"5.7.13 The account is suspended")
+        assert client.mail("bob@sender.test") == (550, b"5.7.1 The account is suspended: spam")
+        with house.smtp() as another, pytest.raises(smtplib.SMTPAuthenticationError, match="suspended"):
+            another.login("bob", SECRET)
         house.patch("bob", "suspended", "")
-        client.login("bob", SECRET)
+        assert client.mail("bob@sender.test")[0] == 250
+        client.rset()
         house.patch("bob", "secrets", "", "removeItem")
-        assert client.mail("bob@sender.test")[0] == 530
+        assert client.mail("bob@sender.test") == (530, b"5.7.0 The account was changed: sign in again")
         assert phone.mail("bob@sender.test")[0] == 250  # the app password is still there
         phone.rset()
         house.patch("bob", "secrets", "$app$phone", "removeItem")

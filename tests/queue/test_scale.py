@@ -32,7 +32,7 @@ async def _fill(rig: Rig, *, due: float, destinations: int = 1000, senders: int 
         numbers = range(MANY)
         connection.executemany(
             f"INSERT INTO messages ({rows.NEW_MESSAGE_COLUMNS}) VALUES (?, 'relayed', ?, ?, ?, ?, 0, NULL, NULL, NULL,"
-            " 'mx', '192.0.2.1', '', 'h', 0, NULL, NULL, NULL)",
+            " 'mx', '192.0.2.1', '', 'h', 0, NULL, NULL, NULL, NULL)",
             ((FIRST + n, key(n)[1], START, inline, key(n)[1]) for n in numbers),
         )
         body = os.urandom(inline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from relayd.reception.receive import Parts, Reception
 from relayd.reception.transaction import Transaction
 from relayd.resolver.answer import Resolver
 from relayd.resolver.zone import Zone
+from relayd.routing.rule import Rules
 from relayd.smtp.command import MailCommand, RcptCommand
 from tests.rig.reception import NO_CHECKS
 from tests.rig.signing import signing_with
@@ -97,8 +99,9 @@ class FakeDelivery:
     jobs: list[Job] = field(default_factory=list)
     asked: list[tuple[str, str, int]] = field(default_factory=list)
     failure: Exception | None = None
+    rules: Rules = field(default_factory=Rules)
 
-    def destination(self, address: str) -> str:
+    def destination(self, address: str, rules: Sequence[str] = ()) -> str:
         return address.rpartition("@")[2]
 
     def admit(self, destination: str, sender_key: str, recipients: int) -> bool:

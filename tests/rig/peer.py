@@ -7,6 +7,7 @@ with everything offered.  Every session and transaction is kept for the test to 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import ssl
 import threading
@@ -21,6 +22,9 @@ DROP = "DROP"
 
 SILENT = "SILENT"
 """In place of a reply: say nothing more, keep the line open."""
+
+CHALLENGE = base64.b64encode(b"<1896.697170952@postoffice.example>").decode()
+"""Of CRAM-MD5."""
 
 Replies = str | list[str] | Callable[[str], str]
 """One reply for always, one after the other (the last repeats), or by the command line."""
@@ -45,6 +49,7 @@ class Script:
     data: Replies = "354 Go ahead"
     dot: Replies = "250 2.0.0 Taken"
     rset: Replies = "250 2.0.0 Ok"
+    noop: Replies = "250 2.0.0 Ok"
     starttls: str = "220 2.0.0 Ready"
     auth: Replies = "235 2.7.0 Welcome"
     broken_tls: bool = False
@@ -219,10 +224,15 @@ class _Session:
         self.secure = True
 
     async def on_auth(self, line: str) -> None:
-        if line.upper().startswith("AUTH LOGIN"):
-            await self.say("334 UGFzc3dvcmQ6")
+        """LOGIN and CRAM-MD5 are prompted once; a scripted 334 is a challenge that tells why a token is refused."""
+        mechanism = line.upper().split(" ")[1]
+        if mechanism in ("LOGIN", "CRAM-MD5"):
+            await self.say("334 UGFzc3dvcmQ6" if mechanism == "LOGIN" else f"334 {CHALLENGE}")
             self.lines.append((await self.reader.readline()).decode().strip())
-        await self.answer("auth", self.peer.script.auth, line)
+        reply = await self.answer("auth", self.peer.script.auth, line)
+        if reply.startswith("334"):
+            self.lines.append((await self.reader.readline()).decode().strip())
+            await self.say("535 5.7.8 The token is not valid")
 
     async def on_mail(self, line: str) -> None:
         script = self.peer.script
@@ -252,7 +262,7 @@ class _Session:
         await self.answer("rset", self.peer.script.rset, line)
 
     async def on_noop(self, line: str) -> None:
-        await self.say("250 2.0.0 Ok")
+        await self.answer("noop", self.peer.script.noop, line)
 
     async def on_data(self, line: str) -> None:
         if self.mail is None or not self.accepted:

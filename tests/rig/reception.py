@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from relayd.reception.options import DataLimits, DataOptions, KnownOptions, Rcpt
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
 from relayd.resolver.zone import Zone
+from relayd.routing.rule import Rules
 from tests.rig.signing import signing_with
 
 NO_CHECKS = AuthOptions(
@@ -46,7 +48,11 @@ class ListQueue:
 class NoDelivery:
     """A delivery side that takes nothing in memory and can probe nobody."""
 
-    def destination(self, address: str) -> str:
+    @property
+    def rules(self) -> Rules:
+        return Rules()
+
+    def destination(self, address: str, rules: Sequence[str] = ()) -> str:
         return domain_of(address)
 
     def admit(self, destination: str, sender_key: str, recipients: int) -> bool:

@@ -23,7 +23,7 @@ class Delivery:
     """One message as it came in.
 
     at: when its final dot was seen; answered: when the reply to it was written, infinity when it was not yet
-    (monotonic seconds).
+    (monotonic seconds).  came_from: the address of the client.
     """
 
     return_path: str
@@ -33,6 +33,7 @@ class Delivery:
     answered: float = math.inf
     parameters: str = ""
     helo: str = ""
+    came_from: str = ""
 
 
 Answer = Callable[[str, str, Delivery], str | None]
@@ -94,6 +95,7 @@ class Sink:
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         delivery = Delivery("", [])
         helo = ""
+        came_from = writer.get_extra_info("peername")[0]
         greeting = self._reply("CONNECT", "", delivery, "220 sink.test ESMTP")
         if greeting == DROP:
             return
@@ -107,7 +109,7 @@ class Sink:
                 default = "\r\n".join(f"250{'-' if n < len(rows) - 1 else ' '}{row}" for n, row in enumerate(rows))
             elif verb == "MAIL":
                 path, _, parameters = argument[5:].strip().partition(" ")
-                delivery = Delivery(path.strip("<>"), [], parameters=parameters, helo=helo)
+                delivery = Delivery(path.strip("<>"), [], parameters=parameters, helo=helo, came_from=came_from)
                 default = "250 2.1.0 OK"
             elif verb == "DATA":
                 default = "354 go on" if delivery.recipients else "554 5.5.1 no valid recipients"

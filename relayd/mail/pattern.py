@@ -1,4 +1,4 @@
-"""Patterns of the access and rewriting tables: exact values, domains and globs, matched in linear time.
+"""Patterns of tables that operators write: exact values, domains and globs, matched in linear time.
 
 A glob knows one special character, "*", any run of characters; each part between stars is searched once, from left to
 right, so no pattern and no hostile value can make a match slow.  Nothing here tells upper case from lower.

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from relayd.reception.pattern import Addresses, Glob, Names
+from relayd.mail.pattern import Addresses, Glob, Names
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,242 @@
+"""Routes by more than the recipient's domain, several smarthosts, sources: what the peers see of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import smtplib
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.journeys.conftest import StartPostfix, StartRelay, message, send, wait_logged, wait_until
+from tests.rig.daemon import Daemon, free_port, wait_for_port
+from tests.rig.peers import require_program
+from tests.rig.sink import Sink
+
+
+@dataclass
+class House:
+    """A relay with rules; `usual` is where mail goes that none matches, `chosen` where the others go."""
+
+    relay: Daemon
+    submission: int
+    usual: Sink
+    chosen: Sink
+
+
+@pytest.fixture(scope="module")
+def house(module_relay: StartRelay) -> Iterator[House]:
+    submission = free_port()
+    with Sink() as usual, Sink() as chosen:
+        settings: dict[str, object] = {
+            "server.listener.submission.bind": [f"127.0.0.1:{submission}"],
+            "server.listener.submission.protocol": "smtp",
+            "server.listener.submission.role": "submission",
+            "account.app.type": "individual",
+            "account.app.secret": "$argon2id$v=19$m=8,t=1,p=1$Td1xjnUCpnYaeUMRc2naqw"
+            "$qf7ermvJdy30iC2ywc9tCRFPVScAad5lFwEdSc8yrjA",
+            "account.app.emails": ["@sender.test"],
+            "queue.route.chosen.address": "127.0.0.1",
+            "queue.route.chosen.port": chosen.port,
+            "queue.source.one.address": "127.0.0.2",
+            "queue.source.one.ehlo": "one.relay.test",
+            "queue.source.two.address": "127.0.0.3",
+            "queue.source.two.ehlo": "two.relay.test",
+            "queue.source-pool.both.sources": ["one", "two weight=3"],
+            "queue.route.chosen.source": "one",
+            "queue.rule.sender.sender": ["news.test"],
+            "queue.rule.sender.next-hop": "chosen",
+            "queue.rule.header.header": ["X-Stream: bulk*"],
+            "queue.rule.header.next-hop": "chosen",
+            "queue.rule.header.source": "two",
+            "queue.rule.account.account": ["app"],
+            "queue.rule.account.next-hop": "chosen",
+            "queue.rule.listener.listener": ["nobody", "smtp"],
+            "queue.rule.listener.recipient": ["listener.test"],
+            "queue.rule.listener.next-hop": "chosen",
+            "queue.rule.pool.recipient": ["pool.test"],
+            "queue.rule.pool.source": "both",
+            "queue.rule.bounces.sender": ["<>"],
+            "queue.rule.bounces.next-hop": "chosen",
+        }
+        yield House(module_relay(usual.port, settings), submission, usual, chosen)
+
+
+def arrived(sink: Sink, subject: str) -> tuple[str, str]:
+    """Whence a message came to the sink, and the name given in EHLO."""
+    delivery = sink.wait_for_one(lambda each: f"Subject: {subject}\r\n".encode() in each.content)
+    return delivery.came_from, delivery.helo
+
+
+def test_mail_that_no_rule_matches_goes_where_its_domain_says(house: House) -> None:
+    send(house.relay, message("usual"))
+    assert arrived(house.usual, "usual") == ("127.0.0.1", "relay.test")
+
+
+def test_by_sender(house: House) -> None:
+    send(house.relay, message("by sender"), sender="a@news.test")
+    assert arrived(house.chosen, "by sender") == ("127.0.0.2", "one.relay.test")
+
+
+def test_by_header_with_a_source_of_its_own(house: House) -> None:
+    send(house.relay, message("by header", **{"x-stream": "Bulk mail"}))
+    assert arrived(house.chosen, "by header") == ("127.0.0.3", "two.relay.test")
+
+
+def test_by_account(house: House) -> None:
+    with smtplib.SMTP("127.0.0.1", house.submission, "client.test", timeout=60) as client:
+        client.login("app", "for-tests-only")
+        client.sendmail("a@sender.test", ["b@receiver.test"], message("by account"))
+    assert arrived(house.chosen, "by account") == ("127.0.0.2", "one.relay.test")
+
+
+def test_by_listener_and_recipient_each_recipient_on_its_own(house: House) -> None:
+    send(house.relay, message("by listener"), to=["b@receiver.test", "c@listener.test"])
+    arrived(house.usual, "by listener")
+    arrived(house.chosen, "by listener")
+
+
+def test_a_pool_of_sources_shares_the_mail(house: House) -> None:
+    for number in range(24):
+        send(house.relay, message(f"pool {number}"), to="b@pool.test")
+    came = {arrived(house.usual, f"pool {number}") for number in range(24)}
+    assert came == {("127.0.0.2", "one.relay.test"), ("127.0.0.3", "two.relay.test")}
+
+
+def test_reports_of_ours_go_by_rules_too(house: House) -> None:
+    refused = "550 5.1.1 Nobody"
+    house.usual.answer = lambda verb, argument, delivery: refused if verb == "RCPT" and "gone@" in argument else None
+    send(house.relay, message("refused"), to="gone@receiver.test")
+    report = house.chosen.wait_for_one(lambda each: each.return_path == "")
+    assert b"gone@receiver.test" in report.content
+
+
+def test_the_choice_outlives_a_kill_and_follows_a_reload(relay: StartRelay) -> None:
+    with Sink() as usual, Sink() as later:
+        daemon = relay(
+            usual.port,
+            {
+                "queue.route.chosen.address": "127.0.0.1",
+                "queue.route.chosen.port": free_port(),
+                "queue.schedule.retry": ["1h"],
+                "queue.rule.r.header": ["X-Stream: *"],
+                "queue.rule.r.next-hop": "chosen",
+            },
+        )
+        queue_id = send(daemon, message("remembered", **{"X-Stream": "x"}))
+        wait_until(lambda: daemon.queued()[0]["domains"][0]["status"] != "scheduled", "the first attempt failed")
+        daemon.kill()
+        daemon.start()
+        daemon.settings |= {"queue.route.other.address": "127.0.0.1", "queue.route.other.port": later.port}
+        daemon.settings["queue.rule.r.next-hop"] = "other"
+        daemon.write_config()
+        daemon.signal(signal.SIGHUP)
+        wait_logged(daemon, "config.reloaded")
+        daemon.data_of("PATCH", f"/api/queue/messages/{queue_id}")
+        assert arrived(later, "remembered") == ("127.0.0.1", "relay.test")
+        assert not usual.deliveries
+
+
+def test_a_smarthost_that_stops_costs_no_mail_and_its_share_goes_to_the_others(relay: StartRelay) -> None:
+    program = require_program("smtp-sink")
+    port = free_port()
+    stalled = subprocess.Popen([program, "-u", "nobody", f"127.0.0.1:{port}", "100"])
+    try:
+        wait_for_port(port)
+        with Sink() as other:
+            daemon = relay(
+                port,
+                {
+                    "queue.route.sink.hosts": [f"127.0.0.1:{other.port} weight=0"],
+                    "queue.outbound.timeouts.greeting": "1s",
+                    "queue.outbound.timeouts.mail": "1s",
+                    "queue.outbound.reuse.idle": "0",
+                    "queue.outbound.set-aside": ["1h"],
+                },
+            )
+            send(daemon, message("to the first"))
+            daemon.wait_empty()
+            assert not other.deliveries
+            stalled.send_signal(signal.SIGSTOP)
+            for number in range(20):
+                send(daemon, message(f"to the other {number}"))
+            daemon.wait_empty()
+            assert len(other.deliveries) == 20
+            wait_logged(daemon, "delivery.smarthost-aside", str(port))
+            assert daemon.audit()["delivered"] == 21
+    finally:
+        stalled.kill()
+        stalled.wait()
+
+
+def test_a_day_s_budget_outlives_a_kill(relay: StartRelay) -> None:
+    with Sink() as sink:
+        daemon = relay(sink.port, {"queue.route.sink.messages-per-day": 3})
+        for _ in range(3):
+            send(daemon)
+        daemon.wait_empty()
+        kept = daemon.data / "smarthosts.json"
+        wait_until(kept.exists, "the budget is written", timeout=30)
+        daemon.kill()
+        daemon.start()
+        queue_id = send(daemon)
+
+        def waits() -> bool:
+            domain = daemon.data_of("GET", f"/api/queue/messages/{queue_id}")["domains"][0]
+            return domain["retry_num"] == 0 and _seconds(domain["next_retry"]) > time.time() + 3600
+
+        wait_until(waits, "the mail waits for tomorrow, uncounted")
+        assert len(sink.deliveries) == 3
+
+
+def _seconds(text: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(text).timestamp()
+
+
+def test_a_client_certificate_that_postfix_asks_for(relay: StartRelay, postfix: StartPostfix) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    with tempfile.TemporaryDirectory(prefix="relayd-cert-") as name, Sink() as sink:
+        directory = Path(name)
+        directory.chmod(0o755)
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(directory / "server.pem")
+        authority.cert_pem.write_to_path(directory / "ca.pem")
+        good = authority.issue_cert("relay.test").private_key_and_cert_chain_pem.bytes()
+        bad = stranger.issue_cert("relay.test").private_key_and_cert_chain_pem.bytes()
+        shown = directory / "client.pem"
+        shown.write_bytes(bad)
+        receiver = postfix(
+            {
+                "relayhost": f"[127.0.0.1]:{sink.port}",
+                "smtpd_tls_security_level": "encrypt",
+                "smtpd_tls_chain_files": str(directory / "server.pem"),
+                "smtpd_tls_CAfile": str(directory / "ca.pem"),
+                "smtpd_tls_req_ccert": "yes",
+            }
+        )
+        daemon = relay(
+            receiver.port,
+            {
+                "queue.route.sink.address": "localhost",
+                "queue.route.sink.tls.mode": "verified",
+                "queue.route.sink.tls.ca-files": [str(directory / "ca.pem")],
+                "queue.route.sink.tls.cert": str(shown),
+                "resolver.custom": [],
+                "queue.schedule.retry": ["1h"],
+            },
+        )
+        queue_id = send(daemon)
+        wait_until(lambda: daemon.queued()[0]["domains"][0]["status"] != "scheduled", "a stranger's is not taken")
+        beside = directory / "client.new"
+        beside.write_bytes(good)
+        os.replace(beside, shown)  # renewed: no reload is needed
+        daemon.data_of("PATCH", f"/api/queue/messages/{queue_id}")
+        sink.wait_for(1)
