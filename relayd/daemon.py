@@ -22,6 +22,7 @@ from relayd import __version__
 from relayd.assembly.control_socket import Signatures, control_setting
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
+from relayd.assembly.switching import ScannerSwitches
 from relayd.assembly.telemetry import Views
 from relayd.blobs.spool import BlobError
 from relayd.config.configuration import Config, ConfigError, Problem
@@ -255,6 +256,9 @@ class Daemon:
             bans=engine.receiving.bans,
             certificates=engine.receiving.listeners.certificates,
             suppressions=engine.delivering.suppressions,
+            switches=ScannerSwitches(
+                engine.receiving.filtering.scanners, lambda: self.config, self.settings, self.reload_part, self.span
+            ),
             tls_hosts=engine.delivering.tls_hosts,
             tls_results=engine.delivering.tls_results,
             webhooks=engine.webhooks,

@@ -6,6 +6,7 @@ import asyncio
 import hmac
 
 from relayd.assembly.delivering import Delivering
+from relayd.assembly.filtering import open_filtering, reload_filtering
 from relayd.assembly.loaded import Loaded
 from relayd.directory.address_book import AddressBook
 from relayd.directory.directory import Directory
@@ -18,6 +19,7 @@ from relayd.listener.listeners import Listeners, Machinery
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.opening import OpenQueue
 from relayd.queue.usage import Ledger
+from relayd.reception.filtering import Filtering
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
 from relayd.reception.sign_in import SignIns
@@ -55,6 +57,7 @@ class Receiving:
         self.bans: Bans
         self.ban_store: BanStore
         self.directory: Directory
+        self.filtering: Filtering
         self.reception: Reception
         self.trials: Trials
         self.listeners: Listeners
@@ -62,6 +65,7 @@ class Receiving:
     async def open(self, stream: EventStream, span: Span, snowflakes: Snowflakes) -> None:
         """Bring the parts up; nothing listens yet.  Raises OSError."""
         loaded = self._loaded
+        self.filtering = open_filtering(loaded)
         key = await asyncio.to_thread(load_key, loaded.data / "token.key")
         self.tokens = Tokens(key, stream.clock)
         self.bans = Bans(loaded.config.section(BanOptions))
@@ -89,6 +93,7 @@ class Receiving:
             clock=stream.clock,
             snowflakes=snowflakes,
             signing=self._signing,
+            filtering=self.filtering,
             suppressions=self._delivering.suppressions,
             book=self._book,
             principals=self.principals,
@@ -117,6 +122,7 @@ class Receiving:
         self.principals.reserved = reserved_by(accounts)
         self.principals.changed()
         self.directory.reconfigure(accounts)
+        reload_filtering(self.filtering, loaded)
         self.bans.reconfigure(loaded.config.section(BanOptions))
         self.reception.reconfigure(loaded.policy, resolver)
 
@@ -131,5 +137,6 @@ class Receiving:
     async def close(self) -> None:
         """Close what is open, once the listeners are drained."""
         await self.reception.close()
+        await self.filtering.scanners.close()
         self.directory.close()
         await self.ban_store.close()

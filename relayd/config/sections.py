@@ -9,6 +9,7 @@ from typing import Any
 from relayd.control import options as control
 from relayd.delivery import options as delivery
 from relayd.directory import options as directory
+from relayd.filters import options as filters
 from relayd.listener import options as listener
 from relayd.mail import options as mail
 from relayd.mailauth import options as mailauth
@@ -32,6 +33,7 @@ MODULES: tuple[ModuleType, ...] = (
     reception,
     mailauth,
     signing,
+    filters,
     queue,
     routing,
     sources,

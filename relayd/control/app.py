@@ -46,6 +46,7 @@ from relayd.control.auth import PATH as TOKEN_PATH
 from relayd.control.auth import TokenEndpoint
 from relayd.control.background import Background
 from relayd.control.compat.brainycp import BrainyCp
+from relayd.control.compat.brainycp_scanners import NoSwitches, Switches
 from relayd.control.connection import Connection, Place
 from relayd.control.headers import Headers
 from relayd.control.hosts import Hosts
@@ -90,6 +91,7 @@ class Parts:
     (span ids).  bans: who is shut out.  certificates: of listeners with TLS.  signatures: the keys that sign.
     explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.  tls_hosts,
     tls_results: what is known of hosts' TLS.  webhooks: who is told of events.  telemetry: the views of the events.
+    switches: of outside scanners.
     """
 
     queue: QueueOfMessages
@@ -113,6 +115,7 @@ class Parts:
     certificates: Certificates = field(default_factory=NoCertificates)
     signatures: SignaturesSide = field(default_factory=NoSignatures)
     suppressions: SuppressionList | None = None
+    switches: Switches = field(default_factory=NoSwitches)
     tls_hosts: TlsHosts | None = None
     tls_results: TlsResults | None = None
     webhooks: Webhooks | None = None
@@ -226,6 +229,7 @@ class ControlApp:
             self._background,
             lambda: self._setting.http,
             self._span.stream.clock,
+            parts.switches,
         )
         yield from brainycp.doors()
 

@@ -107,3 +107,10 @@ SPACE_LOW = EventKind(
 SPACE_OK = EventKind(
     "queue.space-ok", Level.INFO, "Disk space is enough again", "New mail is taken", "path value limit"
 )
+DISCARDED = EventKind(
+    "queue.discarded",
+    Level.INFO,
+    "Message discarded",
+    "The message was answered 250 and thrown away, as a filter or a threshold wants it",
+    "queue_id from_ to size reason",
+)

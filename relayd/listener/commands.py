@@ -205,6 +205,8 @@ async def rcpt(session: RelaySMTP, argument: str) -> None:
         envelope.rcpt_tos = recipients  # aiosmtpd leaves adding to the handler; here reception decides
     if reply is None:
         reply = await session.reception.rcpt(session.tx, command)
+        if reply.code == 421:
+            raise SessionOver("", reply)
     session.write(reply.encode())
     if not reply.is_positive:
         session.refused += 1

@@ -108,6 +108,7 @@ class RelaySMTP(SessionProtocol):
         finally:
             try:
                 self.drop_transaction()
+                self.reception.leave(self.client)
                 await self.hang_up(linger)
             finally:
                 self._count_out()

@@ -17,7 +17,7 @@ from relayd.blobs.spool import BlobError, BlobFull, Blobs
 from relayd.database.interface import Connection, Database, DatabaseBroken, DatabaseError, DatabaseFull
 from relayd.events import queue as events
 from relayd.events.event import Span
-from relayd.queue import bodies, enqueue, leases, lines, listing, pause, removal, settle
+from relayd.queue import bodies, enqueue, leases, lines, listing, pause, removal, rows, settle
 from relayd.queue.enqueue import Prepared
 from relayd.queue.failure import BodyMissing, QueueFull, QueueUnavailable
 from relayd.queue.filter import Filter
@@ -123,6 +123,13 @@ class Queue:
             raise _unavailable(error) from error
         for each in prepared:
             self._entered(each)
+
+    async def discard(self, counts: Mapping[str, int]) -> None:
+        """Count, durably, a message that was taken and is thrown away.  Raises QueueFull, QueueUnavailable."""
+        try:
+            await self.database.write(lambda connection: rows.count(connection, counts.items()))
+        except DatabaseError as error:
+            raise _unavailable(error) from error
 
     def _entered(self, prepared: Prepared) -> None:
         message = prepared.message

@@ -120,6 +120,16 @@ class BodyBuffer:
         spool.close()
         return spool.path
 
+    async def put(self, content: bytes) -> bytes | Path:
+        """Other content in the place of the complete one, which is dropped; likewise.  Raises as `spill` does."""
+        self.forget()
+        self._restart()
+        self._chunks.append(content)
+        self.size = len(content)
+        if self.size > MEMORY_LIMIT:
+            await self.spill()
+        return await self.complete()
+
     def _restart(self) -> None:
         self.scanner = ContentScanner()
         self.header = b""

@@ -10,6 +10,7 @@ import msgspec
 
 from relayd.directory.account import Account
 from relayd.events.event import Span
+from relayd.filters.milters import MilterSession
 from relayd.mailauth.examine import SenderFindings
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -33,6 +34,7 @@ class Client:
     helo: the argument of EHLO/HELO/LHLO.  esmtp: it was EHLO or LHLO.  tls: protocol version, or None.  tls_cipher.
     account: who signed in.  uid: peer of a Unix socket.  trusted: decided by Reception.connect and .authenticated.
     from_proxy: PROXY or XCLIENT gave the address.  remembered: what the checks of an earlier message found.
+    milters: those that follow the session, None: there are none.
     signed_in: the account, as the directory had it at its generation `seen`.
     """
 
@@ -58,6 +60,7 @@ class Client:
     messages: int = 0
     skip_checks: bool = False
     remembered: Remembered | None = None
+    milters: MilterSession | None = None
     notes: dict[str, str] = field(default_factory=dict)
     signed_in: Account | None = None
     seen: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,10 +24,11 @@ from relayd.queue.message import Body, Job, Message, NewMessage, NewRecipient, O
 from relayd.reception.admission import Admission, Plan
 from relayd.reception.body import HeaderTooLarge
 from relayd.reception.checks import Checks
+from relayd.reception.filtering import Filtering
 from relayd.reception.head import Head, compose_head
 from relayd.reception.signing import Signing
 from relayd.reception.submission import Submissions
-from relayd.reception.transaction import Accepted, Refused, Transaction
+from relayd.reception.transaction import Accepted, Discarded, Refused, Transaction
 from relayd.routing.next_hop import MessageTls
 from relayd.routing.rule import Facts
 
@@ -53,6 +54,7 @@ class Intake(Protocol):
     """The queue, as far as reception needs it; see `relayd.queue.store.Queue.enqueue`."""
 
     async def enqueue(self, message: NewMessage, *others: NewMessage) -> None: ...
+    async def discard(self, counts: Mapping[str, int]) -> None: ...
 
 
 class _Composed(msgspec.Struct, frozen=True):
@@ -75,11 +77,15 @@ class Promises:
     signing: Signing
     snowflakes: Snowflakes
     submissions: Submissions
+    filtering: Filtering | None = None
 
     async def promise(self, tx: Transaction) -> Reply:
         """Queue the message: 250 only when it is durable; every failure of ours is a 4xx and promises nothing."""
         try:
-            messages, leased_until = await self._make(tx)
+            try:
+                messages, leased_until = await self._make(tx)
+            except Discarded as discarded:
+                return await self._discard(tx, str(discarded))
             await self.queue.enqueue(*messages)
         except Exception as error:  # unknown failure is temporary
             return failure(tx, error)
@@ -90,6 +96,18 @@ class Promises:
                     self._hand_over(message, leased_until)
         except Exception as error:  # the message is promised: it is due again by itself
             smtp.HANDLER_ERROR(tx.client.span, reason=f"not handed over: {type(error).__name__}: {error}")
+        return Reply(250, "2.0.0", f"queued as {tx.id}")
+
+    async def _discard(self, tx: Transaction, reason: str) -> Reply:
+        """Count a message that was taken and is thrown away; QueueUnavailable."""
+        tx.discarded += len(tx.recipients)
+        await self.queue.discard(_counts(tx))
+        if tx.submission is not None:
+            tx.submission.charges = ()  # nothing of it was sent
+        queue_events.DISCARDED(
+            tx.client.span, queue_id=tx.id, from_=tx.return_path, to=list(tx.given), size=tx.body.size, reason=reason
+        )
+        tx.body.forget()
         return Reply(250, "2.0.0", f"queued as {tx.id}")
 
     async def _make(self, tx: Transaction) -> tuple[list[NewMessage], float]:
@@ -112,6 +130,10 @@ class Promises:
             refused = self.submissions.content(tx, header, len(head.octets) + scanner.size - head.replaces)
             if refused is not None:
                 raise Refused(refused)
+        if self.filtering is not None and (self.filtering.scanners or tx.client.milters is not None):
+            filtered = await self.filtering.content(tx, head, content, marks)
+            head, content, marks = filtered.head, filtered.content, filtered.marks
+            scanner = tx.body.scanner
         head = await self.signing.signed(tx, head, content, now)
         head = await self.signing.sealed(tx, head, marks, now)
         size = len(head.octets) + scanner.size - head.replaces
@@ -161,9 +183,6 @@ class Promises:
         places = [(each, self.admission.destination(each.address, terms.rules)) for each in recipients]
         leased = tx.held is None and self._admits(sender_key, [destination for _, destination in places])
         due = plan.due_again if leased else plan.first_attempt
-        counts = {"accepted": tx.accepted}
-        if tx.replaced:
-            counts |= {"replaced": tx.replaced, "expanded": tx.expanded}
         return NewMessage(
             id=tx.id,
             origin=Origin.SUBMITTED if tx.trusted else Origin.RELAYED,
@@ -193,7 +212,7 @@ class Promises:
             client=client.address_text if client.uid is None else f"unix uid {client.uid}",
             message_id=head.message_id,
             held=tx.held,
-            counts=counts,
+            counts=_counts(tx),
             charges=tx.submission.charges if tx.submission is not None else (),
             leased=leased,
             terms=terms,
@@ -259,6 +278,16 @@ def failure(tx: Transaction, error: Exception) -> Reply:
         return NO_KEY
     smtp.HANDLER_ERROR(span, reason=f"not queued: {type(error).__name__}: {error}")
     return NO_SPACE if isinstance(error, QueueFull | BlobFull) else TROUBLE
+
+
+def _counts(tx: Transaction) -> dict[str, int]:
+    """What the message adds to the sums of recipients (the invariant of the queue)."""
+    counts = {"accepted": tx.accepted}
+    if tx.replaced or tx.expanded:
+        counts |= {"replaced": tx.replaced, "expanded": tx.expanded}
+    if tx.discarded:
+        counts["discarded"] = tx.discarded
+    return counts
 
 
 def _asked_tls(tx: Transaction, head: Head) -> MessageTls:

@@ -22,6 +22,7 @@ from relayd.reception.admission import Admission, Prober
 from relayd.reception.body import BodyBuffer
 from relayd.reception.checks import Checks
 from relayd.reception.client import Client
+from relayd.reception.filtering import Filtering
 from relayd.reception.known import Probes
 from relayd.reception.policy import Policy, unmapped
 from relayd.reception.promise import NO_RECIPIENTS, TROUBLE, Intake, Promises, failure
@@ -57,6 +58,7 @@ class Parts:
     clock: Callable[[], float]
     snowflakes: Snowflakes
     signing: Signing
+    filtering: Filtering | None = None
     suppressions: SuppressionList | None = None
     sign_ins: SignIns | None = None
     book: AddressBook | None = None
@@ -89,7 +91,9 @@ class Reception:
             parts.signing,
             parts.snowflakes,
             self._submissions,
+            parts.filtering,
         )
+        self._filtering = parts.filtering
 
     def reconfigure(self, policy: Policy, resolver: Resolver | None = None) -> None:
         """From the next command on decide by `policy` and ask `resolver`; transactions under way end as they began."""
@@ -114,9 +118,18 @@ class Reception:
         client.trusted = self.policy.trusts(client)
         client.skip_checks = False
         rules = self.policy.access.connect
-        if not rules:
-            return None
-        return _session_rule(first_match(rules, client), client)
+        if rules:
+            refused = _session_rule(first_match(rules, client), client)
+            if refused is not None:
+                return refused
+        if self._filtering is not None and self._filtering.milters:
+            return await self._filtering.connect(client)
+        return None
+
+    def leave(self, client: Client) -> None:
+        """The session is over."""
+        if client.milters is not None:
+            client.milters.close()
 
     async def _adopt_login(self, client: Client) -> None:
         """The account that XCLIENT's LOGIN names; a name that is not known here lends no rights."""
@@ -139,6 +152,10 @@ class Reception:
         rules = self.policy.access.ehlo
         if rules:
             refused = _session_rule(first_match(rules, client), client)
+            if refused is not None:
+                return refused
+        if client.milters is not None and self._filtering is not None:
+            refused = await self._filtering.helo(client)
             if refused is not None:
                 return refused
         (smtp.EHLO if client.esmtp else smtp.HELO)(client.span, domain=client.helo)
@@ -195,6 +212,11 @@ class Reception:
         tx: Transaction | Reply = TROUBLE
         try:
             tx = self._begin(policy, client, command, sender)
+            if isinstance(tx, Transaction) and client.milters is not None and self._filtering is not None:
+                refused = await self._filtering.mail(tx, command)
+                if refused is not None:
+                    client.milters.abort()
+                    return refused
             if isinstance(tx, Transaction):
                 client.messages += 1
                 await self._checks.of_sender(tx)
@@ -262,16 +284,31 @@ class Reception:
             return refused
         before = tx.accepted
         try:
-            return await self._recipients.offer(tx, command)
+            return await self._offered(tx, command)
         finally:
             if tx.accepted == before:
                 self._submissions.given_back(tx)
+
+    async def _offered(self, tx: Transaction, command: RcptCommand) -> Reply:
+        """What we say of a recipient, and milters after us."""
+        if tx.client.milters is None or self._filtering is None:
+            return await self._recipients.offer(tx, command)
+        before = tx.so_far()
+        reply = await self._recipients.offer(tx, command)
+        refused = await self._filtering.rcpt(tx, command) if reply.is_positive else None
+        if refused is None:
+            return reply
+        tx.back_to(before)
+        smtp.RCPT_TO_REJECTED(tx.client.span, to=command.address, code=refused.code, reason=refused.text)
+        return refused
 
     async def begin_data(self, tx: Transaction) -> Reply | None:
         """Before DATA or the first BDAT; a Reply refuses it."""
         if not tx.given:
             smtp.RCPT_TO_MISSING(tx.client.span)
             return NO_RECIPIENTS
+        if tx.client.milters is not None and self._filtering is not None:
+            return await self._filtering.data(tx)
         return None
 
     async def write(self, tx: Transaction, chunks: list[bytes]) -> None:
@@ -297,6 +334,8 @@ class Reception:
         if reply is None:
             reply = await self._promises.promise(tx)
         tx.closed = True
+        if tx.client.milters is not None:
+            tx.client.milters.abort()
         if tx.submission is not None:
             self._submissions.end(tx.submission, promised=reply.is_positive)
         if not reply.is_positive:
@@ -308,6 +347,8 @@ class Reception:
         if not tx.closed:
             tx.closed = True
             tx.body.forget()
+            if tx.client.milters is not None:
+                tx.client.milters.abort()
             if tx.submission is not None:
                 self._submissions.end(tx.submission)
 

@@ -306,7 +306,7 @@ def _take(tx: Transaction, command: RcptCommand, address: str, targets: tuple[Ta
         if target_key not in tx.seen or target_key == key:
             tx.seen.add(target_key)
             if target.of_list:  # RFC 3461 §5.2.7: what the sender asked for ends at the list
-                tx.recipients.append(Accepted(target.address, return_path=target.return_path))
+                tx.recipients.append(Accepted(target.address, return_path=target.return_path, stands_for=key))
             else:
-                tx.recipients.append(Accepted(target.address, command.notify, orcpt, target.return_path))
+                tx.recipients.append(Accepted(target.address, command.notify, orcpt, target.return_path, key))
             tx.expanded += 1

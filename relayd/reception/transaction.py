@@ -26,17 +26,36 @@ class Refused(Exception):
         self.reply = reply
 
 
+class Discarded(Exception):
+    """The message is taken and thrown away: answered 250, counted, and queued for nobody."""
+
+
 @dataclass(slots=True)
 class Accepted:
     """A recipient that the message will be queued for: given by the client, or put in the place of one that was.
 
-    return_path: of the message to it; None: the transaction's.
+    return_path: of the message to it; None: the transaction's.  stands_for: the key of the one in whose place it is,
+    None: it was given itself.
     """
 
     address: str
     notify: frozenset[Notify] | None = None
     orcpt: str | None = None
     return_path: str | None = None
+    stands_for: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _SoFar:
+    """What a recipient changes of a transaction."""
+
+    recipients: int
+    seen: set[tuple[str, str]]
+    given: int
+    counts: tuple[int, int, int]
+    redirected: int
+    held: tuple[str | None, str]
+    redirect: tuple[str, ...]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,6 +69,7 @@ class Transaction:
     id: the queue id.  sender: the return path as the client gave it; return_path: as rules made it.  given: what RCPT
     commands answered 250 gave, repeated ones included (LMTP answers each of them).  accepted: recipients given by the
     client, once each; replaced: those of them that stood for others; expanded: the others.  seen: the keys of all.
+    discarded: recipients that were taken out again after their 250.
     redirect: where a rule sends the whole message.  redirected: recipients whose mail redirect-all sends elsewhere.
     held: why the message must wait for an operator, or None; held_by: who says so.
     sender_findings: what the checks found at MAIL.  checked_for: seconds that they have taken.  check_failed: a check
@@ -79,6 +99,7 @@ class Transaction:
     accepted: int = 0
     replaced: int = 0
     expanded: int = 0
+    discarded: int = 0
     redirect: tuple[str, ...] = ()
     redirected: list[str] = field(default_factory=list)
     held: str | None = None
@@ -90,6 +111,21 @@ class Transaction:
     submission: Submission | None = None
     skip_checks: bool = False
     closed: bool = False
+
+    def so_far(self) -> _SoFar:
+        """The recipients as they are now, to go back to."""
+        return _SoFar(
+            len(self.recipients), set(self.seen), len(self.given), (self.accepted, self.replaced, self.expanded),
+            len(self.redirected), (self.held, self.held_by), self.redirect,
+        )  # fmt: skip
+
+    def back_to(self, before: _SoFar) -> None:
+        """Forget the recipients that came since."""
+        del self.recipients[before.recipients :], self.given[before.given :], self.redirected[before.redirected :]
+        self.seen = before.seen
+        self.accepted, self.replaced, self.expanded = before.counts
+        self.held, self.held_by = before.held
+        self.redirect = before.redirect
 
     @property
     def size(self) -> int:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import smtplib
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.journeys.conftest import StartRelay, message, send, wait_status, wait_until
 from tests.rig.daemon import Daemon
+from tests.rig.scanners import EICAR, GTUBE, Clamd, ScannerDaemon, Spamd
 from tests.rig.sink import Delivery, Sink
 
 
@@ -111,3 +114,45 @@ def test_a_stranger_changes_nothing(queued: tuple[Daemon, list[int]]) -> None:
     assert len(daemon.queued()) == len(ids)
     log = daemon.output.read_text() + "".join(each.read_text() for each in (daemon.data / "logs").iterdir())
     assert "for-tests-only" not in log
+
+
+@pytest.mark.parametrize(("operation", "make"), [("clamav", Clamd), ("spamassassin", Spamd)])
+def test_a_scanner_is_switched_live_and_stays_so(
+    relay: StartRelay, tmp_path: Path, operation: str, make: type[ScannerDaemon]
+) -> None:
+    scanner = make(tmp_path / "scanner")
+    bad = message("prices", (EICAR if make is Clamd else GTUBE).decode() + "\r\n")
+    scanner.start()
+    try:
+        with Sink() as sink:
+            record = {"type": make.__name__.lower(), "address": scanner.address, "action": "reject", "enabled": False}
+            daemon = relay(sink.port, {f"filter.it.{key}": value for key, value in record.items()})
+            assert ask(daemon, operation, command="status")["detail"] == ["off"]
+            send(daemon, bad)
+            answer = ask(daemon, operation, command="on")
+            assert (answer["error"], answer["mess"], answer["detail"]) == (0, "Command completed", ["on"])
+            with pytest.raises(smtplib.SMTPDataError):
+                with smtplib.SMTP("127.0.0.1", daemon.smtp_port, "client.test", timeout=60) as client:
+                    client.sendmail("a@sender.test", ["b@receiver.test"], bad)
+            assert daemon.stop() == 0
+            daemon.start()
+            assert ask(daemon, operation, "GET", command="status")["detail"] == ["on"]
+            assert ask(daemon, operation, command="off")["detail"] == ["off"]
+            send(daemon, bad)
+            scanner.kill()
+            (state, problem) = ask(daemon, operation, command="on")["detail"]
+            assert state == "on"
+            assert problem.startswith("it: ")
+    finally:
+        scanner.kill()
+
+
+def test_a_scanner_that_nobody_configured_is_made(relay: StartRelay) -> None:
+    """It takes mail all the same while the scanner is not there."""
+    with Sink() as sink:
+        daemon = relay(sink.port)
+        assert ask(daemon, "clamav", command="on")["detail"][0] == "on"
+        found = daemon.data_of("GET", "/api/settings/list?prefix=filter.clamav")["items"]
+        assert found["on-failure"] == "accept"
+        send(daemon)
+        sink.wait_for(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,9 @@ class FakeQueue:
 
     messages: list[NewMessage] = field(default_factory=list)
     failure: Exception | None = None
+
+    async def discard(self, counts: Mapping[str, int]) -> None:
+        """Nothing is kept of it."""
 
     async def enqueue(self, message: NewMessage, *others: NewMessage) -> None:
         if self.failure is not None:

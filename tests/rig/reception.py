@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +40,9 @@ class ListQueue:
     """Keeps what is enqueued."""
 
     messages: list[NewMessage] = field(default_factory=list)
+
+    async def discard(self, counts: Mapping[str, int]) -> None:
+        """Nothing is kept of it."""
 
     async def enqueue(self, message: NewMessage, *others: NewMessage) -> None:
         self.messages += [message, *others]

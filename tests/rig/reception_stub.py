@@ -88,6 +88,9 @@ class StubReception:
             self.messages.append(tx)
         return [reply] * len(tx.given) if tx.client.protocol == "lmtp" else reply
 
+    def leave(self, client: Client) -> None:
+        """Nothing is kept of a session."""
+
     def abort(self, tx: StubTransaction) -> None:
         self.aborted += 1
 

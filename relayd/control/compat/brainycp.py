@@ -2,14 +2,13 @@
 
 Parameters come in the query, in a form, or in both (the form's count).  `username` and `password` sign in as Basic
 credentials do.  `mailserver` names the module; one more parameter names the operation by being there, whatever its
-value: `list_msg`, `count_msg`, `delete_all_msg`, `delete_frozen_msg`, `controll_msg`.  None or several of them are an
-invalid command, and nothing is done.
+value: `list_msg`, `count_msg`, `delete_all_msg`, `delete_frozen_msg`, `controll_msg`, `clamav`, `spamassassin`.  None
+or several of them are an invalid command, and nothing is done.
 
 The answer is always HTTP 200: `error` (0: done), the text in `mess` and `message`, and `detail` where there is one.
 400 means wrong credentials, a missing permission, another module, or a request that cannot be read; 102 that the queue
 cannot be written now.  A frozen message is a held one.  `reship` of one releases it.  `dellete_forse` removes at once
-what else could be brought back for a while.  The operations of ClamAV and SpamAssassin come with spam scoring; until
-then they are invalid commands, which is what their description has for such.
+what else could be brought back for a while.  The operations of the scanners are in `brainycp_scanners`.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -25,6 +25,7 @@ from aiohttp import web
 from relayd.control.access import Caller
 from relayd.control.answers import Problem
 from relayd.control.background import Background
+from relayd.control.compat.brainycp_scanners import COMMANDS, TYPES, Switches, SwitchFailed, detail
 from relayd.control.forms import BadForm, form_fields
 from relayd.control.options import BRAINYCP, HttpOptions
 from relayd.control.requests import read_body
@@ -44,6 +45,8 @@ SignedIn = Callable[[web.Request, str, str], AbstractAsyncContextManager[Caller]
 
 LIST, DELETE, UPDATE = (f"message-queue-{each}" for each in ("list", "delete", "update"))
 
+SETTINGS = ("settings-list", "settings-update")
+
 _FIELDS = 64
 _AT_ONCE = 250
 _DENIED = 400
@@ -59,6 +62,7 @@ _TEXTS = {
         "The server for sending letters is missing or incorrectly specified",
         "Сервер для отправки писем отсутствует или указан неверно",
     ),
+    "completed": ("Command completed", "Команда выполнена"),
     "invalid": ("Invalid command", "Недопустимая команда"),
     "denied": ("Unfortunately, the module is not available to you.", "К сожалению, модуль вам недоступен."),
     "deleted": ("Messages deleted: {}", "Удалено сообщений: {}"),
@@ -125,6 +129,7 @@ class BrainyCp:
         background: Background,
         options: Callable[[], HttpOptions],
         clock: Callable[[], float],
+        switches: Switches,
     ) -> None:
         self._signed_in = signed_in
         self._queue = queue
@@ -132,14 +137,14 @@ class BrainyCp:
         self._background = background
         self._options = options
         self._clock = clock
+        self._switches = switches
         self._operations: dict[str, tuple[tuple[str, ...], Callable[[Asked], Awaitable[web.StreamResponse]]]] = {
             "list_msg": ((LIST,), self.show),
             "delete_all_msg": ((DELETE,), self.delete_all),
             "controll_msg": ((DELETE, UPDATE), self.control),
             "delete_frozen_msg": ((DELETE,), self.delete_frozen),
             "count_msg": ((LIST,), self.count),
-            "clamav": ((LIST, DELETE, UPDATE), _still_to_come),
-            "spamassassin": ((LIST, DELETE, UPDATE), _still_to_come),
+            **{name: (SETTINGS, partial(self.scanner, type)) for name, type in TYPES.items()},
         }
 
     def doors(self) -> Iterator[Door]:
@@ -267,9 +272,20 @@ class BrainyCp:
         _audit(asked, "queue.reschedule", f"reschedule {id}", total)
         return _answer(0, asked.text("done"), [asked.text("resent", total)])
 
-
-async def _still_to_come(asked: Asked) -> web.StreamResponse:
-    raise Refused(100, "invalid")
+    async def scanner(self, type: str, asked: Asked) -> web.StreamResponse:
+        """`clamav`, `spamassassin`: `command` is `status`, `on` or `off`."""
+        command = asked.parameters.get("command", "")
+        if command not in COMMANDS:
+            raise Refused(100, "invalid")
+        _require(asked, "settings-list" if command == "status" else "settings-update")
+        if command != "status":
+            try:
+                await self._switches.switch(type, command == "on", asked.caller.name)
+            except SwitchFailed as error:
+                manage.ERROR(asked.span, details="brainycp", reason=f"{type} cannot be switched {command}: {error}")
+                raise denied() from None
+            _audit(asked, "settings.update", f"{type} {command}", 1)
+        return _answer(0, asked.text("completed"), detail(await self._switches.status(type)))
 
 
 def _require(asked: Asked, *permissions: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from relayd.control.app import Setting
 from relayd.control.compat import brainycp
+from relayd.control.compat.brainycp_scanners import detail
 from relayd.control.options import HttpOptions
 from relayd.database.interface import DatabaseError
 from relayd.directory.options import AccountOptions
@@ -205,9 +206,24 @@ async def test_a_queue_that_cannot_be_written(panel: Panel, control: Control, mo
     assert text(await panel.ask("delete_all_msg")) == answer
 
 
-@pytest.mark.parametrize("operation", ["", "clamav", "spamassassin", "queue"])
-async def test_what_is_no_operation_yet(panel: Panel, operation: str) -> None:
+@pytest.mark.parametrize("operation", ["", "queue"])
+async def test_what_is_no_operation(panel: Panel, operation: str) -> None:
     assert text(await panel.ask(operation, command="status")) == (100, "Invalid command")
+
+
+@pytest.mark.parametrize("operation", ["clamav", "spamassassin"])
+async def test_a_scanner_where_there_is_none(panel: Panel, operation: str) -> None:
+    answer = await panel.ask(operation, command="status")
+    assert (text(answer), answer["detail"]) == ((0, "Command completed"), ["off"])
+    assert text(await panel.ask(operation, command="restart")) == (100, "Invalid command")
+    assert text(await panel.ask(operation)) == (100, "Invalid command")
+    assert text(await panel.ask(operation, command="on")) == (400, DENIED)
+
+
+def test_what_the_panel_is_told_of_a_scanner() -> None:
+    assert detail({"one": "off"}) == ["off"]
+    assert detail({"one": "off", "two": ""}) == ["on"]
+    assert detail({"one": "no answer in 5 s", "two": ""}) == ["on", "one: no answer in 5 s"]
 
 
 async def test_several_operations_do_nothing(panel: Panel, control: Control) -> None:
