@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from relayd import __version__
-from relayd.assembly.control_socket import Signatures, control_setting
+from relayd.assembly.control_socket import Signatures, control_setting, spam_operations
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
+from relayd.assembly.spam_rules import SpamRules
 from relayd.assembly.switching import ScannerSwitches
 from relayd.assembly.telemetry import Views
 from relayd.blobs.spool import BlobError
@@ -258,6 +259,10 @@ class Daemon:
             suppressions=engine.delivering.suppressions,
             switches=ScannerSwitches(
                 engine.receiving.filtering.scanners, lambda: self.config, self.settings, self.reload_part, self.span
+            ),
+            spam=spam_operations(engine),
+            spam_rules=SpamRules(
+                engine.receiving.scoring, lambda: self.config, self.settings, self.reload_part, self.span
             ),
             tls_hosts=engine.delivering.tls_hosts,
             tls_results=engine.delivering.tls_results,

@@ -8,6 +8,7 @@ from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded, keyring_of
 from relayd.config.configuration import ConfigError
 from relayd.config.settings import Settings as StoredSettings
+from relayd.control.api.spam import SpamOperations
 from relayd.control.app import Setting
 from relayd.control.options import HttpOptions
 from relayd.directory.options import CodeOptions, ExpiryOptions
@@ -16,6 +17,7 @@ from relayd.listener.options import ListenerOptions
 from relayd.mailauth.dkim_sign import SignatureRule
 from relayd.mailauth.signing_key import SigningKey
 from relayd.options import OptionError
+from relayd.reception.classification import Classifications
 from relayd.reception.keyring import Keyring
 from relayd.reception.rotation import unpublished
 
@@ -57,3 +59,16 @@ def control_setting(loaded: Loaded) -> Setting:
         expiry=config.section(ExpiryOptions),
         codes=config.section(CodeOptions),
     )
+
+
+def spam_operations(engine: Engine) -> SpamOperations:
+    """What the control socket asks about spam."""
+    receiving = engine.receiving
+    classifications = Classifications(
+        receiving.scoring.assessor, lambda: engine.troubleshooting.examinations, engine.stream.clock, engine.span
+    )
+
+    async def has_account(name: str) -> bool:
+        return await receiving.directory.get(name) is not None
+
+    return SpamOperations(classifications, receiving.scoring.bayes, has_account)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 
+from relayd.assembly.spam import Spam
 from relayd.config.bounces import bounce_rules
 from relayd.config.configuration import Config
 from relayd.config.places import data_directory, submit_socket
@@ -55,6 +56,7 @@ class Loaded:
             breaker=config.section(routing.BreakerOptions),
         )
         self.keyring = keyring_of(config)
+        self.spam = Spam(config, self.data)
         self.srs = config.section(receiving.SrsOptions)
         self.bounce_rules = bounce_rules(config)
 

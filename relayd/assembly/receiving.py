@@ -8,6 +8,7 @@ import hmac
 from relayd.assembly.delivering import Delivering
 from relayd.assembly.filtering import open_filtering, reload_filtering
 from relayd.assembly.loaded import Loaded
+from relayd.assembly.scoring import ScoringParts
 from relayd.directory.address_book import AddressBook
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions
@@ -58,6 +59,7 @@ class Receiving:
         self.ban_store: BanStore
         self.directory: Directory
         self.filtering: Filtering
+        self.scoring: ScoringParts
         self.reception: Reception
         self.trials: Trials
         self.listeners: Listeners
@@ -66,6 +68,8 @@ class Receiving:
         """Bring the parts up; nothing listens yet.  Raises OSError."""
         loaded = self._loaded
         self.filtering = open_filtering(loaded)
+        self.scoring = ScoringParts(loaded, stream.clock, span)
+        await self.scoring.open(lambda: self._resolver)
         key = await asyncio.to_thread(load_key, loaded.data / "token.key")
         self.tokens = Tokens(key, stream.clock)
         self.bans = Bans(loaded.config.section(BanOptions))
@@ -94,6 +98,7 @@ class Receiving:
             snowflakes=snowflakes,
             signing=self._signing,
             filtering=self.filtering,
+            scoring=self.scoring.scoring,
             suppressions=self._delivering.suppressions,
             book=self._book,
             principals=self.principals,
@@ -123,6 +128,8 @@ class Receiving:
         self.principals.changed()
         self.directory.reconfigure(accounts)
         reload_filtering(self.filtering, loaded)
+        self._resolver = resolver
+        self.scoring.reload(loaded)
         self.bans.reconfigure(loaded.config.section(BanOptions))
         self.reception.reconfigure(loaded.policy, resolver)
 
@@ -138,5 +145,6 @@ class Receiving:
         """Close what is open, once the listeners are drained."""
         await self.reception.close()
         await self.filtering.scanners.close()
+        await self.scoring.close()
         self.directory.close()
         await self.ban_store.close()

@@ -30,6 +30,7 @@ VERBS = {
     "log": ("relayd.cli.log:log", "Show the daemon's log."),
     "quota": ("relayd.cli.quota:quota", "Show what an account, domain or tenant sent and may send."),
     "bans": ("relayd.cli.bans:bans", "Show and lift bans."),
+    "spam": ("relayd.cli.spam:spam", "What the spam filter says, what it learns, and its rules."),
     "tls": ("relayd.cli.tls:tls", "What is known of the TLS of hosts, and results by domain."),
     "suppression": ("relayd.cli.suppression:suppression", "Recipients that are not sent to."),
     "webhook": ("relayd.cli.webhook:webhook", "Show, replay and test webhooks."),

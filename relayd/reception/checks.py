@@ -125,6 +125,7 @@ class Checks:
             why = f"client before our relay not known: {opened.hop.problem}"
             sender = Sender(address=address, helo=opened.hop.helo, return_path=tx.sender, unknown=why)
             known = await self._sender(tx, sender, None)
+            tx.came_from = (address, opened.hop.helo)
         began = self._monotonic()
         body = functools.partial(self._feed, tx, content, began + self._left(tx))
         is_sealed = examiner.options.arc_seal is not None
@@ -132,6 +133,7 @@ class Checks:
         examined = await examiner.of_content(of_message, known, self._around(tx))
         tx.checked_for += self._monotonic() - began
         tell_content(tx.client.span, examined.findings, examined.elapsed, examiner.options)
+        tx.findings = examined.findings
         verdict = decide(examined.findings, examiner.options, Message(address=address, is_list=examined.is_list))
         _apply(tx, verdict)
         client = "" if address is None else address_text(address)

@@ -26,6 +26,7 @@ from relayd.reception.body import HeaderTooLarge
 from relayd.reception.checks import Checks
 from relayd.reception.filtering import Filtering
 from relayd.reception.head import Head, compose_head
+from relayd.reception.scoring import Scoring
 from relayd.reception.signing import Signing
 from relayd.reception.submission import Submissions
 from relayd.reception.transaction import Accepted, Discarded, Refused, Transaction
@@ -78,6 +79,7 @@ class Promises:
     snowflakes: Snowflakes
     submissions: Submissions
     filtering: Filtering | None = None
+    scoring: Scoring | None = None
 
     async def promise(self, tx: Transaction) -> Reply:
         """Queue the message: 250 only when it is durable; every failure of ours is a 4xx and promises nothing."""
@@ -120,6 +122,8 @@ class Promises:
         content = await tx.body.complete()
         self._check(tx)
         marks = await self.checks.of_content(tx, content)
+        if self.scoring is not None:
+            marks = await self.scoring.of_content(tx, content, marks)
         if tx.trusted and tx.body.scanner.longest_line > MAX_TEXT_LINE:
             content = await tx.body.shorten(content)
         now = self.clock()

@@ -27,6 +27,7 @@ from relayd.reception.known import Probes
 from relayd.reception.policy import Policy, unmapped
 from relayd.reception.promise import NO_RECIPIENTS, TROUBLE, Intake, Promises, failure
 from relayd.reception.recipients import Recipients
+from relayd.reception.scoring import Scoring
 from relayd.reception.sign_in import SignIns
 from relayd.reception.signing import Signing
 from relayd.reception.standing import Standing
@@ -59,6 +60,7 @@ class Parts:
     snowflakes: Snowflakes
     signing: Signing
     filtering: Filtering | None = None
+    scoring: Scoring | None = None
     suppressions: SuppressionList | None = None
     sign_ins: SignIns | None = None
     book: AddressBook | None = None
@@ -92,6 +94,7 @@ class Reception:
             parts.snowflakes,
             self._submissions,
             parts.filtering,
+            parts.scoring,
         )
         self._filtering = parts.filtering
 
@@ -249,6 +252,7 @@ class Reception:
             trusted=client.trusted,
             announced_size=command.size,
             smtputf8=command.smtputf8,
+            is_8bit=command.body != "7BIT",
             requiretls=command.requiretls,
             ret=command.ret,
             envid=command.envid,
@@ -340,7 +344,9 @@ class Reception:
             self._submissions.end(tx.submission, promised=reply.is_positive)
         if not reply.is_positive:
             tx.body.forget()
-        return [reply] * len(tx.given) if tx.client.protocol == "lmtp" else reply
+        if tx.client.protocol != "lmtp":
+            return reply
+        return [tx.replies.get(address, reply) if reply.is_positive else reply for address in tx.given]
 
     def abort(self, tx: Transaction) -> None:
         """The transaction ends without a promise (RSET, connection lost); does nothing after `finish`."""

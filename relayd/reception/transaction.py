@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from relayd.mail.address import mailbox_key
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
 from relayd.mail.terms import NO_TERMS, Terms
 from relayd.mailauth.examine import SenderFindings
+from relayd.mailauth.findings import Findings
+from relayd.mailauth.spf import Address
 from relayd.reception.access import Rule
 from relayd.reception.client import Client
 
@@ -70,8 +73,11 @@ class Transaction:
     commands answered 250 gave, repeated ones included (LMTP answers each of them).  accepted: recipients given by the
     client, once each; replaced: those of them that stood for others; expanded: the others.  seen: the keys of all.
     discarded: recipients that were taken out again after their 250.
+    is_8bit: the client asked for BODY=8BITMIME.
     redirect: where a rule sends the whole message.  redirected: recipients whose mail redirect-all sends elsewhere.
     held: why the message must wait for an operator, or None; held_by: who says so.
+    findings: what the checks found in all; came_from: the address and EHLO name of the client that they looked at,
+    where a relay of ours gave us the message.  replies: of LMTP, to single recipients instead of the message's.
     sender_findings: what the checks found at MAIL.  checked_for: seconds that they have taken.  check_failed: a check
     that may refuse had a bug.  submission: of an account, None of anybody else.
     """
@@ -86,6 +92,7 @@ class Transaction:
     trusted: bool
     announced_size: int = 0
     smtputf8: bool = False
+    is_8bit: bool = False
     requiretls: bool = False
     ret: str | None = None
     envid: str | None = None
@@ -105,6 +112,9 @@ class Transaction:
     held: str | None = None
     held_by: str = "access"
     sender_findings: SenderFindings | None = None
+    findings: Findings | None = None
+    came_from: tuple[Address | None, str] | None = None
+    replies: dict[str, Reply] = field(default_factory=dict)
     checked_for: float = 0.0
     check_failed: bool = False
     refusal: Reply | None = None
@@ -126,6 +136,23 @@ class Transaction:
         self.accepted, self.replaced, self.expanded = before.counts
         self.held, self.held_by = before.held
         self.redirect = before.redirect
+
+    def take_out(self, key: tuple[str, str], *, refused: bool) -> None:
+        """Take out a recipient that the client gave, or all that stand for it.  refused: the client is told so, and it
+        counts as never taken; else it is counted as discarded.
+        """
+        own = [each for each in self.recipients if each.stands_for is None and mailbox_key(each.address) == key]
+        others = [each for each in self.recipients if each.stands_for == key]
+        if not own and not others:
+            return
+        self.recipients = [each for each in self.recipients if each not in own and each not in others]
+        if not refused:
+            self.discarded += len(own) + len(others)
+            return
+        self.accepted -= 1
+        if others:
+            self.replaced -= 1
+            self.expanded -= len(others)
 
     @property
     def size(self) -> int:

@@ -63,6 +63,12 @@ class SpamOptions:
     status_header: str = option(
         TEXT, "X-Spam-Status", 'Field that says "Yes" or "No" and the score; "" adds none.', key="header.status"
     )
+    ask_hosts: bool = option(
+        BOOLEAN,
+        True,
+        "Ask the DNS whether the EHLO name and the domain of the return path have addresses.",
+        key="hosts.enable",
+    )
     submitted: bool = option(BOOLEAN, False, "Score what our own people submit too.", key="submitted.enable")
     submitted_hold: float = option(
         NUMBER, 8.0, "Submitted mail of this score or more is held; 0: never.", key="submitted.hold"
@@ -125,10 +131,10 @@ class RecipientOptions:
     match: tuple[str, ...] = option(
         TEXTS, [], 'Addresses, or domains as "@example.org".', example=["jane@example.org", "@example.net"]
     )
-    spam: float | None = option(NUMBER, None, 'It is marked "Yes".')
-    hold: float | None = option(NUMBER, None, "It is held.")
-    reject: float | None = option(NUMBER, None, "It is refused.")
-    discard: float | None = option(NUMBER, None, "It is dropped.")
+    spam: float | None = option(NUMBER, None, 'It is marked "Yes".', example=6.5)
+    hold: float | None = option(NUMBER, None, "It is held.", example=10)
+    reject: float | None = option(NUMBER, None, "It is refused.", example=15)
+    discard: float | None = option(NUMBER, None, "It is dropped.", example=30)
 
 
 @section("spam-filter.scan", "How much a scan may cost.")
@@ -175,5 +181,10 @@ class UpdateOptions:
     url: str | None = option(
         TEXT, None, "An https URL, or the path of a file.", key="source", example="https://example.org/spam.toml"
     )
-    sha256: str | None = option(TEXT, None, "What the document must hash to, in hexadecimal; not looked at if unset.")
+    sha256: str | None = option(
+        TEXT,
+        None,
+        "What the document must hash to, in hexadecimal; not looked at if unset.",
+        example="9f86d081884c7d65...",
+    )
     timeout: float = option(DURATION, "30s", "For the whole download.")

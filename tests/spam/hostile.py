@@ -69,7 +69,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "quoted-printable blanks": lambda: _text(b" " * (1 * MB), b"Content-Transfer-Encoding: quoted-printable\r\n"),
     "broken UTF-8": lambda: _text(b"\xff\xfe\xc3" * MB),
     "UTF-7": lambda: HEAD + b"Content-Type: text/plain; charset=utf-7\r\n\r\n" + b"+" * MB,
-    "ISO-2022-JP escapes": lambda: HEAD + b"Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n" + b"\x1b$B" * 300_000,
+    "ISO-2022-JP escapes": lambda: (
+        HEAD + b"Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n" + b"\x1b$B" * 300_000
+    ),
     "unknown charset": lambda: HEAD + b"Content-Type: text/plain; charset=" + b"x" * 60_000 + b"\r\n\r\n\xff\r\n",
     "HTML: unclosed attributes": lambda: _html(b"<a b='\"" * 100_000),
     "HTML: nested divs": lambda: _html(b"<div>" * 150_000),
