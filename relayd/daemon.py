@@ -264,10 +264,12 @@ class Daemon:
             spam_rules=SpamRules(
                 engine.receiving.scoring, lambda: self.config, self.settings, self.reload_part, self.span
             ),
+            known=engine.delivering.suspendable,
             tls_hosts=engine.delivering.tls_hosts,
             tls_results=engine.delivering.tls_results,
             webhooks=engine.webhooks,
             signatures=Signatures(engine, self.settings),
+            resolver=lambda: engine.resolver,
             explaining=Explaining(
                 examine=engine.troubleshooting.examinations.examine,
                 rcpt=engine.receiving.trials.rcpt,

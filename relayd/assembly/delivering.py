@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from relayd.assembly.loaded import Loaded
 from relayd.database.interface import DatabaseError
@@ -36,7 +36,9 @@ from relayd.events import store as store_events
 from relayd.events.event import EventStream, Span
 from relayd.mail.envelope import domain_of
 from relayd.mail.snowflake import Snowflakes
+from relayd.queue.daily import DailyCounts
 from relayd.queue.opening import OpenQueue
+from relayd.queue.suspension import Subject
 from relayd.reception.signing import Signing
 from relayd.reports.tls_results import TlsResults, open_results
 from relayd.reputation.options import SuppressionOptions
@@ -128,6 +130,7 @@ class Delivering:
             stream=stream,
             chance=random.random,
             may_attempt=lambda: self._opened.space.may_attempt,
+            counts=DailyCounts(self._opened.queue),
         )
 
     async def reload(self, loaded: Loaded, resolver: LiveResolver) -> None:
@@ -178,6 +181,12 @@ class Delivering:
         """What runs and waits for a destination; None when nothing does."""
         found = (each for each in self.scheduler.stats().destinations if each.destination == destination)
         return next(found, None)
+
+    def suspendable(self, subject: Subject) -> Collection[str] | None:
+        """See `control.api.suspensions.Known`."""
+        if subject is Subject.ROUTE:
+            return self._loaded.router.routes.keys()
+        return self.scheduler.shaping.providers() if subject is Subject.PROVIDER else None
 
     async def close(self) -> None:
         """Close what is open, once the scheduler is drained."""

@@ -10,6 +10,7 @@ from relayd.config.bounces import bounce_rules
 from relayd.config.configuration import Config
 from relayd.config.places import data_directory, submit_socket
 from relayd.config.roads import router_of
+from relayd.config.shaping import shaping_rules
 from relayd.delivery.scheduler import Settings
 from relayd.listener import options as listening
 from relayd.listener.listeners import ListenerConfiguration
@@ -54,6 +55,7 @@ class Loaded:
             schedule=Schedule(config.section(routing.ScheduleOptions)),
             concurrency=config.section(routing.ConcurrencyOptions),
             breaker=config.section(routing.BreakerOptions),
+            shaping=shaping_rules(config),
         )
         self.keyring = keyring_of(config)
         self.spam = Spam(config, self.data)
@@ -82,6 +84,7 @@ class Loaded:
             server=self.server,
             session=config.section(receiving.TrustedRelayOptions),
             auth=config.section(AuthOptions),
+            extensions=config.section(receiving.ExtensionOptions),
             rcpt=config.section(receiving.RcptOptions),
             probe=config.section(receiving.ProbeOptions),
             known=config.records(receiving.KnownOptions),

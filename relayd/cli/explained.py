@@ -154,6 +154,7 @@ def _road(outlook: Value, standing: Value) -> None:
     limit = f"{outlook['running']} of at most {outlook['limit']} deliveries at once run, {outlook['waiting']} wait"
     rows.append(("now", f"{limit} in memory"))
     rows.append(("queue", f"{standing['queued']} messages, {standing['deferred']} deferred, {standing['held']} held"))
+    rows += _limits(outlook["shaping"])
     if standing["suspended"]:
         rows.append(("suspended", standing["suspended"]))
     if outlook["problem"]:
@@ -167,6 +168,21 @@ def _road(outlook: Value, standing: Value) -> None:
         _say(f"  {'tls':<12} {host['host']}: {'; '.join((host['tls'], *host['tls_why'], *known))}")
     if outlook["hosts"]:
         print_table(["preference", "host", "addresses", "port"], [_host(each) for each in outlook["hosts"]])
+
+
+def _limits(shaping: Value) -> Iterable[tuple[str, str]]:
+    """What a provider is given, and who says so."""
+    if shaping["provider"]:
+        kind = "" if shaping["is_named"] else ", the site of its mail hosts"
+        yield "provider", f"{shaping['provider']}{kind}"
+    for each in shaping["limits"]:
+        used = f", {each['used']} used" if each["used"] else ""
+        of = f" of {each['subject']}" if each["subject"] else ""
+        yield "limit", f"{each['limit']} {each['value']}{of}{used} ({each['rule']})"
+    for text in shaping["slowed"]:
+        yield "slowed", text
+    if shaping["held_by"]:
+        yield "waits for", shaping["held_by"]
 
 
 def _host(host: Value) -> Sequence[str]:

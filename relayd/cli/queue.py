@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import click
@@ -15,7 +16,10 @@ from relayd.cli.selection import dry_run_option, selected, selection_options
 from relayd.cli.show import json_option, print_json, print_table, printable
 from relayd.cli.where import url_option, where
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _MESSAGES = "/queue/messages"
+_SUSPENSIONS = "/queue/suspensions"
 
 
 @click.group()
@@ -152,28 +156,74 @@ def reroute(next_hop: str, reason: str | None, dry_run: bool, **given: Any) -> N
     _run(given, _posted("reroute", "rerouted", reason, next_hop=next_hop), dry_run)
 
 
+_SUBJECTS = ("domain", "route", "provider", "account", "source")
+
+
+def _subject_options(command: F) -> F:
+    """`--domain`, `--route`, `--provider`, `--account`, `--source`."""
+    words = {
+        "domain": "Mail to a recipient domain.",
+        "route": "Mail by a route (queue.route.<id>).",
+        "provider": "Mail to all domains of a provider (queue.shaping.<id>), or of a site of mail hosts.",
+        "account": "Mail that an account submitted.",
+        "source": "Mail from a source address.",
+    }
+    for name in reversed(_SUBJECTS):
+        command = click.option(f"--{name}", metavar="NAME", help=words[name])(command)
+    return command
+
+
+def _subject(given: dict[str, str | None]) -> dict[str, str]:
+    """The one subject that was given; none at all is {}.  Raises UsageError."""
+    found = {name: value for name in _SUBJECTS if (value := given[name]) is not None}
+    if len(found) > 1:
+        raise click.UsageError(f"expected only one of {', '.join('--' + name for name in found)}")
+    return found
+
+
 @queue.command()
 @json_option
 @url_option
 def suspensions(as_json: bool) -> None:
-    """List the destinations to which nothing is attempted now."""
-    found = open_control(where()).get("/queue/suspensions")
+    """List what nothing is attempted for now: domains, routes, providers, accounts, sources."""
+    found = open_control(where()).get(_SUSPENSIONS)
     if as_json:
         print_json(found)
     elif not found:
-        click.echo("No destination is suspended.")
+        click.echo("Nothing is suspended.")
     else:
-        columns = ("destination", "since", "until", "by", "reason")
+        columns = ("subject", "name", "since", "until", "by", "reason")
         print_table(columns, [[each[name] or "" for name in columns] for each in found])
 
 
 @queue.command()
-@click.argument("destination")
+@_subject_options
+@click.option("--for", "for_", metavar="DURATION", help="For how long, such as 30m; without, until it is resumed.")
+@click.option("--until", metavar="TIME", help="Until this RFC 3339 time.")
+@click.option("--reason", metavar="TEXT", help="Kept and shown until it is resumed.")
 @url_option
-def unsuspend(destination: str) -> None:
-    """Attempt deliveries to a suspended destination again."""
-    open_control(where()).ask("DELETE", f"/queue/suspensions/{quote(destination, safe='')}")
-    click.echo(f"Deliveries to {printable(destination)} are attempted again.")
+def suspend(for_: str | None, until: str | None, reason: str | None, **given: str | None) -> None:
+    """Attempt nothing to a domain, route or provider, for an account, or from a source.  Other mail goes on."""
+    subject = _subject(given)
+    if not subject:
+        raise click.UsageError(f"expected one of {', '.join('--' + name for name in _SUBJECTS)}")
+    body = subject | {name: value for name, value in (("for", for_), ("until", until), ("reason", reason)) if value}
+    done = open_control(where()).ask("POST", _SUSPENSIONS, body=body)
+    end = f"until {done['until']}" if done["until"] else "until it is resumed"
+    click.echo(printable(f"The {done['subject']} {done['name']} is suspended {end}."))
+
+
+@queue.command()
+@click.argument("key")
+@url_option
+def unsuspend(key: str) -> None:
+    """Attempt deliveries again by the key of a suspension: a domain, or route:ID, provider:ID, account:NAME..."""
+    _lift(key)
+    click.echo(f"Deliveries to {printable(key)} are attempted again.")
+
+
+def _lift(key: str) -> None:
+    open_control(where()).ask("DELETE", f"{_SUSPENSIONS}/{quote(key, safe='')}")
 
 
 @queue.command()
@@ -186,11 +236,17 @@ def pause(reason: str | None) -> None:
 
 
 @queue.command()
+@_subject_options
 @url_option
-def resume() -> None:
-    """Let outbound attempts go on."""
-    was_running = open_control(where()).ask("PATCH", "/queue/status/start")
-    click.echo("The queue was running already." if was_running else "The queue runs.")
+def resume(**given: str | None) -> None:
+    """Let outbound attempts go on: those of the whole queue, or what was suspended."""
+    subject = _subject(given)
+    for kind, name in subject.items():
+        _lift(name if kind == "domain" else f"{kind}:{name}")
+        click.echo(printable(f"The {kind} {name} is no longer suspended."))
+    if not subject:
+        was_running = open_control(where()).ask("PATCH", "/queue/status/start")
+        click.echo("The queue was running already." if was_running else "The queue runs.")
 
 
 @queue.command()

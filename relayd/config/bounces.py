@@ -23,10 +23,10 @@ class MayNotRead(OptionError):
     """The operator's file is there, but not for this user."""
 
 
-def shipped_file() -> Path:
-    """Where conf/bounces.toml is."""
-    installed = _PACKAGE / "conf" / "bounces.toml"
-    return installed if installed.is_file() else _PACKAGE.parent / "conf" / "bounces.toml"
+def shipped_file(name: str = "bounces.toml") -> Path:
+    """Where a file of conf/ is."""
+    installed = _PACKAGE / "conf" / name
+    return installed if installed.is_file() else _PACKAGE.parent / "conf" / name
 
 
 @lru_cache(maxsize=1)
@@ -41,15 +41,22 @@ def bounce_rules(config: Config) -> Rules:
     if path is None:
         return build_rules(shipped_rules())
     try:
-        with Path(path).open("rb") as file:
+        return build_rules(shipped_rules(), parse_rules(read_own(Path(path), KEY), path), origin=path)
+    except RulesError as error:
+        raise OptionError(f"{KEY}: {error}") from None
+
+
+def read_own(path: Path, key: str) -> str:
+    """The text of a file of rules that the setting `key` names.  Raises OptionError, MayNotRead."""
+    try:
+        with path.open("rb") as file:
             octets = file.read(_MOST + 1)
         if len(octets) > _MOST:
-            raise OptionError(f"{KEY}: {path} has more than {_MOST} octets")
-        own = parse_rules(octets.decode("utf-8"), path)
-        return build_rules(shipped_rules(), own, origin=path)
+            raise OptionError(f"{key}: {path} has more than {_MOST} octets")
+        return octets.decode("utf-8")
     except PermissionError:
-        raise MayNotRead(f"{KEY}: {path} may not be read") from None
+        raise MayNotRead(f"{key}: {path} may not be read") from None
     except OSError as error:
-        raise OptionError(f"{KEY}: expected a file that can be read: {path}: {error.strerror or error}") from None
-    except (UnicodeDecodeError, RulesError) as error:
-        raise OptionError(f"{KEY}: {error}") from None
+        raise OptionError(f"{key}: expected a file that can be read: {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise OptionError(f"{key}: {error}") from None

@@ -22,6 +22,7 @@ from relayd.options import OptionError
 from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions, RedirectOptions
 from relayd.resolver.options import ResolverOptions
 from relayd.routing.options import BounceRuleOptions, DomainOptions, OutboundOptions, RouteOptions, ScheduleOptions
+from relayd.routing.shaping.options import ProviderOptions, ShapingOptions
 
 
 def check(config: Config) -> list[Problem]:
@@ -39,6 +40,7 @@ def check(config: Config) -> list[Problem]:
         *_check_routes(config),
         *check_roads(config),
         *_check_bounces(config),
+        *_check_shaping(config),
         *_check_resolver(config),
         *_check_schedule(config),
     ]
@@ -184,6 +186,31 @@ def _check_bounces(config: Config) -> Iterator[Problem]:
         return  # the daemon's user may read what the one who asks may not
     except OptionError as error:
         yield Problem(BOUNCE_RULES, str(error).removeprefix(f"{BOUNCE_RULES}: "))
+
+
+def _check_shaping(config: Config) -> Iterator[Problem]:
+    records = config.records(ShapingOptions)
+    if not records and config.section(ProviderOptions).rules is None:
+        return  # as for bounces: what nobody changed need not be read
+    from relayd.config.bounces import MayNotRead
+    from relayd.config.shaping import KEY as SHAPING_RULES
+    from relayd.config.shaping import shaping_rules, shipped_shaping
+
+    known = set(shipped_shaping().providers)
+    try:
+        known |= shaping_rules(config, records={}).named
+    except MayNotRead:
+        pass  # the daemon's user may read what the one who asks may not
+    except OptionError as error:
+        yield Problem(SHAPING_RULES, str(error).removeprefix(f"{SHAPING_RULES}: "))
+    routes = config.records(RouteOptions)
+    for id, options in records.items():
+        for route in options.routes:
+            if route not in routes:
+                yield Problem(f"queue.shaping.{id}.routes", f'there is no route "{route}"', fatal=False)
+        if id not in known and not (options.domains or options.mx or options.routes):
+            text = "names no destination: expected domains, mx or routes, or one of the ids of conf/shaping.toml"
+            yield Problem(f"queue.shaping.{id}", text, fatal=False)
 
 
 def _check_routes(config: Config) -> Iterator[Problem]:

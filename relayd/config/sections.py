@@ -21,6 +21,7 @@ from relayd.reputation import options as reputation
 from relayd.resolver import options as resolver
 from relayd.routing import options as routing
 from relayd.routing import source_options as sources
+from relayd.routing.shaping import options as shaping
 from relayd.spam import options as spam
 from relayd.telemetry import options as telemetry
 from relayd.webhooks import options as webhooks
@@ -39,6 +40,7 @@ MODULES: tuple[ModuleType, ...] = (
     queue,
     routing,
     sources,
+    shaping,
     resolver,
     delivery,
     telemetry,

@@ -39,6 +39,7 @@ from relayd.control.api.spam_rules import NoRules, RulesOperations, RulesSide
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.api.suppression import SuppressionOperations
+from relayd.control.api.suspensions import Known, SuspensionOperations
 from relayd.control.api.telemetry import Telemetry, TelemetryOperations
 from relayd.control.api.telemetry_live import LiveOperations
 from relayd.control.api.tls import TlsOperations
@@ -72,6 +73,7 @@ from relayd.listener.options import CertificateOptions, ListenerOptions
 from relayd.reports.tls_results import TlsResults
 from relayd.reputation.bans import Bans
 from relayd.reputation.suppression import SuppressionList
+from relayd.resolver.answer import Resolver
 from relayd.smtp.proxy import ProxyHeader
 from relayd.telemetry.metrics import Metrics
 from relayd.webhooks.webhooks import Webhooks
@@ -93,7 +95,8 @@ class Parts:
     (span ids).  bans: who is shut out.  certificates: of listeners with TLS.  signatures: the keys that sign.
     explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.  tls_hosts,
     tls_results: what is known of hosts' TLS.  webhooks: who is told of events.  telemetry: the views of the events.
-    switches: of outside scanners.  spam: scoring and learning; spam_rules: who keeps its rules.
+    switches: of outside scanners.  known: what may be suspended.  resolver: asked for the DNS records that domains
+    should have.  spam: scoring and learning; spam_rules: who keeps its rules.
     """
 
     queue: QueueOfMessages
@@ -116,8 +119,10 @@ class Parts:
     bans: Bans = field(default_factory=Bans)
     certificates: Certificates = field(default_factory=NoCertificates)
     signatures: SignaturesSide = field(default_factory=NoSignatures)
+    resolver: Callable[[], Resolver | None] = lambda: None
     suppressions: SuppressionList | None = None
     switches: Switches = field(default_factory=NoSwitches)
+    known: Known = lambda subject: None
     tls_hosts: TlsHosts | None = None
     tls_results: TlsResults | None = None
     webhooks: Webhooks | None = None
@@ -191,6 +196,7 @@ class ControlApp:
             queue=parts.queue, actions=parts.actions, bounce=parts.bounce, destinations=parts.destinations
         )
         yield from QueueOperations(steering, self._background, clock).routes()
+        yield from SuspensionOperations(parts.queue, parts.known, clock).routes()
         yield from Maintenance(parts.backup, parts.reload).routes()
         yield from SettingsOperations(parts.settings).routes()
         yield from BlobOperations(parts.bodies).routes()
@@ -207,6 +213,7 @@ class ControlApp:
             lambda: self._setting.all_listeners.values(),
             lambda: self._setting.certificates,
             clock,
+            parts.resolver,
         ).routes()
         yield from Troubleshooting(parts.explaining).routes()
         yield from RehearsalOperation(parts.explaining.rehearse, self.streams).routes()

@@ -23,6 +23,7 @@ from relayd.delivery.hosts import Hosts, NoHosts
 from relayd.delivery.options import ReuseOptions
 from relayd.delivery.outcome import Trouble
 from relayd.delivery.parameters import asked_tls, mail_line, rcpt_line
+from relayd.delivery.permit import Permit
 from relayd.delivery.pool import Pool
 from relayd.delivery.ways import Wait, Way, Ways
 from relayd.events import delivery as events
@@ -77,7 +78,11 @@ class Attempts:
         self._road = road
         self._soft_bounce = soft_bounce
 
-    async def run(self, job: Job, next_hop: NextHop) -> list[Outcome]:
+    async def mx_hosts(self, next_hop: NextHop) -> list[str] | None:
+        """See `parts.Attempter`."""
+        return await self._road.hosts.best(next_hop)
+
+    async def run(self, job: Job, next_hop: NextHop, permit: Permit | None = None) -> list[Outcome]:
         """Try every recipient of the job once; an outcome for each, in no order.  Raises nothing but CancelledError."""
         message = job.message
         if message.tls is not MessageTls.USUAL:
@@ -90,10 +95,13 @@ class Attempts:
             span, queue_id=message.id, from_=message.return_path, to=to, size=message.size, total=len(to)
         )
         delivering = Delivering(message, next_hop, span, soft_bounce=self._soft_bounce, rules=self._road.rules)
+        delivering.permit = permit
         waiting: Wait | None = None
         ways = self._road.ways.of(next_hop, message.terms.rules, to[0])
         try:
-            if isinstance(ways, Wait):
+            if message.terms.returns and message.terms.by is not None and self._clock() >= message.terms.by:
+                delivering.fail(Trouble.TOO_LATE, "the message was to be returned when it is late (RFC 2852)")
+            elif isinstance(ways, Wait):
                 waiting = ways
             else:
                 content = await QueuedContent.of(job, self._open_body, self._sign_again)
@@ -158,6 +166,9 @@ class Attempts:
 
     async def _over_new(self, endpoint: Endpoint, delivering: Delivering, content: QueuedContent) -> bool:
         """A new connection to one address; True when it is worth another one to the same."""
+        idle = delivering.permit.idle_left() if delivering.permit is not None else None
+        if idle is not None:
+            self._road.pool.keep_within(*idle)
         try:
             connection = await self._road.dialer.connect(endpoint, delivering.next_hop, delivering.span)
         except ConnectionFailed as failure:
@@ -175,7 +186,12 @@ class Attempts:
         except BaseException:
             connection.protocol.abort()
             raise
-        self._road.pool.give_back(delivering.next_hop, connection)
+        permit = delivering.permit
+        if permit is not None and connection.messages >= permit.messages(connection.messages + 1):
+            self._road.pool.drop(connection)
+        else:
+            idle = permit.idle_left() if permit is not None else None
+            self._road.pool.give_back(delivering.next_hop, connection, idle[0] if idle is not None else "")
         return result
 
     async def _transact(
@@ -190,9 +206,15 @@ class Attempts:
         fitting = await delivering.fit(connection, content)
         limit = min(reuse.recipients, connection.extensions.limits.get("RCPTMAX", reuse.recipients) or 1)
         most = connection.extensions.limits.get("MAILMAX", 0) or reuse.messages
+        permit = delivering.permit
+        if permit is not None:
+            limit, most = permit.recipients(limit), permit.messages(most)
         next_host: list[Recipient] = []
         while fitting is not None and delivering.todo and protocol.is_usable:
             if connection.messages >= most:
+                break
+            if permit is not None and not await permit.next_message():
+                delivering.put_off(permit.until)
                 break
             connection.messages += 1
             delivering.transactions += 1
@@ -206,6 +228,7 @@ class Attempts:
                         size=fitting.size,
                         eight_bit=delivering.eight_bit,
                         smtputf8=delivering.smtputf8,
+                        now=self._clock(),
                     ),
                     rcpts=[rcpt_line(recipient, connection.extensions) for recipient in batch],
                     content=fitting,

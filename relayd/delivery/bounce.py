@@ -187,7 +187,7 @@ class Bounces:
             held = f"it must be signed: {error}"
             queue_events.HELD(self._span, queue_id=id, reason=held, account_name="signing")
         self._state(message, reported)
-        terms = self._terms(octets)
+        terms = self._terms(octets, message.terms.priority)
         counts = {"generated": 1}
         if targets != (message.return_path,) and message.return_path:
             counts |= {"replaced": 1, "expanded": len(targets)}
@@ -216,12 +216,11 @@ class Bounces:
             terms=terms,
         )
 
-    def _terms(self, octets: bytes) -> Terms:
-        """The routing rules that a notification matches."""
+    def _terms(self, octets: bytes, priority: int) -> Terms:
+        """The routing rules that a notification matches; it is as urgent as the message was (RFC 6710 §5)."""
         rules = self.router.rules
-        if not rules:
-            return NO_TERMS
-        return Terms(rules=rules.matching(Facts(return_path="", header=split_message(octets)[0])))
+        matched = rules.matching(Facts(return_path="", header=split_message(octets)[0])) if rules else ()
+        return Terms(priority=priority, rules=matched) if priority or matched else NO_TERMS
 
     def _recipient(self, address: str, now: float, terms: Terms) -> NewRecipient:
         return NewRecipient(
@@ -331,7 +330,7 @@ def reported_recipients(
             ReportedRecipient(
                 address=recipient.address,
                 action=action,
-                status="4.4.7" if outcome.result is Result.EXPIRED else "",  # RFC 3463: delivery time expired
+                status=_expired(message) if outcome.result is Result.EXPIRED else "",
                 reply=outcome.reply,
                 remote="" if outcome.ours else outcome.host,  # what we judged ourselves no host has said
                 orcpt=recipient.orcpt,
@@ -343,6 +342,11 @@ def reported_recipients(
             )
         )
     return reported
+
+
+def _expired(message: Message) -> str:
+    """RFC 3463: delivery time expired; for good where the sender asked to have late mail back (RFC 2852 §4.1.3)."""
+    return "5.4.7" if message.terms.returns else "4.4.7"
 
 
 def action_of(message: Message, recipient: Recipient, outcome: Outcome, now: float, *, final: bool) -> Action | None:

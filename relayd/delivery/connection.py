@@ -33,7 +33,8 @@ from relayd.smtp.extension import PeerExtensions
 class Connection:
     """A connection ready for transactions.  opened: monotonic seconds.  messages: transactions begun on it.
 
-    parked: when it was last put into the pool, monotonic seconds.
+    parked: when it was last put into the pool, monotonic seconds.  subject: under whose limit of connections it counts
+    while idle, "" for nobody's.
     """
 
     endpoint: Endpoint
@@ -44,6 +45,7 @@ class Connection:
     opened: float
     messages: int = 0
     parked: float = 0.0
+    subject: str = ""
 
     @property
     def host(self) -> str:

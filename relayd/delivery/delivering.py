@@ -25,6 +25,7 @@ from relayd.delivery.outcome import (
     with_enhanced,
 )
 from relayd.delivery.parameters import message_needs_smtputf8
+from relayd.delivery.permit import Permit
 from relayd.events import delivery as events
 from relayd.events.event import Span
 from relayd.mail.reply import Reply
@@ -44,8 +45,8 @@ class Delivering:
     """The state of one attempt.  todo: recipients without an outcome.
 
     next_hop: the one that is being tried.  transactions: begun so far; heard: those in which the peer took part.
-    eight_bit, smtputf8: of the message as it goes over the connection that `fit` was asked about last.  rules: by which
-    failures are classified.
+    permit: what it may do where limits hold.  eight_bit, smtputf8: of the message as it goes over the connection that
+    `fit` was asked about last.  rules: by which failures are classified.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Delivering:
         self.message = message
         self.next_hop = next_hop
         self.span = span
+        self.permit: Permit | None = None
         self.todo: list[Recipient] = list(message.recipients)
         self.outcomes: list[Outcome] = []
         self.transactions = 0
@@ -156,6 +158,10 @@ class Delivering:
         learnt = self._learnt_ourselves(reply, host, status)
         self.outcomes += [outcome_of(each, judgement, learnt) for each in self.todo]
         self.todo = []
+
+    def put_off(self, due: float) -> None:
+        """A limit lets nothing more go before `due` (Unix time): whoever is left waits, and this was no attempt."""
+        self.postpone(Reply(451, "4.4.5", "The rate of the destination is used up"), due)
 
     def postpone(self, reply: Reply, due: float) -> None:
         """Nothing could be tried now: everybody left is due again at `due` (Unix seconds), uncounted."""

@@ -57,11 +57,15 @@ def _deferred(
         return replace(outcome, result=Result.EXPIRED, next_attempt=None, next_notify=None)
     due = schedule.retry_at(recipient.attempts, now, chance)
     due = schedule.last_call(due, recipient.expires, now, chance)
+    by = job.message.terms.by
+    if by is not None and now < by < due:  # the deadline is looked at when it comes
+        due = by
     if outcome.next_attempt is not None:  # the peer or the attempt named a later time
         due = max(due, outcome.next_attempt)
     notify = outcome.next_notify
     if notice_due(recipient, now):
-        notify = schedule.next_notify(job.message.created, now) or math.inf  # infinity: no more
+        begun = job.message.terms.release or job.message.created
+        notify = schedule.next_notify(begun, now) or math.inf  # infinity: no more
     maybe = now if outcome.maybe_delivered else None
     return replace(outcome, next_attempt=due, next_notify=notify, maybe_at=maybe)
 

@@ -120,6 +120,19 @@ class Hosts:
         if not found:
             raise self._none(next_hop, tally)
 
+    async def best(self, next_hop: NextHop) -> list[str] | None:
+        """The hosts of best preference by the MX records: none without MX, None when the DNS did not say."""
+        if not next_hop.use_mx or fixed_endpoint(next_hop) is not None:
+            return []
+        try:
+            records = (await self._resolver.mx(next_hop.host)).records
+        except NoData:
+            return [next_hop.host]
+        except ResolveError:
+            return None
+        least = min((record.preference for record in records), default=0)
+        return [record.exchange for record in records if record.preference == least]
+
     async def _domain(self, next_hop: NextHop, span: Span) -> _Domain:
         """The hosts of the next hop and its MTA-STS policy, which is asked for meanwhile."""
         if not next_hop.use_mx:

@@ -4,18 +4,25 @@ Synchronous decisions over plain state; `scheduler` acts on them.  What waits is
 each lane and over all, and in octets: past these new mail stays in the database, from where it is leased when there
 is room.  A sender of whom nothing waits in a lane is let in even then, and takes the next turn but those of the other
 senders: so nobody stands behind another's mass of mail.
+
+A lane whose destination is shaped (`routing/shaping`) starts a job only when each of its meters has room; else it is
+parked at the one that has not, and is offered room when there is some.  Of mail that a rate holds back no more waits in
+memory than goes within minutes.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Protocol
 
 from msgspec.structs import replace
 
+from relayd.delivery.parking import Parking
 from relayd.queue.message import Job
 from relayd.routing.options import ConcurrencyOptions
+from relayd.routing.shaping.meter import Hold, Meter
 from relayd.routing.turns import Turns
 from relayd.routing.window import Window
 
@@ -26,10 +33,35 @@ _LOOKED_AT = 64
 """Blocked lanes that one freed slot is offered to; the others are further up the next time."""
 
 
-class Lane:
-    """The work of one destination.  running: jobs in an attempt.  overflow: more of its mail may be due on disk."""
+class Gauges(Protocol):
+    """Who knows the meters of destinations."""
 
-    __slots__ = ("key", "overflow", "running", "turns", "window")
+    def meters(self, destination: str) -> tuple[Meter, ...]:
+        """Those that a job for the destination must be let by; none while nothing is known of it."""
+
+    def destinations(self, meter: Meter) -> Collection[str]:
+        """Whom a meter is for, as far as known."""
+
+
+class NoGauges:
+    """Nothing is shaped."""
+
+    def meters(self, destination: str) -> tuple[Meter, ...]:
+        """None."""
+        return ()
+
+    def destinations(self, meter: Meter) -> Collection[str]:
+        """None."""
+        return ()
+
+
+class Lane:
+    """The work of one destination.  running: jobs in an attempt.  overflow: more of its mail may be due on disk.
+
+    meters: what else must have room; parked: the one it waits for.
+    """
+
+    __slots__ = ("key", "meters", "overflow", "parked", "running", "turns", "window")
 
     def __init__(self, key: str, most: int) -> None:
         self.key = key
@@ -37,6 +69,8 @@ class Lane:
         self.turns: Turns[Job] = Turns()
         self.running = 0
         self.overflow = False
+        self.meters: tuple[Meter, ...] = ()
+        self.parked: Meter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +85,29 @@ class LaneStats:
 
 
 class Lanes:
-    """All lanes.  `suspended`: destinations whose jobs do not start."""
+    """All lanes.  `suspended`, `suspended_senders`: destinations and senders whose jobs do not start.
 
-    def __init__(self, options: ConcurrencyOptions) -> None:
+    clock: Unix time.  on_hold: told of a meter at which lanes begin to wait, and why.  on_low: told that of a meter's
+    mail more may come from disk.
+    """
+
+    def __init__(
+        self,
+        options: ConcurrencyOptions,
+        gauges: Gauges | None = None,
+        clock: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self.options = options
         self.running = 0
         self.waiting = 0
         self.octets = 0
-        self.suspended: frozenset[str] = frozenset()
+        self.suspended: set[str] = set()
+        self.suspended_senders: frozenset[str] = frozenset()
+        self.on_hold: Callable[[Meter, Hold], None] = lambda meter, hold: None
+        self.on_low: Callable[[], None] = lambda: None
+        self._gauges: Gauges = NoGauges() if gauges is None else gauges
+        self._clock = clock
+        self._parking: Parking[Lane] = Parking()
         self._lanes: dict[str, Lane] = {}
         self._blocked: OrderedDict[str, Lane] = OrderedDict()
 
@@ -66,7 +115,7 @@ class Lanes:
 
     def admits(self, destination: str, sender: str) -> bool:
         """Whether a new job may come into memory; notes the overflow when not."""
-        if destination in self.suspended:
+        if destination in self.suspended or sender in self.suspended_senders:
             return False
         options = self.options
         lane = self._lanes.get(destination)
@@ -80,6 +129,9 @@ class Lanes:
             return lane.turns.senders < most and self.waiting < options.waiting + options.waiting // 4
         if lane.overflow:
             return False
+        if lane.meters and self._is_crowded(lane):
+            lane.overflow = True
+            return False
         if own < most // 2 and len(lane.turns) < most and self.waiting < options.waiting:
             return True
         lane.overflow = True
@@ -90,6 +142,10 @@ class Lanes:
         lane = self._lanes.get(destination)
         return lane is not None and lane.turns.waiting(sender) >= self.options.waiting_per_destination // 2
 
+    def is_crowded(self, destination: str) -> bool:
+        """Whether as much waits for a limit of the destination as may."""
+        return self._is_crowded(self.lane(destination))
+
     def enter(self, job: Job) -> None:
         """Let a job wait for its turn; its body is let go when too many octets are held."""
         lane = self.lane(job.destination)
@@ -98,7 +154,9 @@ class Lanes:
             job, octets = replace(job, body=None), 0
         self.octets += octets
         self.waiting += 1
-        lane.turns.put(job.message.sender_key, job)
+        lane.turns.put(job.message.sender_key, job, job.message.terms.priority)
+        for meter in lane.meters:
+            meter.waiting += 1
         self._block(lane)
 
     def lane(self, destination: str) -> Lane:
@@ -108,54 +166,110 @@ class Lanes:
             if len(self._lanes) >= _KEPT_IDLE:
                 self._sweep()
             lane = self._lanes[destination] = Lane(destination, self.options.per_destination)
+            lane.meters = self._gauges.meters(destination)
         return lane
+
+    def equip(self, destination: str | None = None) -> None:
+        """The meters of a destination, or of all, are others now."""
+        names = list(self._lanes) if destination is None else [destination]
+        for lane in [self._lanes[name] for name in names if name in self._lanes]:
+            before, lane.meters = lane.meters, self._gauges.meters(lane.key)
+            for meter in before:
+                meter.waiting -= len(lane.turns)
+            for meter in lane.meters:
+                meter.waiting += len(lane.turns)
+            self._parking.remove(lane)
+            self._blocked.pop(lane.key, None)
+            if lane.turns:
+                self._block(lane)
 
     # -- starting and ending
 
     def start_at_once(self, job: Job) -> Lane | None:
         """Take a slot for a job before whom nobody waits; None: it must `enter`."""
         lane = self.lane(job.destination)
-        if lane.turns or job.destination in self.suspended:
+        if lane.turns or job.destination in self.suspended or job.message.sender_key in self.suspended_senders:
             return None
         if not lane.window.allows(lane.running, self.running, self.options.total):
+            return None
+        if lane.meters and self.spend(lane) is None:
             return None
         lane.running += 1
         self.running += 1
         return lane
 
+    def spend(self, lane: Lane) -> tuple[Meter, ...] | None:
+        """Count a job that starts at the lane's meters; None: they have no room for it."""
+        now = self._clock()
+        if self._blocker(lane, now) is not None:
+            return None
+        for meter in lane.meters:
+            meter.start(now)
+        return lane.meters
+
     def start_next(self) -> tuple[Lane, Job] | None:
         """Take a slot for the next job of the next lane that may run one."""
+        if self._parking:
+            self._release()
         blocked = self._blocked
         slots = self.options.total
         for _ in range(min(len(blocked), _LOOKED_AT)):
+            if not blocked:
+                break
             lane = next(iter(blocked.values()))
             if lane.key not in self.suspended and lane.window.allows(lane.running, self.running, slots):
+                if lane.meters and self.spend(lane) is None:
+                    self._park(lane)
+                    continue
                 job = self._take(lane)
                 lane.running += 1
                 self.running += 1
                 if lane.turns:
                     blocked.move_to_end(lane.key)
+                self._offer(lane.meters)
                 return lane, job
+            self._offer(lane.meters)
             blocked.move_to_end(lane.key)
         return None
 
-    def end(self, lane: Lane) -> None:
-        """Give a slot back."""
+    def end(self, lane: Lane, meters: tuple[Meter, ...] = ()) -> None:
+        """Give a slot back.  meters: those at which the job was counted."""
         lane.running -= 1
         self.running -= 1
+        for meter in meters:
+            meter.end()
+        self._offer(meters)
         if lane.turns:
             self._block(lane)
 
     def drain(self, destination: str | None = None) -> list[Job]:
         """Take out all that waits, for one destination or all."""
-        lanes = list(self._blocked.values()) if destination is None else [self.lane(destination)]
+        lanes = self._with_work() if destination is None else [self.lane(destination)]
         return [self._take(lane) for lane in lanes for _ in range(len(lane.turns))]
+
+    def drain_suspended(self) -> list[Job]:
+        """Take out what waits for suspended destinations, or of suspended senders."""
+        lanes = [lane for lane in self._with_work() if lane.key in self.suspended]
+        found = [self._take(lane) for lane in lanes for _ in range(len(lane.turns))]
+        for sender in self.suspended_senders:
+            for lane in self._with_work():
+                jobs = lane.turns.remove(sender)
+                self._left(lane, jobs)
+                found += jobs
+        return found
 
     # -- looking
 
     def is_low(self, lane: Lane) -> bool:
         """Whether a lane has room for more of what waits on disk."""
-        return len(lane.turns) <= self.options.waiting_per_destination // 4
+        most = self.options.waiting_per_destination
+        if len(lane.turns) > most // 4:
+            return False
+        return all(meter.waiting <= meter.most_waiting(most) // 4 for meter in lane.meters)
+
+    def next_release(self) -> float:
+        """When a limit has room for a lane that waits for it (Unix time); infinity: no time is known."""
+        return self._parking.next_at()
 
     @property
     def room(self) -> int:
@@ -164,7 +278,18 @@ class Lanes:
 
     def full(self) -> set[str]:
         """Destinations that need no more mail from disk now."""
-        return {key for key, lane in self._blocked.items() if not self.is_low(lane)} | self.suspended
+        return {lane.key for lane in self._with_work() if not self.is_low(lane)} | self.closed()
+
+    def closed(self) -> set[str]:
+        """Destinations that get no mail from disk at all: suspended, or as much waits for their limits as may."""
+        found = set(self.suspended)
+        most = self.options.waiting_per_destination
+        meters = {meter.key: meter for lane in self._with_work() for meter in lane.meters}
+        for meter in meters.values():
+            if meter.waiting > meter.most_waiting(most) // 4:
+                meter.overflow = True
+                found.update(self._gauges.destinations(meter))
+        return found
 
     def overflowing(self) -> list[Lane]:
         """Lanes that may have more mail on disk."""
@@ -184,20 +309,83 @@ class Lanes:
             if (lane.running or lane.turns if keys is None else lane.key in keys)
         ]
 
+    # -- waiting
+
+    def _with_work(self) -> list[Lane]:
+        return [*self._blocked.values(), *self._parking.lanes()]
+
     def _take(self, lane: Lane) -> Job:
         job = lane.turns.take()
-        self.waiting -= 1
-        self.octets -= _octets(job)
+        self._left(lane, (job,))
+        return job
+
+    def _left(self, lane: Lane, jobs: Collection[Job]) -> None:
+        """Jobs were taken out of a lane."""
+        self.waiting -= len(jobs)
+        self.octets -= sum(map(_octets, jobs))
+        for meter in lane.meters:
+            meter.waiting -= len(jobs)
+            if meter.overflow and meter.waiting <= meter.most_waiting(self.options.waiting_per_destination) // 4:
+                meter.overflow = False
+                self.on_low()
         if not lane.turns:
             self._blocked.pop(lane.key, None)
-        return job
+            self._parking.remove(lane)
 
     def _block(self, lane: Lane) -> None:
         """Note that a lane waits for a slot; one that has none at all comes first."""
-        if lane.key not in self._blocked:
-            self._blocked[lane.key] = lane
-            if not lane.running:
-                self._blocked.move_to_end(lane.key, last=False)
+        if lane.key in self._blocked or lane.parked is not None or (lane.meters and self._park(lane)):
+            return
+        self._blocked[lane.key] = lane
+        if not lane.running:
+            self._blocked.move_to_end(lane.key, last=False)
+
+    def _is_crowded(self, lane: Lane) -> bool:
+        most = self.options.waiting_per_destination
+        return any(meter.waiting >= meter.most_waiting(most) for meter in lane.meters)
+
+    @staticmethod
+    def _blocker(lane: Lane, now: float) -> tuple[Meter, Hold] | None:
+        """The meter that has no room for longest; None when all have."""
+        found: tuple[Meter, Hold] | None = None
+        for meter in lane.meters:
+            hold = meter.hold(now)
+            if hold is not None and (found is None or hold.at > found[1].at):
+                found = (meter, hold)
+        return found
+
+    def _park(self, lane: Lane) -> bool:
+        """Let a lane wait where it must; False: nowhere."""
+        found = self._blocker(lane, self._clock())
+        if found is None:
+            return False
+        self._blocked.pop(lane.key, None)
+        meter, hold = found
+        self._parking.park(lane, meter, hold.at)
+        self.on_hold(meter, hold)
+        return True
+
+    def _release(self) -> None:
+        """Offer the room that limits have by now."""
+        self._offer(self._parking.due(self._clock()))
+
+    def _offer(self, meters: Collection[Meter]) -> None:
+        """Give the room that each meter may have to one of those who wait for it."""
+        for meter in meters:
+            while self._parking.waits_at(meter):
+                hold = meter.hold(self._clock())
+                if hold is not None:
+                    self._parking.expect(meter, hold.at)
+                    self.on_hold(meter, hold)
+                    break
+                lane = self._parking.take(meter)
+                if lane is not None and not self._park(lane):
+                    self._block(lane)
+                    break
+
+    def release(self, meter: Meter) -> None:
+        """A meter has got room by other means."""
+        self._offer((meter,))
 
     def _sweep(self) -> None:
         for key, lane in list(self._lanes.items()):

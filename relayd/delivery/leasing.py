@@ -98,7 +98,7 @@ class Leasing:
         fair = (crowded or not lanes.room) and abs(now - self._fair_at) >= FAIR
         if fair:
             self._fair_at = now
-            quota, limit, saturated = options.per_destination, _BATCH, set(lanes.suspended)
+            quota, limit, saturated = options.per_destination, _BATCH, lanes.closed()
         else:
             quota, limit = max(1, options.waiting_per_destination // 2), min(lanes.room, _BATCH)
             saturated = lanes.full()

@@ -42,6 +42,7 @@ class Trouble(Enum):
     PRIVATE = "the addresses are private"
     CONNECT = "no connection"
     TLS = "no TLS"
+    TOO_LATE = "the time to deliver by has passed"
     NO_TOKEN = "no token to sign in with"
     DANE = "the host does not fit its TLSA records"
     MTA_STS = "the host does not fit the domain's MTA-STS policy"
@@ -190,6 +191,7 @@ TROUBLES: dict[Trouble, tuple[Judgement, Reply]] = {
     Trouble.PRIVATE: (Judgement(Verdict.NEXT_HOST), Reply(451, "4.4.4", "")),
     Trouble.CONNECT: (Judgement(Verdict.NEXT_HOST), Reply(451, "4.4.1", "")),
     Trouble.TLS: (Judgement(Verdict.NEXT_HOST), Reply(451, "4.7.5", "")),
+    Trouble.TOO_LATE: (Judgement(Verdict.BOUNCED), Reply(554, "5.4.7", "")),
     Trouble.NO_TOKEN: (Judgement(Verdict.NEXT_HOST, alarm=True), Reply(454, "4.7.0", "")),
     Trouble.DANE: (Judgement(Verdict.NEXT_HOST), Reply(451, "4.7.5", "")),
     Trouble.MTA_STS: (Judgement(Verdict.NEXT_HOST), Reply(451, "4.7.5", "")),
@@ -319,6 +321,8 @@ def status_of_trouble(trouble: Trouble, host: str, text: str) -> str:
             return f"Connection to '{host}' failed: {text} after the final dot (maybe delivered)"
         case Trouble.CONNECT | Trouble.LOST | Trouble.PRIVATE | Trouble.PROTOCOL:
             return f"Connection to '{host}' failed: {text}"
+        case Trouble.TOO_LATE:
+            return f"Delivery expired: {text}"
         case Trouble.NO_TOKEN:
             return f"Authentication at '{host}' failed: {text}"
         case Trouble.TLS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -12,6 +12,7 @@ from relayd.delivery.endpoint import Endpoint
 from relayd.delivery.host_policy import configured
 from relayd.delivery.hosts import Hosts, NoHosts
 from relayd.delivery.lanes import LaneStats
+from relayd.delivery.limits import LimitsInForce
 from relayd.delivery.outcome import Verdict, judge_trouble
 from relayd.delivery.tls import demanded_mode
 from relayd.events import delivery as events
@@ -84,6 +85,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     tls: the mode; tls_policy: the same in words.  sign_in_as: the name that we sign in with there, "" for none.
     problem: why there is no host to try, "" when there is; outcome: what then becomes of the mail.  notes: what was
     seen on the way.  running, waiting, limit: deliveries there now, in memory, and how many there may be at once.
+    shaping: what else limits them.
     """
 
     address: str
@@ -106,6 +108,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     running: int
     waiting: int
     limit: int
+    shaping: LimitsInForce
     retries: Retries
     questions: tuple[Question, ...]
 
@@ -114,7 +117,8 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
 class Roads:
     """What outlooks go by now.  hosts: finds them through a resolver.  lane: of a destination, None: it has no work.
 
-    most: deliveries at once to one destination.  memory: what is remembered of hosts' TLS.
+    limits: of a destination, and when it was not met yet by its best MX hosts.  most: deliveries at once to one
+    destination.  memory: what is remembered of hosts' TLS.
     """
 
     router: Router
@@ -123,6 +127,7 @@ class Roads:
     resolver: Resolver
     hosts: Callable[[Resolver], Hosts]
     lane: Callable[[str], LaneStats | None]
+    limits: Callable[[str, Sequence[str] | None], LimitsInForce]
     most: int
     soft_bounce: bool
     memory: TlsMemory = field(default_factory=TlsMemory)
@@ -154,6 +159,9 @@ class Outlooks:
             outcome = "bounced" if judgement.verdict is Verdict.BOUNCED else "deferred"
         setting, why = _decided(now, address, next_hop)
         lane = now.lane(destination)
+        preferences = _preferences(resolver.asked)
+        best = min(preferences.values(), default=0)
+        shown = [host for host, preference in preferences.items() if preference == best]
         mode = TlsMode.NONE if next_hop.host.startswith("unix:") else demanded_mode(next_hop)
         return Outlook(
             address=address,
@@ -169,13 +177,14 @@ class Outlooks:
             tls_implicit=next_hop.implicit_tls,
             tls_policy=_TLS[mode],
             sign_in_as=next_hop.username or "",
-            hosts=tuple(_hosts(endpoints, next_hop, _preferences(resolver.asked), self._known(now.memory))),
+            hosts=tuple(_hosts(endpoints, next_hop, preferences, self._known(now.memory))),
             problem=problem,
             outcome=outcome,
             notes=tuple(f"{each.kind.text}: {', '.join(own_fields(each))}" for each in told if each.kind not in _FOUND),
             running=lane.running if lane else 0,
             waiting=lane.waiting if lane else 0,
             limit=lane.limit if lane else now.most,
+            shaping=now.limits(destination, shown or None),
             retries=_retries(now.schedule),
             questions=tuple(resolver.asked),
         )

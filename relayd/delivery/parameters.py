@@ -1,12 +1,16 @@
-"""MAIL and RCPT lines with the parameters that the peer offers (RFC 1870, 3461, 6152, 6531, 8689)."""
+"""MAIL and RCPT lines with the parameters that the peer offers (RFC 1870, 3461, 2852, 6152, 6531, 6710, 8689)."""
 
 from __future__ import annotations
 
+import math
+
 from relayd.mail.envelope import Notify
+from relayd.mail.terms import NO_TERMS, Terms
 from relayd.queue.message import Message, Recipient
 from relayd.routing.next_hop import MessageTls
 from relayd.smtp.extension import PeerExtensions
 
+_LONGEST_BY = 999_999_999
 _NOTIFY_ORDER = (Notify.NEVER, Notify.SUCCESS, Notify.FAILURE, Notify.DELAY)
 
 
@@ -14,10 +18,13 @@ class UnsafeAddress(ValueError):
     """An address holds control characters: it would end the command line."""
 
 
-def mail_line(message: Message, offered: PeerExtensions, *, size: int, eight_bit: bool, smtputf8: bool) -> bytes:
-    """MAIL FROM with SIZE, BODY, SMTPUTF8, REQUIRETLS, RET and ENVID, as far as they are offered and mean something.
+def mail_line(
+    message: Message, offered: PeerExtensions, *, size: int, eight_bit: bool, smtputf8: bool, now: float
+) -> bytes:
+    """MAIL FROM with SIZE, BODY, SMTPUTF8, REQUIRETLS, RET, ENVID, BY and MT-PRIORITY, as far as they are offered and
+    mean something.
 
-    eight_bit: the content as it will be sent holds octets over 127.
+    eight_bit: the content as it will be sent holds octets over 127.  now: Unix seconds.
     """
     line = f"MAIL FROM:<{message.return_path}>"
     if offered.size is not None:
@@ -33,7 +40,21 @@ def mail_line(message: Message, offered: PeerExtensions, *, size: int, eight_bit
             line += f" RET={message.ret}"
         if message.envid is not None:
             line += f" ENVID={message.envid}"
+    if message.terms is not NO_TERMS:
+        line += _urgency(message.terms, offered, now)
     return _encoded(line)
+
+
+def _urgency(terms: Terms, offered: PeerExtensions, now: float) -> str:
+    """BY with the seconds that are left (RFC 2852 §4.2), and MT-PRIORITY (RFC 6710 §5)."""
+    line = ""
+    if terms.by is not None and "DELIVERBY" in offered.keywords:
+        left = max(-_LONGEST_BY, min(_LONGEST_BY, math.floor(terms.by - now)))
+        mode = ("R" if terms.returns else "N") + ("T" if terms.traces else "")
+        line += f" BY={max(left, 1) if terms.returns else left};{mode}"
+    if terms.priority and "MT-PRIORITY" in offered.keywords:
+        line += f" MT-PRIORITY={terms.priority}"
+    return line
 
 
 def rcpt_line(recipient: Recipient, offered: PeerExtensions) -> bytes:

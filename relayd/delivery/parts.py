@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from relayd.blobs.source import BodySource
+from relayd.delivery.permit import Permit
 from relayd.queue.message import Job, NewMessage, Outcome
 from relayd.routing.next_hop import NextHop
 from relayd.routing.rule import Rules
@@ -25,7 +26,10 @@ class QueueSide(Protocol):
         """Outcomes that the database did not take yet."""
 
     def suspensions(self) -> Iterable[Any]:
-        """The destinations that are suspended now, each with a `destination`."""
+        """What is suspended now; each has a `destination`, its key (`queue.suspension`), `by`, `reason` and `until`."""
+
+    async def lapse(self) -> None:
+        """Forget the suspensions whose time is over."""
 
     async def lease_due(
         self,
@@ -76,8 +80,11 @@ class RouterSide(Protocol):
 class Attempter(Protocol):
     """`relayd.delivery.attempt`'s Attempts as the scheduler uses it."""
 
-    async def run(self, job: Job, next_hop: NextHop) -> list[Outcome]:
-        """Make one attempt."""
+    async def run(self, job: Job, next_hop: NextHop, permit: Permit | None = None) -> list[Outcome]:
+        """Make one attempt.  permit: what it may do where limits hold."""
+
+    async def mx_hosts(self, next_hop: NextHop) -> list[str] | None:
+        """The MX hosts of best preference; none where the next hop is reached otherwise, None: they cannot be had."""
 
 
 class BodySide(Protocol):

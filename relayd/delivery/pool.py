@@ -29,6 +29,7 @@ class Pool:
         self._monotonic = monotonic
         self._idle: dict[NextHop, list[Connection]] = {}
         self._order: dict[int, tuple[NextHop, Connection]] = {}
+        self._limited: dict[str, dict[int, Connection]] = {}
         self._closing: set[TransactionProtocol] = set()
         self._closed = False
 
@@ -38,6 +39,7 @@ class Pool:
         while idle:
             connection = idle.pop()
             del self._order[id(connection)]
+            self._uncount(connection)
             connection.protocol.on_gone = None
             if connection.protocol.is_usable and self._is_young(connection):
                 if not idle:
@@ -59,8 +61,11 @@ class Pool:
                 return connection
         return None
 
-    def give_back(self, next_hop: NextHop, connection: Connection) -> None:
-        """Done with it for now: kept while it is worth it, else QUIT."""
+    def give_back(self, next_hop: NextHop, connection: Connection, subject: str = "") -> None:
+        """Done with it for now: kept while it is worth it, else QUIT.
+
+        subject: under whose limit of connections it counts, "" for nobody's.
+        """
         protocol = connection.protocol
         if not protocol.is_usable:
             return
@@ -69,6 +74,9 @@ class Pool:
             return
         self._idle.setdefault(next_hop, []).append(connection)
         self._order[id(connection)] = (next_hop, connection)
+        connection.subject = subject
+        if subject:
+            self._limited.setdefault(subject, {})[id(connection)] = connection
         protocol.on_gone = partial(self._forget, next_hop, connection)
         protocol.park(self._options.idle)
         connection.parked = self._monotonic()
@@ -95,6 +103,14 @@ class Pool:
             protocol.on_gone = partial(self._closing.discard, protocol)
             protocol.quit()
 
+    def keep_within(self, subject: str, most: int) -> None:
+        """Close idle connections, the oldest first, until no more than `most` count under a limit."""
+        idle = self._limited.get(subject)
+        while idle and len(idle) > most:
+            next_hop, connection = self._order[next(iter(idle))]
+            self._forget(next_hop, connection)
+            self.drop(connection)
+
     @property
     def idle(self) -> int:
         """How many connections are idle."""
@@ -111,11 +127,19 @@ class Pool:
     def _forget(self, next_hop: NextHop, connection: Connection) -> None:
         if self._order.pop(id(connection), None) is None:
             return
+        self._uncount(connection)
         connection.protocol.on_gone = None
         idle = self._idle[next_hop]
         idle.remove(connection)
         if not idle:
             del self._idle[next_hop]
+
+    def _uncount(self, connection: Connection) -> None:
+        idle = self._limited.get(connection.subject)
+        if idle is not None:
+            idle.pop(id(connection), None)
+            if not idle:
+                del self._limited[connection.subject]
 
     def _may_go_on(self, connection: Connection) -> bool:
         limit = self._options.messages

@@ -25,9 +25,13 @@ from relayd.delivery.bounce import Bounces
 from relayd.delivery.due import INTERNAL, conclude, failed, next_of, postponed, retried, unreachable
 from relayd.delivery.lanes import Lane, Lanes, LaneStats
 from relayd.delivery.leasing import IDLE, Leasing
+from relayd.delivery.limits import LimitsInForce, limits_in_force
 from relayd.delivery.parts import Attempter, QueueSide, RouterSide
+from relayd.delivery.permit import Permit
 from relayd.delivery.recording import MOST, Recorder
+from relayd.delivery.shaping import CountStore, Shaping
 from relayd.delivery.statements import state
+from relayd.delivery.throttle import Throttle
 from relayd.events import delivery as events
 from relayd.events.event import EventStream, Span
 from relayd.mail.reply import Reply
@@ -39,6 +43,9 @@ from relayd.routing.next_hop import NextHop
 from relayd.routing.options import BreakerOptions, ConcurrencyOptions
 from relayd.routing.rule import Rules
 from relayd.routing.schedule import Schedule
+from relayd.routing.shaping.meter import Meter
+from relayd.routing.shaping.responses import Action
+from relayd.routing.shaping.rules import NO_SHAPING, ShapingRules
 
 LEASE = 3600.0
 """Seconds for which a job is leased: longer than it may wait in memory and be attempted (RFC 5321 §4.5.3.2)."""
@@ -79,12 +86,14 @@ class Settings:
     schedule: Schedule
     concurrency: ConcurrencyOptions
     breaker: BreakerOptions
+    shaping: ShapingRules = NO_SHAPING
 
 
 class Scheduler:
     """Implements `reception.admission.Admission`.
 
-    clock: Unix time.  chance: 0..1.  may_attempt: whether there is space to record another outcome.
+    clock: Unix time.  chance: 0..1.  may_attempt: whether there is space to record another outcome.  counts: where the
+    messages of a day are counted for daily caps.
     `run` must be running for deferred mail to be tried; `drain` ends it.
     """
 
@@ -99,6 +108,7 @@ class Scheduler:
         stream: EventStream,
         chance: Callable[[], float],
         may_attempt: Callable[[], bool] = lambda: True,
+        counts: CountStore | None = None,
     ) -> None:
         self.router = router
         self._queue = queue
@@ -108,7 +118,9 @@ class Scheduler:
         self._may_attempt = may_attempt
         self._settings = settings
         self._span = Span(stream)
-        self._lanes = Lanes(settings.concurrency)
+        self.shaping = Shaping(settings.shaping, self._clock, lambda: self._settings.concurrency.per_destination)
+        self._lanes = Lanes(settings.concurrency, self.shaping, self._clock)
+        self.throttle = Throttle(self.shaping, self._lanes, self, self._span, counts)
         self._breaker = Breaker(settings.breaker)
         self._bounces = bounces
         self._recorder = Recorder(queue, self._span)
@@ -163,6 +175,7 @@ class Scheduler:
 
     async def run(self) -> None:
         """Lease and start what is due, until `drain`."""
+        await self.throttle.open()
         while not self._draining:
             self._learn()
             if self._is_open():
@@ -186,12 +199,16 @@ class Scheduler:
                 task.cancel()
         if self._jobs:
             await asyncio.gather(*self._jobs, return_exceptions=True)
+        await self.throttle.close()
 
     def reload(self, settings: Settings, router: RouterSide) -> None:
         """Take another configuration; mail whose destination changed moves when its turn comes."""
         self._settings = settings
         self._breaker.options = settings.breaker
         self._lanes.resize(settings.concurrency)
+        if settings.shaping is not self.shaping.rules:
+            self.shaping.reconfigure(settings.shaping)
+            self._lanes.equip()
         self.router = router
         self._bounces.router = router
         self._bounces.schedule = settings.schedule
@@ -214,6 +231,16 @@ class Scheduler:
             destinations=tuple(self._lanes.stats()),
         )
 
+    def limits_of(self, destination: str, hosts: Sequence[str] | None = None) -> LimitsInForce:
+        """What holds for a destination now.  hosts: its MX hosts of best preference, for one that was not met yet."""
+        shaping = self.shaping
+        shape = shaping.shape(destination)
+        if hosts is not None and shaping.is_unknown(destination):
+            shape = shaping.rules.shape(destination, hosts)
+        meters = {key: meter for key, _ in shape.subjects if (meter := shaping.meter(key)) is not None}
+        meters |= {meter.key: meter for meter in shaping.meters(destination)}
+        return limits_in_force(shape, meters, self._clock(), self.throttle.suspension_of(destination, shape.provider))
+
     @property
     def stalled(self) -> bool:
         """Whether nothing starts because an outcome cannot be recorded."""
@@ -231,12 +258,13 @@ class Scheduler:
             and len(self._active) - self._lanes.waiting < self._lanes.options.total + MOST
         )
 
-    def _start_more(self) -> None:
+    def start_more(self) -> None:
         """Fill the free slots from what waits."""
         lanes = self._lanes
         while lanes.waiting and self._is_open():
             started = lanes.start_next()
             if started is None:
+                self.throttle.arm()
                 return
             lane, job = started
             if lane.overflow and lanes.is_low(lane):
@@ -251,12 +279,8 @@ class Scheduler:
 
     def _learn(self) -> None:
         """Ask which destinations are suspended; what waits for them, or for a paused queue, goes back."""
-        suspended = frozenset(each.destination for each in self._queue.suspensions())
-        before, self._lanes.suspended = self._lanes.suspended, suspended
-        for destination in before - suspended:
-            events.ROUTE_RESUMED(self._span, id=destination)
-        for destination in suspended:
-            self._give_back(self._lanes.drain(destination))
+        self.throttle.refresh(self._queue.suspensions())
+        self._give_back(self._lanes.drain_suspended())
         if self._queue.paused is not None:
             self._give_back(self._lanes.drain())
 
@@ -264,48 +288,85 @@ class Scheduler:
         """Lease what is due and let it in; seconds until the next round."""
         now = self._clock()
         try:
+            await self._queue.lapse()
             found = await self._leasing.look(now, self._retry_at, self._active)
         except Exception as error:  # the daemon goes on: new mail needs no lease
-            self._report(0, f"due mail could not be leased: {error!r}")
+            self.report(0, f"due mail could not be leased: {error!r}")
             return 1.0
         for job in found.jobs:
             self._active.add((job.message.id, job.destination))
             self._lanes.enter(job)
         self._give_back(found.surplus)
         for job in found.twice:
-            self._own(self._put_off(job))
+            self.own(self._put_off(job))
         if not self._is_open():  # closed while the lease was written
             self._give_back(self._lanes.drain())
-        self._start_more()
-        return found.delay
+        self.start_more()
+        return min(found.delay, max(0.0, self.throttle.next_end() - now))
 
     # -- acting
 
     def _spawn(self, lane: Lane, job: Job) -> None:
-        self._attempting.add(self._own(self._run(lane, job)))
+        meters = lane.meters
+        if meters:
+            self.throttle.started(meters)
+        self._attempting.add(self.own(self._run(lane, job, meters)))
 
-    async def _run(self, lane: Lane, job: Job) -> None:
-        """One job, from its slot to its record."""
+    async def _run(self, lane: Lane, job: Job, meters: tuple[Meter, ...]) -> None:
+        """One job, from its slot to its record.  meters: at which it is counted."""
+        if self.shaping.is_unknown(job.destination):
+            learnt = await self._learn_limits(lane, job, meters)
+            if learnt is None:
+                return
+            meters = learnt
         try:
             try:
-                hop, outcomes = await self._attempt(job)
+                hop, outcomes = await self._attempt(job, meters)
                 if hop is not None:
                     lane.window.failed() if unreachable(outcomes) else lane.window.succeeded()
             finally:
                 self._attempting.discard(asyncio.current_task())
-                self._lanes.end(lane)
+                self._lanes.end(lane, meters)
                 if self._lanes.waiting:
-                    self._start_more()
+                    self.start_more()
             try:
                 await self._finish(job, hop, outcomes)
             except Exception as error:
-                self._report(job.message.id, f"the outcome could not be concluded by a fault of this server: {error!r}")
+                self.report(job.message.id, f"the outcome could not be concluded by a fault of this server: {error!r}")
                 await self._recorder.record(job, self._salvaged(job, outcomes))
         finally:
             self._active.discard((job.message.id, job.destination))
-            self._start_more()
+            self.start_more()
 
-    async def _attempt(self, job: Job) -> tuple[NextHop | None, list[Outcome]]:
+    async def _learn_limits(self, lane: Lane, job: Job, meters: tuple[Meter, ...]) -> tuple[Meter, ...] | None:
+        """Ask for the hosts of a destination, which say whose limits hold; at which meters the job is counted then.
+
+        None: it may not go now and waits for its turn, or is given back.
+        """
+        spent: tuple[Meter, ...] | None = None
+        try:
+            hop = self.router.next_hop(job.destination)
+            self.throttle.learn(job.destination, await self._attempts.mx_hosts(hop) if hop.use_mx else None)
+            if not self.throttle.is_suspended(job.destination):
+                spent = meters or self._lanes.spend(lane)
+        except Exception as error:  # the attempt will say what is wrong
+            self.report(job.message.id, f"the limits of {job.destination} could not be found: {error!r}")
+            spent = meters
+        finally:
+            if spent is None:
+                self._attempting.discard(asyncio.current_task())
+                self._lanes.end(lane, meters)
+        if spent is not None:
+            self.throttle.started(spent)
+            return spent
+        if self.throttle.is_suspended(job.destination) or self._lanes.is_crowded(job.destination):
+            self._give_back([job])
+        else:
+            self._lanes.enter(job)
+        self.start_more()
+        return None
+
+    async def _attempt(self, job: Job, meters: tuple[Meter, ...]) -> tuple[NextHop | None, list[Outcome]]:
         """The outcomes of one attempt; without a next hop none was made."""
         now = self._clock()
         if job.until - now < LEASE_LEFT:
@@ -320,9 +381,12 @@ class Scheduler:
             if moved:
                 return None, postponed(job, MOVED, now, moved)
             hop = self.router.next_hop(job.destination)
-            return hop, await self._attempts.run(job, hop)
+            shape = self.shaping.shape(job.destination)
+            if not meters and shape.messages is None and shape.recipients is None:
+                return hop, await self._attempts.run(job, hop)
+            return hop, await self._attempts.run(job, hop, Permit(shape, meters, self._clock))
         except Exception as error:  # unknown failure is temporary
-            self._report(job.message.id, f"the attempt failed by a fault of this server: {error!r}")
+            self.report(job.message.id, f"the attempt failed by a fault of this server: {error!r}")
             return None, [failed(recipient, INTERNAL) for recipient in job.message.recipients]
 
     async def _finish(self, job: Job, hop: NextHop | None, outcomes: list[Outcome]) -> None:
@@ -331,12 +395,13 @@ class Scheduler:
         concluded = conclude(job, outcomes, self._settings.schedule, now, self._chance)
         if hop is not None:
             await self._judge(job, concluded, now)
+            await self._heed(job, outcomes, now)
         generated: list[NewMessage] = []
         if self._bounces.are_due(job.message, concluded, now):
             try:
                 generated = await self._bounces.reports(job, concluded, hop, now)
             except Exception as error:  # without its report a bounce is not recorded: it is tried again
-                self._report(job.message.id, f"the report could not be written: {error!r}")
+                self.report(job.message.id, f"the report could not be written: {error!r}")
                 concluded = [retried(each, self._settings.schedule, now, self._chance()) for each in concluded]
         finished = await self._recorder.record(job, concluded, generated, instead=lambda: self._put_back(job))
         if finished is not None:
@@ -365,20 +430,32 @@ class Scheduler:
         if not counted or not self._breaker.record(job.destination, len(counted), bounced, now):
             return
         options = self._settings.breaker
-        due = now + options.suspend
         reason = f"over {options.percent} % of first attempts bounced within {format_duration(options.window)}"
-        self._lanes.suspended |= {job.destination}
+        await self._suspend(job.destination, now + options.suspend, "breaker", reason)
+
+    async def _heed(self, job: Job, outcomes: list[Outcome], now: float) -> None:
+        """Slow or suspend whom a refusal says that it is too much."""
+        for complaint in self.shaping.heard(job.destination, outcomes):
+            rule = complaint.rule
+            if rule.action is Action.SLOW:
+                self.throttle.slow(job.destination, complaint)
+            elif not self.throttle.is_suspended(job.destination):
+                await self._suspend(complaint.subject, now + rule.seconds, f"response {rule.id}", complaint.reason)
+
+    async def _suspend(self, key: str, due: float, by: str, reason: str) -> None:
+        """Attempt nothing there until `due`."""
+        self.throttle.add(key)
+        events.SUSPENDED(self._span, id=key, account_name=by, reason=reason, due=due)
         try:
-            await self._queue.suspend(job.destination, due, "breaker", reason)
+            await self._queue.suspend(key, due, by, reason)
         except Exception as error:  # in force until the next round asks the queue
-            self._report(job.message.id, f"the suspension of {job.destination} could not be kept: {error!r}")
-        events.ROUTE_SUSPENDED(self._span, id=job.destination, reason=reason, due=due)
-        self._give_back(self._lanes.drain(job.destination))
+            self.report(0, f"the suspension of {key} could not be kept: {error!r}")
+        self._give_back(self._lanes.drain_suspended())
 
     def _give_back(self, jobs: Iterable[Job]) -> None:
         """Return leased jobs that were not started, uncounted."""
         for job in jobs:
-            self._own(self._release(job))
+            self.own(self._release(job))
 
     async def _release(self, job: Job) -> None:
         try:
@@ -392,7 +469,7 @@ class Scheduler:
         await self._recorder.record(job, outcomes)
         self._leasing.expect(next_of(outcomes))
 
-    def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something in a task that `drain` waits for and whose failure is reported."""
         task = asyncio.create_task(work)
         self._jobs.add(task)
@@ -402,7 +479,8 @@ class Scheduler:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._jobs.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._report(0, f"a task of the scheduler failed: {error!r}")
+            self.report(0, f"a task of the scheduler failed: {error!r}")
 
-    def _report(self, queue_id: int, reason: str) -> None:
+    def report(self, queue_id: int, reason: str) -> None:
+        """State a failure of this server."""
         events.FAILED(self._span, queue_id=queue_id, reason=reason)

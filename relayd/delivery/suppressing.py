@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from relayd.database.interface import DatabaseError
 from relayd.delivery.due import failed
 from relayd.delivery.parts import Attempter
+from relayd.delivery.permit import Permit
 from relayd.events import suppression as events
 from relayd.events.event import Span
 from relayd.mail.reply import Reply
@@ -46,7 +47,11 @@ class Suppressing:
         self._clock = clock
         self._span = span
 
-    async def run(self, job: Job, next_hop: NextHop) -> list[Outcome]:
+    async def mx_hosts(self, next_hop: NextHop) -> list[str] | None:
+        """See `parts.Attempter`."""
+        return await self._attempts.mx_hosts(next_hop)
+
+    async def run(self, job: Job, next_hop: NextHop, permit: Permit | None = None) -> list[Outcome]:
         """One attempt for those who are not on the list; an outcome for each."""
         message = job.message
         if (
@@ -55,7 +60,7 @@ class Suppressing:
             or not message.return_path
             or next_hop.protocol is Protocol.LMTP
         ):
-            return await self._attempts.run(job, next_hop)
+            return await self._attempts.run(job, next_hop, permit)
         stopped: list[Outcome] = []
         left: list[Recipient] = []
         for recipient in message.recipients:
@@ -68,7 +73,7 @@ class Suppressing:
             return stopped
         if stopped:
             job = replace(job, message=replace(message, recipients=tuple(left)))
-        outcomes = await self._attempts.run(job, next_hop)
+        outcomes = await self._attempts.run(job, next_hop, permit)
         await self._learn(message, outcomes)
         return stopped + outcomes
 

@@ -63,7 +63,7 @@ _TENANT_ADMIN = (
     | {each for each in _PRINCIPALS if not each.startswith("tenant-")}
     | {f"message-queue-{verb}" for verb in ("list", "get", "update", "delete")}
     | {f"{way}-report-{verb}" for way in ("outgoing", "incoming") for verb in ("list", "get", "delete")}
-    | {EMAIL_EXPAND, "undelete", "dkim-signature-create", "dkim-signature-get"}
+    | {EMAIL_EXPAND, "quota-get", "undelete", "dkim-signature-create", "dkim-signature-get"}
 )
 
 _ADMIN = (

@@ -23,7 +23,8 @@ OTP = "otpauth://"
 APP = "$app$"
 
 RANDOM = 32
-"""Characters from which on the secret of an API key is taken to be no word of a person: a quick hash will do."""
+"""Characters from which on the secret of a program (an API key, an app password) is taken to be made by chance: a quick
+hash will do."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -129,13 +130,13 @@ def prepared(type: Type, given: str) -> Secrets:
         name, secret = app_name(given), app_secret(given)
         if not name or not secret:
             raise invalid_parameter(SECRETS, "expected $app$NAME$SECRET")
-        return Secrets((f"{APP}{name}${_hashed(type, secret)}",))
-    stored = _hashed(type, given)
+        return Secrets((f"{APP}{name}${_hashed(secret, is_random=len(secret) >= RANDOM)}",))
+    stored = _hashed(given, is_random=type is Type.API_KEY and len(given) >= RANDOM)
     with_scram = type is Type.INDIVIDUAL and stored != given
     return Secrets((stored,), verifier(unmarked(given), secrets.token_bytes(16)) if with_scram else "")
 
 
-def _hashed(type: Type, given: str) -> str:
+def _hashed(given: str, *, is_random: bool) -> str:
     if is_hash(given):
         problem = problem_of(given)
         if problem is not None:
@@ -144,4 +145,4 @@ def _hashed(type: Type, given: str) -> str:
     plain = unmarked(given)
     if not plain or len(plain.encode("utf-8", "surrogatepass")) > MAX_SECRET or "\0" in plain:
         raise Invalid("Invalid secrets value", f"a secret has 1 to {MAX_SECRET} octets, none of them NUL")
-    return digest_secret(plain) if type is Type.API_KEY and len(plain) >= RANDOM else hash_secret(plain)
+    return digest_secret(plain) if is_random else hash_secret(plain)

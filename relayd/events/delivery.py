@@ -246,15 +246,34 @@ ROUTE_ALARM = EventKind(
     "The route's own smarthost refuses our sign-in or relaying; its mail is deferred",
     "id code details",
 )
-ROUTE_SUSPENDED = EventKind(
-    "delivery.route-suspended",
+SUSPENDED = EventKind(
+    "delivery.suspended",
     Level.WARN,
-    "Route suspended",
-    "Too many first attempts bounced; the route's mail waits",
-    "id reason due",
+    "Deliveries suspended",
+    "Nothing is delivered to a domain, route or provider, for an account, or from a source, until it is resumed",
+    "id account_name reason due",
 )
-ROUTE_RESUMED = EventKind(
-    "delivery.route-resumed", Level.INFO, "Route resumed", "The route's mail goes out again", "id"
+RESUMED = EventKind("delivery.resumed", Level.INFO, "Deliveries resumed", "What was suspended is delivered again", "id")
+SLOWED = EventKind(
+    "delivery.slowed",
+    Level.WARN,
+    "Deliveries slowed",
+    "A provider complained and is given less for a time",
+    "id rule reason value due",
+)
+RATE_LIMIT_EXCEEDED = EventKind(
+    "delivery.rate-limit-exceeded",
+    Level.WARN,
+    "Rate limit reached",
+    "Mail waits until a rate or a daily cap lets it go",
+    "id limit next_retry",
+)
+CONCURRENCY_LIMIT_EXCEEDED = EventKind(
+    "delivery.concurrency-limit-exceeded",
+    Level.WARN,
+    "Concurrency limit reached",
+    "As many deliveries run as may; mail waits for one of them to end",
+    "id limit",
 )
 SMARTHOST_ASIDE = EventKind(
     "delivery.smarthost-aside",

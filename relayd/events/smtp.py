@@ -232,6 +232,30 @@ REQUIRE_TLS_DISABLED = EventKind(
     "REQUIRETLS was sent to a session without TLS",
     "",
 )
+FUTURE_RELEASE_DISABLED = EventKind(
+    "smtp.future-release-disabled",
+    Level.DEBUG,
+    "FUTURERELEASE not offered",
+    "A parameter of FUTURERELEASE was sent to which it is not offered",
+    "",
+)
+FUTURE_RELEASE_INVALID = EventKind(
+    "smtp.future-release-invalid", Level.DEBUG, "Bad future release", "The time of release is bad or too far away", ""
+)
+DELIVER_BY_DISABLED = EventKind(
+    "smtp.deliver-by-disabled", Level.DEBUG, "DELIVERBY not offered", "BY was sent to which it is not offered", ""
+)
+DELIVER_BY_INVALID = EventKind("smtp.deliver-by-invalid", Level.DEBUG, "Bad BY", "The time to deliver by is bad", "")
+MT_PRIORITY_DISABLED = EventKind(
+    "smtp.mt-priority-disabled",
+    Level.DEBUG,
+    "MT-PRIORITY not offered",
+    "MT-PRIORITY was sent to which it is not offered",
+    "",
+)
+MT_PRIORITY_INVALID = EventKind(
+    "smtp.mt-priority-invalid", Level.DEBUG, "Bad MT-PRIORITY", "The priority is none from -9 to 9", ""
+)
 AUTH_NOT_ALLOWED = EventKind(
     "smtp.auth-not-allowed", Level.INFO, "AUTH not allowed", "AUTH is not offered to this session", "reason"
 )

@@ -34,6 +34,9 @@ TLS_FIRST = Reply(530, "5.7.0", "Must issue a STARTTLS command first")
 HEALTH_CHECK = Reply(550, "5.7.1", "The proxy names no client, so no mail is taken")
 CHUNKS_OPEN = Reply(503, "5.5.1", "BDAT is under way")
 HELP_TEXT = "Commands: EHLO HELO LHLO MAIL RCPT DATA BDAT RSET NOOP VRFY EXPN HELP STARTTLS AUTH QUIT"
+_REPLIES = 256
+"""Answers to EHLO that a listener keeps."""
+
 _NOT_SMTP = frozenset({"GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS"})
 
 
@@ -94,6 +97,8 @@ def _hello_reply(session: RelaySMTP, verb: str) -> bytes:
     replies = session.setting.ehlo_replies
     reply = replies.get(session.offered)
     if reply is None:
+        if len(replies) >= _REPLIES:  # what is offered changes with the hour
+            replies.clear()
         reply = Reply(250, "", "\n".join(session.offered.lines(session.hostname))).encode()
         replies[session.offered] = reply
     return reply
@@ -370,11 +375,23 @@ VERBS: dict[str, Verb] = {
     "XFORWARD": not_implemented,
 }
 
-DISABLED = {"REQUIRETLS": smtp.REQUIRE_TLS_DISABLED}
+DISABLED = {
+    "REQUIRETLS": smtp.REQUIRE_TLS_DISABLED,
+    "HOLDFOR": smtp.FUTURE_RELEASE_DISABLED,
+    "HOLDUNTIL": smtp.FUTURE_RELEASE_DISABLED,
+    "BY": smtp.DELIVER_BY_DISABLED,
+    "MT-PRIORITY": smtp.MT_PRIORITY_DISABLED,
+}
+INVALID = {
+    "HOLDFOR": smtp.FUTURE_RELEASE_INVALID,
+    "HOLDUNTIL": smtp.FUTURE_RELEASE_INVALID,
+    "BY": smtp.DELIVER_BY_INVALID,
+    "MT-PRIORITY": smtp.MT_PRIORITY_INVALID,
+}
 """What a parameter is that was sent to a session to which it is not offered."""
 
 LINE_LIMITS = {
-    "MAIL": 1280,  # RFC 1870 +26, RFC 3461 +115, RFC 4954 +500, RFC 6531 +10, RFC 8689 +11
+    "MAIL": 1280,  # RFC 1870 +26, 2852 +17, 3461 +115, 4865 +34, 4954 +500, 6531 +10, 6710 +15, 8689 +11
     "RCPT": 1280,  # RFC 3461 +528
     "AUTH": 12288,  # RFC 4954 §4
     "XCLIENT": 2048,

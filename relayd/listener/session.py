@@ -16,7 +16,7 @@ import aiosmtpd.smtp
 
 from relayd.events import limit, smtp, tls
 from relayd.events.event import Span
-from relayd.listener.commands import DISABLED, LINE_LIMITS, VERBS, unknown
+from relayd.listener.commands import DISABLED, INVALID, LINE_LIMITS, VERBS, unknown
 from relayd.listener.data import Sink
 from relayd.listener.protocol import LineTooLong, SessionOver, SessionProtocol
 from relayd.listener.setting import Setting
@@ -260,7 +260,7 @@ class RelaySMTP(SessionProtocol):
                 await command(self, argument)
         except SyntaxRefused as refused:
             smtp.SYNTAX_ERROR(self.client.span, contents=shown(line))
-            disabled = DISABLED.get(refused.not_offered)
+            disabled = DISABLED.get(refused.not_offered) or INVALID.get(refused.invalid)
             if disabled is not None:
                 disabled(self.client.span)
             self.refuse(refused.reply)

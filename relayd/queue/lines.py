@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 
+from msgspec import json
+
 from relayd.database.interface import Connection
 from relayd.queue import rows
 
@@ -29,6 +31,7 @@ _FIRST_DUE = """SELECT message_id, state FROM recipients WHERE waiting = 1 AND d
 _LEAVE = f"""UPDATE recipients SET waiting = 0 WHERE (message_id, number) IN (SELECT message_id, number FROM recipients
     WHERE waiting = 1 AND destination = ? AND sender_key = ? AND next_attempt <= ? AND state >= {rows.REMOVED}
     ORDER BY next_attempt LIMIT 1000)"""
+_NEVER = 1e15
 _PATIENCE = 5  # of those, in one round of a destination
 _EARLIEST = "SELECT min(next_attempt) FROM recipients WHERE waiting = 1 AND destination = ? AND sender_key = ?"
 
@@ -68,15 +71,33 @@ def next_wake(connection: Connection, skipped: frozenset[str]) -> float | None:
     """The earliest time at which a destination outside `skipped` may have something due."""
     for name, wake in connection.execute("SELECT name, wake FROM destinations ORDER BY wake, turn"):
         if name not in skipped:
-            return float(wake)
+            return float(wake) if wake < _NEVER else None
     return None
 
 
-class Turns:
-    """The lines of one destination during one round of leasing."""
+def rejoin_senders(connection: Connection, senders: Iterable[str]) -> None:
+    """Senders are passed over no more: their destinations wait for a turn again."""
+    for sender in senders:
+        connection.execute(
+            "UPDATE destinations SET wake = (SELECT min(wake) FROM lines WHERE destination = name)"
+            " WHERE name IN (SELECT destination FROM lines WHERE sender_key = ?)",
+            (sender,),
+        )
 
-    def __init__(self, connection: Connection, destination: str, now: float, limit: int) -> None:
+
+class Turns:
+    """The lines of one destination during one round of leasing.  passed_over: senders who get no turn."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        destination: str,
+        now: float,
+        limit: int,
+        passed_over: frozenset[str] = frozenset(),
+    ) -> None:
         self.destination = destination
+        self._passed_over = json.encode(sorted(passed_over)).decode()
         self._connection = connection
         self._now = now
         self._left = limit
@@ -85,8 +106,9 @@ class Turns:
         self._senders = deque(
             sender
             for (sender,) in connection.execute(
-                "SELECT sender_key FROM lines WHERE destination = ? AND wake <= ? ORDER BY wake, turn LIMIT ?",
-                (destination, now, limit),
+                "SELECT sender_key FROM lines WHERE destination = ? AND wake <= ?"
+                " AND sender_key NOT IN (SELECT value FROM json_each(?)) ORDER BY wake, turn LIMIT ?",
+                (destination, now, self._passed_over, limit),
             )
         )
 
@@ -127,10 +149,16 @@ class Turns:
                 "UPDATE lines SET wake = ?, served = ?, turn = ? WHERE destination = ? AND sender_key = ?",
                 (max(at, now), now, turn, self.destination, sender),
             )
-        (wake,) = execute("SELECT min(wake) FROM lines WHERE destination = ?", (self.destination,)).fetchone()
-        if wake is None:
+        wake, lines = execute(
+            "SELECT min(wake) FILTER (WHERE sender_key NOT IN (SELECT value FROM json_each(?))), count(*)"
+            " FROM lines WHERE destination = ?",
+            (self._passed_over, self.destination),
+        ).fetchone()
+        if not lines:
             execute("DELETE FROM destinations WHERE name = ?", (self.destination,))
             return
+        if wake is None:
+            wake = _NEVER  # all who wait there are passed over: `rejoin_senders` when that ends
         execute(
             "UPDATE destinations SET wake = ?, served = ?, turn = ? WHERE name = ?",
             (max(wake, now), now, turn, self.destination),

@@ -6,9 +6,12 @@ They are notes in the database, so they outlive a restart; what is in force is h
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from relayd.database.interface import Connection
+from relayd.queue import lines
+from relayd.queue.suspension import accounts_of
 
 PAUSE = "pause"
 SUSPENSION = "suspension:"
@@ -25,7 +28,10 @@ class Pause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspension:
-    """No delivery to `destination` is attempted before `until` (Unix seconds; None: until it is lifted)."""
+    """No delivery to `destination` is attempted before `until` (Unix seconds; None: until it is lifted).
+
+    destination: the key of a subject, see `suspension`.
+    """
 
     destination: str
     until: float | None
@@ -51,6 +57,13 @@ def keep(connection: Connection, note: Pause | Suspension) -> None:
     """Write a note, in place of one of the same name."""
     name = PAUSE if isinstance(note, Pause) else SUSPENSION + note.destination
     connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, json.dumps(asdict(note))))
+
+
+def lift(connection: Connection, destinations: Sequence[str]) -> None:
+    """Remove suspensions; the mail of accounts that were waits for its turn again."""
+    for destination in destinations:
+        drop(connection, SUSPENSION + destination)
+    lines.rejoin_senders(connection, accounts_of(destinations))
 
 
 def drop(connection: Connection, name: str) -> None:

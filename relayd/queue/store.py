@@ -28,6 +28,7 @@ from relayd.queue.prepare import prepare
 from relayd.queue.removal import Changed
 from relayd.queue.settle import Settled
 from relayd.queue.space import Space, Totals
+from relayd.queue.suspension import accounts_of
 
 T = TypeVar("T")
 
@@ -207,6 +208,7 @@ class Queue:
             per_destination=per_destination,
             default=self._setting.share,
             skipped=self._skipped(now, saturated),
+            passed_over=accounts_of([each.destination for each in self.suspensions()]),
             retry_at=retry_at,
             turn=self._turn,
         )
@@ -440,7 +442,11 @@ class Queue:
         self.on_change()
 
     async def suspend(self, destination: str, until: float | None, by: str, reason: str) -> None:
-        """Attempt nothing to `destination` before `until` (None: until `unsuspend`)."""
+        """Attempt nothing to `destination` before `until` (None: until `unsuspend`).
+
+        destination: of rows, or another subject (`suspension`); what is due for providers and from sources is leased
+        all the same, unless it is among the saturated.
+        """
         note = Suspension(destination=destination, until=until, since=self._clock(), by=by, reason=reason)
         await self.write(lambda connection: pause.keep(connection, note))
         self._state.suspensions[destination] = note
@@ -449,9 +455,18 @@ class Queue:
     async def unsuspend(self, destination: str) -> None:
         """Lift a suspension."""
         if destination in self._state.suspensions:
-            await self.write(lambda connection: pause.drop(connection, pause.SUSPENSION + destination))
+            await self.write(lambda connection: pause.lift(connection, [destination]))
             del self._state.suspensions[destination]
             self.on_change()
+
+    async def lapse(self) -> None:
+        """Lift the suspensions whose time is over.  Raises QueueUnavailable."""
+        now = self._clock()
+        ended = [name for name, each in self._state.suspensions.items() if each.until is not None and each.until <= now]
+        if ended:
+            await self.write(lambda connection: pause.lift(connection, ended))
+            for name in ended:
+                self._state.suspensions.pop(name, None)
 
     def suspensions(self) -> Sequence[Suspension]:
         """Those in force."""

@@ -59,6 +59,22 @@ class TrustedRelayOptions:
     )
 
 
+@section("session.extensions", "What trusted sessions may ask for beside DSN.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtensionOptions:
+    """`session.extensions.*`"""
+
+    future_release: float = option(
+        DURATION, "7d", "How long a message may be held until it is sent on (FUTURERELEASE, RFC 4865); 0: not offered."
+    )
+    deliver_by: bool = option(
+        BOOLEAN, True, "Mail may ask to be returned, or its sender to be told, at a time (DELIVERBY, RFC 2852)."
+    )
+    mt_priority: bool = option(
+        BOOLEAN, True, "Mail may ask to go before other mail for the same next hop (MT-PRIORITY, RFC 6710)."
+    )
+
+
 @section("session.rcpt", "Who may relay, and to which domains anyone may send.")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RcptOptions:
@@ -310,6 +326,7 @@ class ReceptionOptions:
     server: ServerOptions = field(default_factory=ServerOptions)
     session: TrustedRelayOptions = field(default_factory=TrustedRelayOptions)
     auth: AuthOptions = field(default_factory=AuthOptions)
+    extensions: ExtensionOptions = field(default_factory=ExtensionOptions)
     rcpt: RcptOptions = field(default_factory=RcptOptions)
     probe: ProbeOptions = field(default_factory=ProbeOptions)
     known: Mapping[str, KnownOptions] = field(default_factory=dict)

@@ -47,6 +47,10 @@ NO_RECIPIENTS = Reply(554, "5.5.1", "No valid recipients")
 LOOP = Reply(554, "5.4.6", "Mail loop: the message has passed too many hosts")
 LINE_TOO_LONG = Reply(554, "5.6.0", "A line of the message is too long")
 
+AHEAD = 60.0
+"""Seconds by which each step of MT-PRIORITY puts a message before others that wait on disk for the same next hop: so
+nobody waits for ever behind urgent mail."""
+
 MAX_TEXT_LINE = 998
 """Octets of a line without its CRLF (RFC 5322 §2.1.1); longer ones of trusted sessions are re-encoded."""
 
@@ -151,7 +155,8 @@ class Promises:
             utf8_header=scanner.utf8_header or head_eight_bit,
             signed=head.signed,
         )
-        plan = self.admission.plan(now)
+        release = tx.terms.release
+        plan = self.admission.plan(now if release is None else max(now, release))
         return self._messages(tx, _Composed(body, head, plan, now)), plan.leased_until
 
     def _check(self, tx: Transaction) -> None:
@@ -185,8 +190,11 @@ class Promises:
         sender_key = client.account or tx.return_path
         terms = self._terms(tx, return_path)
         places = [(each, self.admission.destination(each.address, terms.rules)) for each in recipients]
-        leased = tx.held is None and self._admits(sender_key, [destination for _, destination in places])
+        waits = tx.held is not None or plan.first_attempt > now
+        leased = not waits and self._admits(sender_key, [destination for _, destination in places])
         due = plan.due_again if leased else plan.first_attempt
+        if terms.priority > 0 and not waits and not leased:  # goes before what has waited on disk for less
+            due -= terms.priority * AHEAD
         return NewMessage(
             id=tx.id,
             origin=Origin.SUBMITTED if tx.trusted else Origin.RELAYED,
@@ -197,7 +205,7 @@ class Promises:
                     destination=destination,
                     next_attempt=due,
                     next_notify=_next_notify(tx, each, plan),
-                    expires=plan.expires,
+                    expires=_expires(terms, plan),
                     notify=each.notify,
                     orcpt=each.orcpt,
                 )
@@ -306,7 +314,17 @@ def _next_notify(tx: Transaction, each: Accepted, plan: Plan) -> float | None:
     if not tx.return_path:
         return None
     wanted = tx.trusted if each.notify is None else Notify.DELAY in each.notify
-    return plan.next_notify if wanted else None
+    if not wanted:
+        return None
+    terms = tx.terms
+    if terms.by is not None and not terms.returns:
+        return terms.by if plan.next_notify is None else min(terms.by, plan.next_notify)
+    return plan.next_notify
+
+
+def _expires(terms: Terms, plan: Plan) -> float:
+    """From when on a failure is the last: what is to be returned when it is late expires then."""
+    return min(terms.by, plan.expires) if terms.by is not None and terms.returns else plan.expires
 
 
 def _queued(number: int, each: NewRecipient) -> Recipient:

@@ -262,11 +262,11 @@ def _ready(form: RuleForm, origin: str) -> Rule:
     return Rule(
         id=form.id,
         class_=_one_of(BounceClass, form.class_, where),
-        text=tuple(_phrase(each, where) for each in form.text),
+        text=tuple(phrase(each, where) for each in form.text),
         enhanced=frozenset(form.enhanced),
         codes=frozenset(form.codes),
         steps=frozenset(form.steps),
-        unless=tuple(_phrase(each, where) for each in form.unless),
+        unless=tuple(phrase(each, where) for each in form.unless),
         hosts=tuple(each.lower().strip(".") for each in form.hosts),
         hard=_one_of(Hardness, form.hard, where),
         given_up=_one_of(BounceClass, form.given_up, where) if form.given_up else None,
@@ -283,7 +283,8 @@ def _one_of(kind: type[_Choice], value: str, where: str) -> _Choice:
         raise RulesError(f"{where}: {value!r} is none of {', '.join(str(each.value) for each in kind)}") from None
 
 
-def _phrase(text: str, where: str) -> Phrase:
+def phrase(text: str, where: str) -> Phrase:
+    """What a phrase of a file stands for: "*" is anything.  where: the place, for RulesError."""
     pieces = tuple(piece for each in text.lower().split("*") if (piece := _BLANKS.sub(" ", each).strip()))
     if not pieces:
         raise RulesError(f"{where}: an empty phrase")

@@ -21,20 +21,26 @@ from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
 from relayd.mail.xtext import XtextError, decode_utf8_addr_xtext, decode_xtext
 from relayd.smtp.extension import Extensions
+from relayd.smtp.urgency import DeliverBy, parse_by, parse_hold_for, parse_hold_until, parse_priority
 
 
 class SyntaxRefused(Exception):
-    """The line is refused; `reply` is the answer.  not_offered: the parameter that is not for this session, or ""."""
+    """The line is refused; `reply` is the answer.
 
-    def __init__(self, reply: Reply, not_offered: str = "") -> None:
+    not_offered: the parameter that is not for this session, or "".  invalid: the one whose value is bad, or "".
+    """
+
+    def __init__(self, reply: Reply, not_offered: str = "", invalid: str = "") -> None:
         super().__init__(str(reply))
         self.reply = reply
         self.not_offered = not_offered
+        self.invalid = invalid
 
 
 class MailCommand(msgspec.Struct, frozen=True, kw_only=True):
     """MAIL.  size: announced octets, 0 when not given.  body: "7BIT" or "8BITMIME".  ret: "FULL", "HDRS" or None.
     envid: still xtext.  auth: the AUTH parameter decoded, "" for "<>", None when not given.  requiretls: RFC 8689.
+    hold_for: seconds; hold_until: Unix seconds (RFC 4865).  by: RFC 2852.  priority: RFC 6710.
     """
 
     return_path: str
@@ -45,6 +51,10 @@ class MailCommand(msgspec.Struct, frozen=True, kw_only=True):
     envid: str | None = None
     auth: str | None = None
     requiretls: bool = False
+    hold_for: int | None = None
+    hold_until: float | None = None
+    by: DeliverBy | None = None
+    priority: int = 0
 
 
 class RcptCommand(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,10 +114,12 @@ def parse_mail(argument: str, offered: Extensions, *, bare_names: bool = False) 
         address = parse_reverse_path(path, smtputf8, bare_names=bare_names)
     except AddressError as error:
         raise _address_refused(error, "5.1.7") from error
-    wanted: dict[str, str | int | bool] = {}
+    wanted: dict[str, object] = {}
     for keyword, value in values.items():
         name, kept_value = _mail_parameter(keyword, value, offered, smtputf8)
         wanted[name] = kept_value
+    if "hold_for" in wanted and "hold_until" in wanted:
+        raise _bad_value("HOLDUNTIL")
     return MailCommand(return_path=address, **wanted)  # type: ignore[arg-type]  # by name and type of _mail_parameter
 
 
@@ -181,9 +193,7 @@ def _parameters(text: str) -> dict[str, str | None]:
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 
 
-def _mail_parameter(
-    keyword: str, value: str | None, offered: Extensions, smtputf8: bool
-) -> tuple[str, str | int | bool]:
+def _mail_parameter(keyword: str, value: str | None, offered: Extensions, smtputf8: bool) -> tuple[str, object]:
     """(attribute of MailCommand, its value)."""
     if keyword == "SIZE":
         if not value or not _SIZE.fullmatch(value):
@@ -214,7 +224,26 @@ def _mail_parameter(
         return "requiretls", True
     if keyword == "AUTH" and offered.auth:
         return "auth", _auth(value, smtputf8)
-    raise _not_offered(keyword)
+    found = _urgency(keyword, value, offered)
+    if found is None:
+        raise _not_offered(keyword)
+    if found[1] is None:
+        raise _bad_value(keyword)
+    return found
+
+
+def _urgency(keyword: str, value: str | None, offered: Extensions) -> tuple[str, object] | None:
+    """The parameters of `urgency`; None: the session is not offered such a one.  A value of None is a bad one."""
+    if keyword == "HOLDFOR" and offered.future_release:
+        seconds = parse_hold_for(value)
+        return "hold_for", seconds if seconds is not None and seconds <= offered.future_release else None
+    if keyword == "HOLDUNTIL" and offered.future_release:
+        return "hold_until", parse_hold_until(value)
+    if keyword == "BY" and offered.deliver_by:
+        return "by", parse_by(value)
+    if keyword == "MT-PRIORITY" and offered.mt_priority:
+        return "priority", parse_priority(value)
+    return None
 
 
 def _auth(value: str | None, smtputf8: bool) -> str:
@@ -275,7 +304,7 @@ def _address_refused(error: AddressError, enhanced: str) -> SyntaxRefused:
 
 
 def _bad_value(keyword: str) -> SyntaxRefused:
-    return SyntaxRefused(Reply(501, "5.5.4", f"Bad value of parameter {keyword}"))
+    return SyntaxRefused(Reply(501, "5.5.4", f"Bad value of parameter {keyword}"), invalid=keyword)
 
 
 def _not_offered(keyword: str) -> SyntaxRefused:

@@ -12,8 +12,10 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     """What one session is offered; a parameter of anything else is answered 555 5.5.4.
 
     size: largest message in octets, 0 for no fixed limit.  auth: SASL mechanisms, empty when AUTH is not offered.
-    requiretls: RFC 8689, only under TLS.  rcpt_max, mail_max: of LIMITS (RFC 9422), 0 when there is none.  origin: the
-    domain that qualifies bare names, told to our own sendmail command alone (XORIGIN).
+    requiretls: RFC 8689, only under TLS.  future_release: seconds that a message may be held (RFC 4865), 0 when that is
+    not offered; latest_release: until when, as the answer says it.  deliver_by, mt_priority: RFC 2852, 6710.  rcpt_max,
+    mail_max: of LIMITS (RFC 9422), 0 when there is none.  origin: the domain that qualifies bare names, told to our own
+    sendmail command alone (XORIGIN).
     """
 
     size: int = 0
@@ -24,6 +26,10 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     expn: bool = False
     xclient: bool = False
     requiretls: bool = False
+    future_release: int = 0
+    latest_release: str = ""
+    deliver_by: bool = False
+    mt_priority: bool = False
     smtputf8: bool = True
     eightbitmime: bool = True
     chunking: bool = True
@@ -49,6 +55,9 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
             (self.smtputf8, "SMTPUTF8"),
             (self.chunking, "CHUNKING"),
             (self.requiretls, "REQUIRETLS"),
+            (bool(self.future_release), f"FUTURERELEASE {self.future_release} {self.latest_release}"),
+            (self.deliver_by, "DELIVERBY"),
+            (self.mt_priority, "MT-PRIORITY"),
             (bool(limits), "LIMITS" + limits),
             (self.xclient, "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"),
             (bool(self.origin), f"XORIGIN {self.origin}"),

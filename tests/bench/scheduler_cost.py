@@ -15,6 +15,7 @@ from typing import Any
 
 from relayd.blobs.source import BodySource
 from relayd.delivery.bounce import Bounces
+from relayd.delivery.permit import Permit
 from relayd.delivery.scheduler import Scheduler
 from relayd.events.event import EventStream, Span
 from relayd.mail.snowflake import Snowflakes
@@ -37,6 +38,9 @@ class NoQueue:
 
     def suspensions(self) -> Iterable[Any]:
         return ()
+
+    async def lapse(self) -> None:
+        return
 
     async def lease_due(self, now: float, **more: Any) -> list[Job]:
         return []
@@ -62,7 +66,10 @@ class NoQueue:
 class Quick:
     """Delivers everything."""
 
-    async def run(self, job: Job, next_hop: NextHop) -> list[Outcome]:
+    async def mx_hosts(self, next_hop: NextHop) -> list[str] | None:
+        return [f"mx.{next_hop.host}"]
+
+    async def run(self, job: Job, next_hop: NextHop, permit: Permit | None = None) -> list[Outcome]:
         await asyncio.sleep(0)
         return list(delivered(job, next_hop))
 

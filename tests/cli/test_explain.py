@@ -113,6 +113,19 @@ def outbound(**fields: Any) -> dict[str, Any]:
         "running": 1,
         "waiting": 2,
         "limit": 20,
+        "shaping": {
+            "provider": "big",
+            "is_named": True,
+            "limits": [
+                {"subject": "provider:big", "limit": "rate", "value": "5/s", "rule": "queue.shaping.big", "used": ""},
+                {"subject": "provider:big", "limit": "daily", "value": "9", "rule": "own.toml: big", "used": "7"},
+                {"subject": "", "limit": "recipients", "value": "50", "rule": "own.toml: big", "used": ""},
+            ],
+            "slowed": ["provider:big to 50% for 10m by too-many: 421 4.7.0 slow down"],
+            "next_at": None,
+            "held_by": "rate of provider:big",
+            "suspended": "",
+        },
         "retries": {"retry": ["2m", "5m"], "notify": ["1d"], "expire": "5d", "attempts": [{}, {}]},
         "questions": [question("A", "hub.test", "192.0.2.1", secure=True)],
     }
@@ -210,6 +223,12 @@ def test_outbound_prints_the_road(run: Run, control: FakeControl, capsys: pytest
         "signs in as  relay",
         "queue        3 messages, 2 deferred, 1 held",
         "now          1 of at most 20 deliveries at once run, 2 wait in memory",
+        "provider     big",
+        "limit        rate 5/s of provider:big (queue.shaping.big)",
+        "limit        daily 9 of provider:big, 7 used (own.toml: big)",
+        "limit        recipients 50 (own.toml: big)",
+        "slowed       provider:big to 50% for 10m by too-many: 421 4.7.0 slow down",
+        "waits for    rate of provider:big",
         "If it fails for now: again after 2m, 5m (the last repeats);",
         "192.0.2.1 (DNSSEC)",
     ):

@@ -162,14 +162,35 @@ def test_deleted_mail_is_asked_for_by_name(
 def test_suspended_destinations(run: Any, control: FakeControl, capsys: pytest.CaptureFixture[str]) -> None:
     control.answers["GET /api/queue/suspensions"] = {"data": []}
     assert run("suspensions") == 0
-    assert capsys.readouterr().out == "No destination is suspended.\n"
+    assert capsys.readouterr().out == "Nothing is suspended.\n"
     one = {"destination": "mx:[::1]", "since": "2026-11-21T05:00:00Z", "until": None, "by": "breaker", "reason": "x"}
+    one |= {"subject": "domain", "name": "[::1]"}
     control.answers["GET /api/queue/suspensions"] = {"data": [one]}
     assert run("suspensions") == 0
-    assert "mx:[::1]" in capsys.readouterr().out
+    assert "[::1]" in capsys.readouterr().out
     control.answers["DELETE /api/queue/suspensions/mx%3A%5B%3A%3A1%5D"] = {"data": True}
     assert run("unsuspend", "mx:[::1]") == 0
     assert run("unsuspend", "b.example") == 66
+
+
+def test_suspend_and_resume_by_subject(run: Any, control: FakeControl, capsys: pytest.CaptureFixture[str]) -> None:
+    until = "2026-11-21T05:30:00Z"
+    control.answers["POST /api/queue/suspensions"] = {
+        "data": {"destination": "provider:google", "subject": "provider", "name": "google", "until": until}
+    }
+    assert run("suspend", "--provider", "google", "--for", "30m", "--reason", "blocked") == 0
+    assert capsys.readouterr().out == f"The provider google is suspended until {until}.\n"
+    assert control.asked[-1].body == {"provider": "google", "for": "30m", "reason": "blocked"}
+    assert run("suspend") == 64
+    assert run("suspend", "--provider", "google", "--domain", "a.example") == 64
+    assert run("resume", "--provider", "google", "--domain", "a.example") == 64
+    capsys.readouterr()
+    control.answers["DELETE /api/queue/suspensions/provider%3Agoogle"] = {"data": True}
+    control.answers["DELETE /api/queue/suspensions/a.example"] = {"data": True}
+    assert run("resume", "--provider", "google") == 0
+    assert run("resume", "--domain", "a.example") == 0
+    assert run("resume", "--account", "ann") == 66
+    assert capsys.readouterr().out.startswith("The provider google is no longer suspended.\n")
 
 
 @pytest.mark.parametrize("verb", ["retry", "delete", "hold", "release", "bounce"])

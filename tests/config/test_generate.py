@@ -61,7 +61,8 @@ def test_everything_uncommented_fits_but_for_what_is_not_on_this_machine(tmp_pat
         there.write_bytes(pair)
         text = text.replace(file, str(there))
     (tmp_path / "rules.toml").write_text("")
-    path.write_text(text.replace("/etc/relayd/bounces.toml", str(tmp_path / "rules.toml")), encoding="utf-8")
+    text = re.sub(r"/etc/relayd/(bounces|shaping)\.toml", str(tmp_path / "rules.toml"), text)
+    path.write_text(text, encoding="utf-8")
     try:
         config = load(path, environ=environ)
     except ConfigError as error:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from relayd.control.api.dns_records import DnsOperations, DnsRecord
+from relayd.control.api.dns_records import DnsOperations, DnsRecord, RecordsQuery
 from relayd.control.routes import Call
 from relayd.listener.options import Bind, CertificateOptions, ListenerOptions
 from relayd.mailauth.signature_options import PrivateKey, SignatureOptions
@@ -45,7 +45,7 @@ async def records(
     area = DnsOperations(
         Known(signatures or {}), lambda: host, lambda: listeners, lambda: certificates or {}, lambda: now
     )
-    call = Call(request=None, caller=None, span=None, path={"domain": domain}, query=None, body=None)  # type: ignore[arg-type]
+    call = Call(request=None, caller=None, span=None, path={"domain": domain}, query=RecordsQuery(), body=None)  # type: ignore[arg-type]
     return list(await area.records(call))
 
 

@@ -373,9 +373,57 @@ async def test_suspended_destinations(api: Api, rig: Rig, control: Control) -> N
     await rig.o.queue.suspend("mx:one.example", START + 60, "breaker", "too many bounces")
     await rig.o.queue.suspend("two.example", None, "ann", "")
     one = {"destination": "mx:one.example", "since": NOW_TEXT, "until": "2027-01-15T08:01:00Z", "by": "breaker"}
+    one |= {"subject": "domain", "name": "one.example"}
     two = {"destination": "two.example", "since": NOW_TEXT, "until": None, "by": "ann", "reason": ""}
+    two |= {"subject": "domain", "name": "two.example"}
     assert await api.ask("GET", "/queue/suspensions") == [{**one, "reason": "too many bounces"}, two]
     assert await api.ask("DELETE", "/queue/suspensions/mx%3Aone.example") is True
     assert await api.ask("GET", "/queue/suspensions") == [two]
     assert await api.status("DELETE", "/queue/suspensions/one.example") == 404
     assert control.named("manage.action")[-1].fields["details"] == "unsuspend mx:one.example"
+
+
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        ({"domain": "Bücher.Example."}, "xn--bcher-kva.example"),
+        ({"provider": "google", "for": "1m", "reason": "blocked"}, "provider:google"),
+        ({"account": "ann", "until": "2027-01-15T09:01:00+01:00"}, "account:ann"),
+        ({"source": "pool-a"}, "source:pool-a"),
+        ({"route": "hub"}, "route:hub"),
+    ],
+)
+async def test_suspending(api: Api, rig: Rig, control: Control, body: dict[str, str], key: str) -> None:
+    value = await api.ask("POST", "/queue/suspensions", body)
+    (kept,) = rig.o.queue.suspensions()
+    assert value["destination"] == kept.destination == key
+    assert kept.by == value["by"] != ""
+    assert kept.until == (START + 60 if len(body) > 1 else None)
+    assert control.named("manage.action")[-1].fields["details"] == f"suspend {key}"
+    await rig.reopen()
+    assert [each.destination for each in rig.o.queue.suspensions()] == [key]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (None, "expected one of domain, route, provider, account, source"),
+        ({"domain": "a.example", "route": "hub"}, "expected one of"),
+        ({"domain": "a b"}, "domain: 'a b' is no domain name"),
+        ({"domain": ""}, "domain: expected a name"),
+        ({"account": "a\nb"}, "account: expected a name"),
+        ({"account": "a" * 300}, "account: expected a name"),
+        ({"domain": 5}, "Expected `str"),
+        ({"nobody": "x"}, "unknown field"),
+        ({"domain": "a.example", "for": "soon"}, "for: expected a duration"),
+        ({"domain": "a.example", "for": "0"}, "the end is not in the future"),
+        ({"domain": "a.example", "until": "tomorrow"}, "until: expected an RFC 3339 time"),
+        ({"domain": "a.example", "until": "2027-01-15T09:01:00Z", "for": "1h"}, "not both"),
+        ({"domain": "a.example", "reason": "x" * 1001}, "reason: expected at most"),
+    ],
+)
+async def test_what_cannot_be_suspended(api: Api, rig: Rig, body: Any, says: str) -> None:
+    async with api.session.post("/api/queue/suspensions", json=body) as answer:
+        assert answer.status == 400
+        assert says in (await answer.json())["detail"]
+    assert rig.o.queue.suspensions() == []

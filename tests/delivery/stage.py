@@ -11,12 +11,14 @@ from pathlib import Path
 from relayd.blobs.spool import Blobs
 from relayd.database.sqlite import open_sqlite
 from relayd.delivery.bounce import Bounces
+from relayd.delivery.permit import Permit
 from relayd.delivery.scheduler import Scheduler, Settings
 from relayd.events.event import Event, EventStream, Span
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
 from relayd.mail.snowflake import Snowflakes
 from relayd.mailauth.signature_options import SignatureOptions
+from relayd.queue.daily import DailyCounts
 from relayd.queue.filter import Filter
 from relayd.queue.message import (
     Body,
@@ -36,6 +38,7 @@ from relayd.routing.next_hop import MessageTls, NextHop
 from relayd.routing.options import BreakerOptions, ConcurrencyOptions, OutboundOptions, RouteOptions, ScheduleOptions
 from relayd.routing.route import Router
 from relayd.routing.schedule import Schedule
+from relayd.routing.shaping.rules import NO_SHAPING, ShapingRules
 from tests.rig.signing import signing_with
 
 START = 1_800_000_000.0
@@ -101,8 +104,11 @@ class FakeAttempts:
         self.running: dict[str, int] = {}
         self.peak: dict[str, int] = {}
         self.gates: dict[str, asyncio.Event] = {}
+        self.mx: dict[str, list[str] | None] = {}
+        self.permits: list[Permit | None] = []
 
-    async def run(self, job: Job, next_hop: NextHop) -> list[Outcome]:
+    async def run(self, job: Job, next_hop: NextHop, permit: Permit | None = None) -> list[Outcome]:
+        self.permits.append(permit)
         self.started.append(job)
         self.hops.append(next_hop)
         key = job.destination
@@ -114,6 +120,9 @@ class FakeAttempts:
             return list(self.answer(job, next_hop))
         finally:
             self.running[key] -= 1
+
+    async def mx_hosts(self, next_hop: NextHop) -> list[str] | None:
+        return self.mx.get(next_hop.host, [f"mx.{next_hop.host}"])
 
     def close(self, destination: str) -> None:
         self.gates[destination] = asyncio.Event()
@@ -299,12 +308,14 @@ def settings(
     schedule: ScheduleOptions | None = None,
     concurrency: ConcurrencyOptions | None = None,
     breaker: BreakerOptions | None = None,
+    shaping: ShapingRules = NO_SHAPING,
 ) -> Settings:
     """What a reload may replace."""
     return Settings(
         schedule=Schedule(schedule),
         concurrency=concurrency or ConcurrencyOptions(),
         breaker=breaker or BreakerOptions(attempts=0),
+        shaping=shaping,
     )
 
 
@@ -351,7 +362,15 @@ async def stage(
     )
     attempts = FakeAttempts()
     scheduler = Scheduler(
-        queue, attempts, routing, bounces, using, stream=stream, chance=lambda: 0.0, may_attempt=may_attempt
+        queue,
+        attempts,
+        routing,
+        bounces,
+        using,
+        stream=stream,
+        chance=lambda: 0.0,
+        may_attempt=may_attempt,
+        counts=DailyCounts(queue),
     )
     runner = asyncio.create_task(scheduler.run()) if run else None
     try:

@@ -68,7 +68,7 @@ def test_all_lanes_together_are_bounded_newcomers_a_little_later() -> None:
 def test_a_suspended_destination_neither_lets_in_nor_starts() -> None:
     lanes = Lanes(OPTIONS)
     fill(lanes, 2)
-    lanes.suspended = frozenset({"a.example"})
+    lanes.suspended = {"a.example"}
     assert not lanes.admits("a.example", "other")
     assert lanes.start_at_once(work()) is None
     assert lanes.start_next() is None

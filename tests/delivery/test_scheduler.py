@@ -207,7 +207,7 @@ async def test_a_suspended_destination_waits_and_others_do_not(tmp_path: Path) -
         await it.pass_time(601)
         await it.attempts_made(2)
         assert it.attempts.started[1].destination == "slow.example"
-        assert [event.fields["id"] for event in it.of_kind("delivery.route-resumed")] == ["slow.example"]
+        assert [event.fields["id"] for event in it.of_kind("delivery.resumed")] == ["slow.example"]
 
 
 async def test_a_route_whose_first_attempts_bounce_is_suspended(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ async def test_a_route_whose_first_attempts_bounce_is_suspended(tmp_path: Path) 
         for number in range(60):
             await it.send(f"user{number}@dest{number}.example")
         await it.idle()
-        (event,) = it.of_kind("delivery.route-suspended")
+        (event,) = it.of_kind("delivery.suspended")
         assert event.fields["id"] == "route:smart"
         assert event.fields["due"] == it.clock.now + 900
         assert 50 <= len(it.attempts.started) < 60 + 50  # reports count for first attempts, too

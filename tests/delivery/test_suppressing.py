@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from relayd.config.bounces import shipped_rules
+from relayd.delivery.permit import Permit
 from relayd.delivery.suppressing import Suppressing
 from relayd.events.event import Event, EventStream, Span
 from relayd.mail.reply import Reply
@@ -35,7 +36,10 @@ class Attempts:
     answer: Callable[[str], Outcome] | None = None
     tried: list[str] = field(default_factory=list)
 
-    async def run(self, job: Job, next_hop: NextHop) -> list[Outcome]:
+    async def mx_hosts(self, next_hop: NextHop) -> list[str] | None:
+        return None
+
+    async def run(self, job: Job, next_hop: NextHop, permit: Permit | None = None) -> list[Outcome]:
         found = []
         for each in job.message.recipients:
             self.tried.append(each.address)

@@ -81,7 +81,8 @@ OURS = {
     "smtp": """helo rcpt-to-rejected access-rule xclient unauthorized-pipelining smuggling-attempt handler-error
         plugin-error auth-verdict author-unauthorized rcpt-to-unknown""",
     "delivery": """loop-to-self private-address connection-lost maybe-delivered deferred bounced expired downgraded
-        converted tls-gone route-alarm route-suspended route-resumed""",
+        converted tls-gone route-alarm suspended resumed slowed source-failed smarthost-back smarthost-spent
+        smarthost-aside token token-failed""",
     "queue": """held released removed paused resumed audit-failed purged restored rerouted space-low space-ok
         discarded""",
     "http": "handler-error",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import io
+import math
 
 import pytest
 from hypothesis import given
@@ -45,7 +46,9 @@ WORDS = """
 rfc822; utf-8; +2B \\x{E9} RET= FULL ENVID= AUTH= = : % ! xn-- - 1
 """
 TOKENS = st.lists(st.sampled_from([*WORDS.split(), "\u0308", " ", "\t", "\0", "\r", "\n"]), max_size=14).map("".join)
-EVERYTHING = Extensions(starttls=True, auth=("PLAIN",), dsn=True, vrfy=True)
+EVERYTHING = Extensions(
+    starttls=True, auth=("PLAIN",), dsn=True, vrfy=True, future_release=604800, deliver_by=True, mt_priority=True
+)
 
 
 @given(TOKENS, st.booleans())
@@ -95,6 +98,24 @@ def test_command_lines_are_taken_or_refused(line: bytes) -> None:
             assert reply.enhanced.startswith("5.")
             assert reply.encode().isascii()
             assert reply.encode().count(b"\r\n") == 1
+
+
+@given(
+    st.sampled_from(("HOLDFOR", "HOLDUNTIL", "BY", "MT-PRIORITY")),
+    st.one_of(
+        st.text("0123456789+-;:TZNRtznr.", max_size=30),
+        st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})"),
+    ),
+)
+def test_times_and_priorities_are_taken_or_refused(keyword: str, value: str) -> None:
+    try:
+        command = parse_mail(f"FROM:<a@b.example> {keyword}={value}", EVERYTHING)
+    except SyntaxRefused:
+        return
+    assert -9 <= command.priority <= 9
+    assert command.hold_for is None or 0 <= command.hold_for <= 604800
+    assert command.hold_until is None or math.isfinite(command.hold_until)
+    assert command.by is None or abs(command.by.seconds) < 10**9
 
 
 @given(TOKENS)

@@ -55,13 +55,11 @@ def test_a_route_whose_first_attempts_bounce_is_suspended(relay: StartRelay) -> 
         daemon = relay(sink.port, {"queue.breaker.attempts": 5, "queue.breaker.suspend": "2s"})
         for number in range(5):
             send(daemon, to=f"r{number}@receiver.test", sender="")
-        wait_logged(daemon, "delivery.route-suspended", "sink")
+        wait_logged(daemon, "delivery.suspended", "sink")
         refusing = False
         queue_id = send(daemon, to="spared@receiver.test")
         assert daemon.request("GET", f"/api/queue/messages/{queue_id}")[0] == 200
         sink.wait_for_one(lambda each: each.recipients == ["spared@receiver.test"])
-        resumed, spared = (
-            wait_logged(daemon, *words) for words in (["delivery.route-resumed"], ["delivered", "spared@"])
-        )
+        resumed, spared = (wait_logged(daemon, *words) for words in (["delivery.resumed"], ["delivered", "spared@"]))
         assert resumed[:20] <= spared[:20]
         wait_gone(daemon, queue_id)

@@ -248,6 +248,33 @@ async def test_an_unsuspended_destination_is_served_at_once(rig: Rig) -> None:
     assert len(await rig.lease()) == 1
 
 
+async def test_mail_of_a_suspended_account_waits_and_that_of_others_does_not(rig: Rig) -> None:
+    await rig.o.queue.enqueue(rig.new("x@a.example", sender_key="ann"))
+    await rig.o.queue.enqueue(rig.new("x@b.example", sender_key="ann"))
+    await rig.o.queue.enqueue(rig.new("y@a.example", sender_key="bob"))
+    await rig.o.queue.suspend("account:ann", rig.clock.now + 100, "ops", "abused")
+    await rig.reopen()
+    assert [job.message.sender_key for job in await rig.lease()] == ["bob"]
+    assert await rig.lease() == []
+    assert await rig.o.queue.next_due(()) == rig.clock.now + 100, "nothing looks before"
+    await rig.o.queue.enqueue(rig.new("z@b.example", sender_key="carl"))
+    assert [job.message.sender_key for job in await rig.lease()] == ["carl"]
+    rig.clock.now += 101
+    await rig.o.queue.lapse()
+    assert sorted(job.destination for job in await rig.lease()) == ["a.example", "b.example"]
+    await rig.reopen()
+    assert rig.o.queue._state.suspensions == {}
+
+
+async def test_an_account_is_served_at_once_when_it_is_resumed(rig: Rig) -> None:
+    await rig.o.queue.enqueue(rig.new("x@a.example", sender_key="ann"))
+    await rig.o.queue.suspend("account:ann", None, "ops", "")
+    assert await rig.lease() == []
+    assert await rig.o.queue.next_due(()) is None
+    await rig.o.queue.unsuspend("account:ann")
+    assert len(await rig.lease()) == 1
+
+
 async def test_one_bad_message_fails_alone(rig: Rig) -> None:
     good, twice = rig.new(), rig.new()
     await rig.o.queue.enqueue(twice)

@@ -11,6 +11,7 @@ from typing import Any
 from relayd.control.api.troubleshoot import Explaining
 from relayd.delivery.hosts import Hosts
 from relayd.delivery.lanes import LaneStats
+from relayd.delivery.limits import LimitsInForce
 from relayd.delivery.options import ReuseOptions
 from relayd.delivery.outlook import Outlook, Outlooks, Roads
 from relayd.delivery.stages import Stage
@@ -90,6 +91,7 @@ class World:
             resolver=self._resolver(),
             hosts=self._hosts,
             lane=self.lanes.get,
+            limits=lambda destination, hosts: LimitsInForce(),
             most=20,
             soft_bounce=False,
         )

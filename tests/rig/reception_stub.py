@@ -101,4 +101,14 @@ class StubReception:
         return Reply(252, "2.5.2", "Cannot verify, but will take the message")
 
     def offered(self, client: Client) -> Extensions:
-        return Extensions(size=104857600, rcpt_max=1000, dsn=client.trusted, vrfy=client.trusted)
+        trusted = client.trusted
+        return Extensions(
+            size=104857600,
+            rcpt_max=1000,
+            dsn=trusted,
+            vrfy=trusted,
+            future_release=604800 if trusted else 0,
+            latest_release="2027-01-22T08:00:00Z" if trusted else "",
+            deliver_by=trusted,
+            mt_priority=trusted,
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relayd.routing.turns import Turns
+from relayd.routing.turns import PATIENCE, Turns
 
 
 def test_one_after_another_round_robin() -> None:
@@ -36,3 +36,33 @@ def test_counts() -> None:
     assert (len(turns), turns.senders) == (0, 0)
     with pytest.raises(IndexError):
         turns.take()
+
+
+def test_the_urgent_go_first() -> None:
+    turns: Turns[int] = Turns()
+    for priority in (0, -3, 9, 4, 0):
+        turns.put("a", priority, priority)
+    assert (len(turns), turns.waiting("a")) == (5, 5)
+    assert turns.drain() == [9, 4, 0, 0, -3]
+    with pytest.raises(IndexError):
+        turns.take()
+
+
+def test_nobody_starves_behind_urgent_mail() -> None:
+    turns: Turns[str] = Turns()
+    turns.put("patient", "slow", -9)
+    turns.put("usual", "usual")
+    taken = []
+    for _ in range(2 * PATIENCE + 2):
+        turns.put("mass", "urgent", 9)
+        taken.append(turns.take())
+    assert set(taken[:PATIENCE]) == {"urgent"}
+    assert "slow" in taken[: PATIENCE + 2]
+    assert "usual" in taken[: PATIENCE + 2]
+
+
+def test_senders_of_one_priority_take_turns() -> None:
+    turns: Turns[str] = Turns()
+    for item in ("a1", "a2", "b1"):
+        turns.put(item[0], item, 5)
+    assert turns.drain() == ["a1", "b1", "a2"]

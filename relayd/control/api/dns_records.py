@@ -10,19 +10,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from relayd.control.api.dkim import AREA, SignaturesSide
+from relayd.control.api.dns_check import checked
+from relayd.control.queries import FLAG, parameter
 from relayd.control.routes import Call, Route
 from relayd.listener.certificates import names_of
 from relayd.listener.options import CertificateOptions, ListenerOptions
 from relayd.mailauth.findings import plain_domain
 from relayd.mailauth.signing_key import record_name
 from relayd.reception.keyring import Keyring
+from relayd.resolver.answer import Resolver
 
 _NO_HOSTS = ("mta-sts.", "autoconfig.", "autodiscover.")
 """Names in certificates where no mail is taken."""
@@ -31,15 +35,29 @@ _MAX_CHAIN = 1 << 20
 
 
 class DnsRecord(TypedDict):
-    """A record.  name: with its final dot.  content: without quotes, a TXT record in one piece."""
+    """A record.  name: with its final dot.  content: without quotes, a TXT record in one piece.
+
+    state, found: of a check, see `dns_check`.
+    """
 
     type: str
     name: str
     content: str
+    state: NotRequired[str]
+    found: NotRequired[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordsQuery:
+    """Of the records."""
+
+    check: bool = parameter(FLAG, "Ask the DNS for each: `state` and `found` say what it shows.")
 
 
 class DnsOperations:
-    """The handler.  hostname, listeners, certificates: what is in force when it is asked.  clock: Unix time."""
+    """The handler.  hostname, listeners, certificates, resolver: what is in force when it is asked.
+
+    clock: Unix time."""
 
     def __init__(
         self,
@@ -48,7 +66,9 @@ class DnsOperations:
         listeners: Callable[[], Iterable[ListenerOptions]],
         certificates: Callable[[], Mapping[str, CertificateOptions]],
         clock: Callable[[], float],
+        resolver: Callable[[], Resolver | None] = lambda: None,
     ) -> None:
+        self._resolver = resolver
         self._signatures = signatures
         self._hostname = hostname
         self._listeners = listeners
@@ -64,18 +84,19 @@ class DnsOperations:
             handler=self.records,
             summary="The DNS records that a domain should have",
             area=AREA,
+            query=RecordsQuery,
             answer=list[DnsRecord],
             operation=49,
         )
 
     async def records(self, call: Call) -> Sequence[DnsRecord]:
-        """All of them."""
+        """All of them, as the API has them; with `check`, what the DNS shows of each."""
         domain = plain_domain(call.path["domain"])
         host = self._hostname()
         listeners = list(self._listeners())
         keys = self._keys(domain, await self._signatures.configured())
         chains = await asyncio.to_thread(_chains, self._certificates())
-        return [
+        records = [
             *_mail_records(domain, host),
             *keys,
             *_spf_records(domain, host),
@@ -84,6 +105,15 @@ class DnsOperations:
             _record("TXT", f"_smtp._tls.{domain}", f"v=TLSRPTv1; rua=mailto:postmaster@{domain}"),
             *_tlsa_records(domain, chains),
         ]
+        resolver = self._resolver()
+        if not call.query.check or resolver is None:
+            return records
+        states = await asyncio.gather(
+            *(checked(resolver, each["type"], each["name"], each["content"]) for each in records)
+        )
+        for each, (state, found) in zip(records, states, strict=True):
+            each["state"], each["found"] = state, found
+        return records
 
     def _keys(self, domain: str, keyring: Keyring) -> Iterator[DnsRecord]:
         now = self._clock()

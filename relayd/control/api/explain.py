@@ -143,10 +143,11 @@ class Explanations:
 
     async def _road(self, address: str) -> Road:
         outlook = await self._explaining.road(address)
-        return Road(outlook=outlook, standing=await self._standing(outlook.destination))
+        return Road(outlook=outlook, standing=await self._standing(outlook.destination, outlook.shaping.suspended))
 
-    async def _standing(self, destination: str) -> Standing:
-        found = [each for each in self._queue.suspensions() if each.destination == destination]
+    async def _standing(self, destination: str, suspension: str) -> Standing:
+        keys = (destination, suspension)
+        found = [each for each in self._queue.suspensions() if each.destination in keys]
         suspended = ""
         for each in found:
             until = "until it is lifted" if each.until is None else f"until {rfc3339(each.until)}"

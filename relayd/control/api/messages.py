@@ -102,6 +102,8 @@ def message_value(message: Message, now: float) -> MessageValue:
         "size": message.size,
         "blob_hash": message.blob_hash,
     }
+    if message.terms.priority:
+        value["priority"] = message.terms.priority
     if message.envid:
         value["env_id"] = _decoded(message.envid)
     if message.hold is not None:

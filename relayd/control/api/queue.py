@@ -1,7 +1,7 @@
 """`/api/queue/*`: the messages, their state, and what an operator may do to them (operations 11-13, 40-44, 53).
 
-Of our own: `POST hold|release|bounce|reroute|undo` (see `steering`), `GET audit`, `status?detail=1`, the suspended
-destinations, and deleted messages, which are shown only to who asks for them by name.
+Of our own: `POST hold|release|bounce|reroute|undo` (see `steering`), `GET audit`, `status?detail=1`, and deleted
+messages, which are shown only to who asks for them by name.
 """
 
 from __future__ import annotations
@@ -46,16 +46,6 @@ class StatusDetail(TypedDict):
     since: NotRequired[str]
     by: NotRequired[str]
     reason: NotRequired[str]
-
-
-class SuspensionValue(TypedDict):
-    """A destination to which nothing is attempted before `until` (null: until it is resumed)."""
-
-    destination: str
-    since: str
-    until: str | None
-    by: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,10 +155,6 @@ class QueueOperations:
         state = "/queue/status/"
         yield _route("PATCH", state + "stop", CHANGE, self.pause, "Pause", body=Reason, answer=bool, operation=40)
         yield _route("PATCH", state + "start", CHANGE, self.resume, "Resume", answer=bool, operation=41)
-        suspended, again = "Destinations to which nothing is attempted now", "Attempt deliveries to a destination again"
-        path = "/queue/suspensions"
-        yield _route("GET", path, SHOW, self.suspensions, suspended, answer=list[SuspensionValue])
-        yield _route("DELETE", path + "/{destination}", CHANGE, self.unsuspend, again, answer=bool)
         audited = "Compare what was promised with what is there"
         yield _route("GET", "/queue/audit", SHOW, self.audit, audited, answer=dict[str, int])
 
@@ -267,25 +253,3 @@ class QueueOperations:
         await self._queue.resume(call.caller.name)
         audit(call, "queue.resume", "resume", 1, "")
         return ran
-
-    async def suspensions(self, call: Call) -> list[SuspensionValue]:
-        """Destinations that the breaker, or somebody, put off."""
-        return [
-            {
-                "destination": each.destination,
-                "since": rfc3339(each.since),
-                "until": None if each.until is None else rfc3339(each.until),
-                "by": each.by,
-                "reason": each.reason,
-            }
-            for each in self._queue.suspensions()
-        ]
-
-    async def unsuspend(self, call: Call) -> bool:
-        """Attempt deliveries to one of them again."""
-        destination = call.path["destination"]
-        if all(each.destination != destination for each in self._queue.suspensions()):
-            raise Problem(*NOT_FOUND)
-        await self._queue.unsuspend(destination)
-        audit(call, "queue.unsuspend", f"unsuspend {destination}", 1, "")
-        return True

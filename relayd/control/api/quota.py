@@ -60,7 +60,7 @@ class QuotaOperations:
         yield Route(
             method="GET",
             path="/quota/{name}",
-            permission="individual-get",
+            permission="quota-get",
             handler=self.show,
             summary="What an account, domain or tenant sent, and what it may",
             area=AREA,

@@ -1,0 +1,255 @@
+"""What keeps the scheduler's lanes within the limits: timers, suspensions, the day's counts, and what is stated.
+
+Mail that a limit holds back for a moment waits in memory, and a timer starts it.  What would wait longer than REST goes
+back to disk uncounted, and its destinations are left out of leasing until the time has come; so do those of a suspended
+provider.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol
+
+from relayd.delivery.lanes import Lanes
+from relayd.delivery.shaping import Complaint, CountStore, Shaping
+from relayd.events import delivery as events
+from relayd.events.event import Span
+from relayd.queue.suspension import Subject, subject_of
+from relayd.routing.shaping.meter import Hold, Meter
+
+REST = 60.0
+"""Seconds of waiting past which mail goes back to disk."""
+
+STATED = 60.0
+"""Seconds for which one limit is not stated again."""
+
+_AGAIN = 1.0
+_MOST_STATED = 4096
+
+
+class Actions(Protocol):
+    """What the throttle asks of the scheduler."""
+
+    def start_more(self) -> None:
+        """Limits have room."""
+
+    def changed(self) -> None:
+        """Look at the queue now."""
+
+    def own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something in the scheduler's name."""
+
+    def report(self, queue_id: int, reason: str) -> None:
+        """A failure of this server."""
+
+
+class Throttle:
+    """clock: Unix time.  counts: where the day's counts are kept; None: in memory alone."""
+
+    def __init__(
+        self,
+        shaping: Shaping,
+        lanes: Lanes,
+        actions: Actions,
+        span: Span,
+        counts: CountStore | None = None,
+    ) -> None:
+        self.shaping = shaping
+        self.suspended_sources: frozenset[str] = frozenset()
+        self._lanes = lanes
+        self._actions = actions
+        self._span = span
+        self._clock: Callable[[], float] = span.stream.clock
+        self._counts = counts
+        self._keys: frozenset[str] = frozenset()
+        self._resting: dict[str, tuple[Meter, float]] = {}
+        self._stated: dict[tuple[str, str], float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed = math.inf
+        self._writing = False
+        self._is_open = False
+        lanes.on_hold = self._held
+        lanes.on_low = actions.changed
+
+    async def open(self) -> None:
+        """Read the day's counts.  A failure of the database is reported: the day then begins anew."""
+        if self._counts is None:
+            return
+        try:
+            self.shaping.restore(await self._counts.load())
+        except Exception as error:  # mail goes on
+            self._actions.report(0, f"the day's counts could not be read: {error!r}")
+
+    async def close(self) -> None:
+        """Write the day's counts as they are."""
+        if self._timer is not None:
+            self._timer.cancel()
+        counts = self.shaping.exact()
+        if self._counts is None or not counts:
+            return
+        try:
+            await self._counts.keep(counts)
+        except Exception as error:  # what was reserved stays used
+            self._actions.report(0, f"the day's counts could not be kept: {error!r}")
+
+    # -- suspensions
+
+    def refresh(self, suspensions: Iterable[Any]) -> None:
+        """Take note of what is suspended now; what is new, and who was and is no more, is stated.
+
+        Not at the start: what was on disk is no news.
+        """
+        found = {each.destination: each for each in suspensions}
+        for key in self._keys - found.keys():
+            events.RESUMED(self._span, id=key)
+        for key in found.keys() - self._keys if self._is_open else ():
+            each = found[key]
+            events.SUSPENDED(self._span, id=key, account_name=each.by, reason=each.reason, due=each.until)
+        self._keys, self._is_open = frozenset(found), True
+        self._apply()
+
+    def add(self, key: str) -> None:
+        """Something was suspended just now."""
+        self._keys |= {key}
+        self._apply()
+
+    def is_suspended(self, destination: str) -> bool:
+        """Whether nothing may be sent there now."""
+        return destination in self._lanes.suspended
+
+    def suspension_of(self, destination: str, provider: str) -> str:
+        """The key of the suspension that holds a destination of a provider back, "" when none does."""
+        keys = (destination, destination.removeprefix("mx:"), f"{Subject.PROVIDER.value}:{provider}")
+        return next((key for key in keys if key in self._keys), "")
+
+    def next_end(self) -> float:
+        """When the first limit that mail rests for has room again; infinity: none does."""
+        return min((until for _, until in self._resting.values()), default=math.inf)
+
+    def _apply(self) -> None:
+        now = self._clock()
+        closed: set[str] = set()
+        accounts, sources = set(), set()
+        for key in self._keys:
+            subject, name = subject_of(key)
+            if subject is Subject.PROVIDER:
+                closed.update(self.shaping.members(name))
+            elif subject is Subject.ACCOUNT:
+                accounts.add(name)
+            elif subject is Subject.SOURCE:
+                sources.add(name)
+            else:
+                closed.update((key, f"mx:{key}"))
+        for key, (meter, until) in list(self._resting.items()):
+            if until <= now or meter.hold(now) is None:
+                del self._resting[key]
+            else:
+                closed.update(self._members(meter))
+        self._lanes.suspended = closed
+        self._lanes.suspended_senders = frozenset(accounts)
+        self.suspended_sources = frozenset(sources)
+
+    def _members(self, meter: Meter) -> Iterable[str]:
+        return self.shaping.destinations(meter)
+
+    # -- limits
+
+    def learn(self, destination: str, hosts: list[str] | None) -> None:
+        """The MX hosts of a destination are known now, or could not be had."""
+        if self.shaping.learn(destination, hosts):
+            self._lanes.equip(destination)
+        shape = self.shaping.shape(destination)
+        if f"{Subject.PROVIDER.value}:{shape.provider}" in self._keys or any(
+            meter.key in self._resting for meter in self.shaping.meters(destination)
+        ):
+            self._lanes.suspended.add(destination)
+
+    def slow(self, destination: str, complaint: Complaint) -> None:
+        """Give a provider less."""
+        meter = self.shaping.slow(destination, complaint)
+        if meter is None:
+            return
+        self._lanes.equip(destination)
+        rule = complaint.rule
+        now = self._clock()
+        events.SLOWED(
+            self._span,
+            id=meter.key,
+            rule=rule.id,
+            reason=complaint.reason,
+            value=meter.factor(now),
+            due=now + rule.seconds,
+        )
+
+    def started(self, meters: tuple[Meter, ...]) -> None:
+        """A job was counted at these."""
+        now = self._clock()
+        if any(meter.daily is not None and meter.daily.wanted(now) is not None for meter in meters):
+            self._write()
+
+    def arm(self) -> None:
+        """Set the timer for the next limit that has room."""
+        self._set_timer(self._lanes.next_release())
+
+    def _set_timer(self, at: float) -> None:
+        if at == self._armed:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed, self._timer = at, None
+        if at < math.inf:
+            delay = max(0.0, at - self._clock())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        self._armed, self._timer = math.inf, None
+        self._actions.start_more()
+
+    def _held(self, meter: Meter, hold: Hold) -> None:
+        now = self._clock()
+        if hold.at == math.inf and hold.limit == "daily":
+            self._write()
+            return
+        self._state(meter, hold, now)
+        if hold.at == math.inf:
+            return
+        if hold.at - now > REST and meter.key not in self._resting:
+            self._resting[meter.key] = (meter, hold.at)
+            self._actions.changed()
+        elif hold.at < self._armed:
+            self._set_timer(hold.at)
+
+    def _state(self, meter: Meter, hold: Hold, now: float) -> None:
+        """State that a limit holds mail back, unless that was stated just now."""
+        about = (meter.key, hold.limit)
+        if 0.0 <= now - self._stated.get(about, -math.inf) < STATED:
+            return
+        if len(self._stated) >= _MOST_STATED:
+            self._stated.clear()
+        self._stated[about] = now
+        if hold.limit in ("concurrency", "connections"):
+            events.CONCURRENCY_LIMIT_EXCEEDED(self._span, id=meter.key, limit=hold.limit)
+        else:
+            events.RATE_LIMIT_EXCEEDED(self._span, id=meter.key, limit=hold.limit, next_retry=hold.at)
+
+    def _write(self) -> None:
+        """Reserve more of the day's counts, in the background."""
+        if not self._writing:
+            self._writing = True
+            self._actions.own(self._reserve())
+
+    async def _reserve(self) -> None:
+        try:
+            while counts := self.shaping.wanted():
+                if self._counts is not None:
+                    await self._counts.keep(counts)
+                for meter in self.shaping.written(counts):
+                    self._lanes.release(meter)
+        except Exception as error:  # mail under a cap waits: it may not go uncounted
+            self._actions.report(0, f"the day's counts could not be kept: {error!r}")
+            asyncio.get_running_loop().call_later(_AGAIN, self._write)
+        finally:
+            self._writing = False
+        self._actions.start_more()
