@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 import re2
 
@@ -37,17 +39,24 @@ class Patterns:
                     break
 
 
-def compiled(rule: PatternRule) -> re2._Regexp[str]:
+class Pattern(Protocol):
+    """A compiled pattern, as far as it is used; the binding has no types of its own."""
+
+    def search(self, text: str) -> re.Match[str] | None: ...
+
+
+def compiled(rule: PatternRule) -> Pattern:
     """The pattern of a rule.  RulesetError."""
     options = re2.Options()
     options.max_mem = MAX_MEMORY
     options.log_errors = False
     try:
-        return re2.compile(rule.pattern, options)
+        pattern: Pattern = re2.compile(rule.pattern, options)  # type: ignore[no-untyped-call]
     except re2.error as error:
         reason = error.args[0] if error.args else ""
         text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
         raise RulesetError(f"pattern of {rule.tag}: {text}") from None
+    return pattern
 
 
 def _header(view: View, name: str) -> Sequence[str]:

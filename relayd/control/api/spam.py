@@ -42,7 +42,7 @@ class ClassifyBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     message: str
     remote_ip: Annotated[str, msgspec.Meta(extra_json_schema={"anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]})]
     env_from: str
-    env_from_flags: Annotated[int, msgspec.Meta(ge=0, le=2**64 - 1)]
+    env_from_flags: Annotated[int, msgspec.Meta(ge=0)]
     env_rcpt_to: list[str]
     ehlo_domain: str = ""
     authenticated_as: str | None = None
