@@ -39,6 +39,7 @@ from relayd.control.app import ControlApp, Parts
 from relayd.control.options import FallbackAdminOptions
 from relayd.control.signing_in import SigningIn
 from relayd.database.interface import DatabaseError, NewerSchema
+from relayd.delivery.ways import Ways
 from relayd.directory.schema import FILE as PRINCIPALS
 from relayd.events import config as config_events
 from relayd.events import server as events
@@ -55,9 +56,7 @@ from relayd.reputation.suppression import FILE as SUPPRESSIONS
 from relayd.resolver.exchange import BadServer
 from relayd.routing.route import UnknownRoute
 from relayd.supervision import Supervisor, inherited_sockets
-from relayd.telemetry.log import LogFiles
 from relayd.telemetry.metrics import Metrics
-from relayd.telemetry.options import TracerOptions
 from relayd.telemetry.reading import Logs
 from relayd.telemetry.render import rfc3339
 
@@ -113,28 +112,21 @@ class Daemon:
         loaded = self._load_first()
         if isinstance(loaded, int):
             return loaded
-        log = self._open_log(loaded)
-        self._views = Views(loaded, self.span, self._metrics, asyncio.get_running_loop().call_soon_threadsafe)
+        self.stream.on_subscriber_failure = self._subscriber_failed
+        try:
+            self._views = Views(loaded, self.span, self._metrics, asyncio.get_running_loop().call_soon_threadsafe)
+        except OSError as error:
+            return self._failed(str(error), EX_OSERR)
         try:
             return await self._run(loaded)
         finally:
             await asyncio.to_thread(self._views.close)
-            log.close()
 
     def _load_first(self) -> Loaded | int:
         try:
             return _built(self.config)
         except ConfigError as error:
             return self._failed(str(error), EX_CONFIG)
-
-    def _open_log(self, loaded: Loaded) -> LogFiles:
-        loop = asyncio.get_running_loop()
-        tracers = loaded.config.records(TracerOptions)
-        self._log = LogFiles(tracers, loaded.data / "logs", self.span, loop.call_soon_threadsafe)
-        self.stream.subscribe(self._log)
-        self.stream.subscribe(self._metrics)
-        self.stream.on_subscriber_failure = self._subscriber_failed
-        return self._log
 
     def _subscriber_failed(self, subscriber: Subscriber, error: Exception) -> None:
         telemetry_events.SUBSCRIBER_FAILED(self.span, id=type(subscriber).__name__, reason=repr(error))
@@ -227,6 +219,7 @@ class Daemon:
         self._own("key rotation", self._rotation.run())
         inherited = inherited_sockets()
         self._own("bans", engine.receiving.ban_store.run())
+        self._own("what is remembered of strangers", engine.receiving.remembering.run())
         self._signing_in = SigningIn(
             engine.receiving.directory,
             loaded.config.section(FallbackAdminOptions),
@@ -238,6 +231,7 @@ class Daemon:
             "Connections kept for the next message",
             lambda: engine.delivering.pool.idle,
         )
+        self._watch_smarthosts(engine.delivering.ways)
         parts = Parts(
             queue=engine.opened.queue,
             bodies=engine.opened.queue,
@@ -252,9 +246,11 @@ class Daemon:
             signing_in=self._signing_in,
             principals=engine.principals,
             quota=engine.receiving.reception.quota,
-            logs=Logs(lambda: self._log.place, self._log.flush),
+            logs=Logs(lambda: self._views.log.place, self._views.log.flush),
             ids=lambda: snowflakes.issue(self.stream.clock()),
             bans=engine.receiving.bans,
+            greylist=engine.receiving.remembering.greylist,
+            records=engine.receiving.remembering.records,
             certificates=engine.receiving.listeners.certificates,
             suppressions=engine.delivering.suppressions,
             switches=ScannerSwitches(
@@ -303,7 +299,7 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, lambda: self._own("reload", self._hang_up()))
 
     async def _hang_up(self) -> None:
-        self._log.reopen()
+        self._views.log.reopen()
         await self.reload()
 
     async def reload_part(self, part: str, *, dry_run: bool) -> ReloadAnswer:
@@ -365,7 +361,7 @@ class Daemon:
         except OptionError as error:
             raise located(config, error) from error
         self._signing_in.reconfigure(config.section(FallbackAdminOptions))
-        self._views.reload(config)
+        self._views.reload(loaded)
         await self.control.reload(control_setting(loaded))
         self._rotation.wake()
         self.config = self.settings.config = config
@@ -384,6 +380,13 @@ class Daemon:
         if suppressions.is_open:
             beside[SUPPRESSIONS] = suppressions.copy_to
         return await backup(self.engine.opened, directory, self.stream.clock, self.span, beside=beside)
+
+    def _watch_smarthosts(self, ways: Ways) -> None:
+        """The hosts of routes, by name, in the metrics."""
+        watch = partial(self._metrics.watch_each, label="smarthost")
+        watch("relayd_smarthost_aside_seconds", "For how long the host is still passed over", read=ways.aside)
+        watch("relayd_smarthost_messages_left", "Messages that its budget still allows now", read=ways.left)
+        watch("relayd_smarthost_connections", "Connections in use", read=ways.connections)
 
     async def _bounce(self, filter: Filter, by: str, reason: str) -> int:
         compose = partial(self.engine.delivering.bounces.compose, now=self.stream.clock())

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Collection
 
+from relayd.assembly.account_guard import AccountGuard
 from relayd.assembly.loaded import Loaded
 from relayd.database.interface import DatabaseError
 from relayd.delivery.attempt import Attempts, Road
@@ -30,8 +31,10 @@ from relayd.delivery.sts_policies import PolicyStore, StsPolicies, open_policies
 from relayd.delivery.suppressing import Suppressing
 from relayd.delivery.tls import TlsContexts
 from relayd.delivery.tls_hosts import TlsHosts, open_hosts
+from relayd.delivery.watching import Watching
 from relayd.delivery.ways import Ways
 from relayd.directory.address_book import AddressBook
+from relayd.events import delivery as events
 from relayd.events import store as store_events
 from relayd.events.event import EventStream, Span
 from relayd.mail.envelope import domain_of
@@ -59,11 +62,13 @@ class Delivering:
         loaded: Loaded,
         opened: OpenQueue,
         book: AddressBook,
+        guard: AccountGuard,
         resolver: LiveResolver,
         signing: Signing,
         snowflakes: Snowflakes,
     ) -> None:
         self._book = book
+        self._guard = guard
         self._opened = opened
         self._signing = signing
         self._snowflakes = snowflakes
@@ -86,6 +91,8 @@ class Delivering:
     async def open(self, stream: EventStream, span: Span) -> None:
         """Bring the parts up; nothing runs yet."""
         loaded, self._stream = self._loaded, stream
+        if "." not in loaded.hostname:
+            events.MISSING_OUTBOUND_HOSTNAME(span, hostname=loaded.hostname)
         self.tls_results = await open_results(loaded.data, stream.clock, span)
         self.tls_hosts = await open_hosts(loaded.data, self.tls_results, stream.clock, span)
         self.tls_hosts.seconds = loaded.config.section(routing.OutboundOptions).tls_broken_for
@@ -123,7 +130,9 @@ class Delivering:
         await self.suppressions.reconfigure(loaded.config.section(SuppressionOptions))
         self.scheduler = Scheduler(
             self._opened.queue,
-            Suppressing(self.attempts, self.suppressions, self._is_ours, stream.clock, span),
+            Watching(
+                Suppressing(self.attempts, self.suppressions, self._is_ours, stream.clock, span), self._guard.outcomes
+            ),
             loaded.router,
             self.bounces,
             loaded.settings,

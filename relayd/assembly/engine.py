@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from relayd.assembly.account_guard import AccountGuard
 from relayd.assembly.delivering import Delivering
 from relayd.assembly.loaded import Loaded
 from relayd.assembly.receiving import Receiving
@@ -45,6 +46,7 @@ class Engine:
         self.receiving: Receiving
         self.troubleshooting: Troubleshooting
         self.webhooks: Webhooks
+        self.guard: AccountGuard
 
     async def open(self, on_broken: Callable[[str], None]) -> None:
         """Bring everything up but the listeners.  on_broken: the queue's database can be used no more.
@@ -65,7 +67,12 @@ class Engine:
         self.webhooks = Webhooks(loaded.data, self.stream, self.snowflakes, self._local_resolver)
         await self._configure_webhooks()
         self.signing = Signing(loaded.keyring, self.span)
-        self.delivering = Delivering(loaded, self.opened, self.book, self.resolver, self.signing, self.snowflakes)
+        self.guard = AccountGuard(self.opened.queue, self._end_sessions, self.stream.clock, self.span)
+        self.guard.configure(loaded.policy.options.submission)
+        self.stream.subscribe(self.guard.on_event)
+        self.delivering = Delivering(
+            loaded, self.opened, self.book, self.guard, self.resolver, self.signing, self.snowflakes
+        )
         await self.delivering.open(self.stream, self.span)
         self.receiving = Receiving(
             loaded, self.opened, self.book, self.principals, self.delivering, self.resolver, self.signing
@@ -83,6 +90,9 @@ class Engine:
     def _local_resolver(self) -> Resolver:
         return LocalFirst(self.resolver, self._hosts_file)
 
+    def _end_sessions(self, account: str) -> None:
+        self.receiving.listeners.end_sessions(account)
+
     async def _configure_addresses(self, loaded: Loaded) -> None:
         """What a configuration means for addresses of the directory.  Raises OSError."""
         keys = None
@@ -99,6 +109,7 @@ class Engine:
         await self.receiving.reload_listeners(loaded)
         await self._configure_addresses(loaded)
         before, self.loaded = self.loaded, loaded
+        self.guard.configure(loaded.policy.options.submission)
         self.signing.keyring = loaded.keyring
         self.opened.configure(loaded.queue)
         retired = None
@@ -120,6 +131,7 @@ class Engine:
         """Close everything, once it is drained."""
         await self.receiving.close()
         await self.delivering.close()
+        await self.guard.close()
         self.signing.close()
         await self.webhooks.close()
         await self.resolver.close()

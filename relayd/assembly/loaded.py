@@ -27,6 +27,9 @@ from relayd.resolver.exchange import parse_server
 from relayd.resolver.options import ResolverOptions
 from relayd.routing import options as routing
 from relayd.routing.schedule import Schedule
+from relayd.spam.dnsbl_options import DnsListOptions, enabled_lists
+from relayd.telemetry.levels import levels_of
+from relayd.telemetry.options import EventLevelOptions
 
 SUBMIT = "submit"
 """Id of the listener that the submit socket is."""
@@ -61,6 +64,8 @@ class Loaded:
         self.spam = Spam(config, self.data)
         self.srs = config.section(receiving.SrsOptions)
         self.bounce_rules = bounce_rules(config)
+        self.dns_lists = enabled_lists(config.records(DnsListOptions))
+        self.levels = levels_of(config.records(EventLevelOptions))
 
     def _listeners(self) -> ListenerConfiguration:
         config = self.config

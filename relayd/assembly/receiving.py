@@ -9,6 +9,7 @@ from relayd.assembly.delivering import Delivering
 from relayd.assembly.filtering import open_filtering, reload_filtering
 from relayd.assembly.loaded import Loaded
 from relayd.assembly.scoring import ScoringParts
+from relayd.assembly.strangers import Remembering
 from relayd.directory.address_book import AddressBook
 from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions
@@ -60,6 +61,7 @@ class Receiving:
         self.directory: Directory
         self.filtering: Filtering
         self.scoring: ScoringParts
+        self.remembering: Remembering
         self.reception: Reception
         self.trials: Trials
         self.listeners: Listeners
@@ -75,6 +77,9 @@ class Receiving:
         self.bans = Bans(loaded.config.section(BanOptions))
         self.ban_store = BanStore(self.bans, loaded.data / BANS, span)
         await self.ban_store.open(stream.clock())
+        self.remembering = Remembering(loaded, self.bans, lambda: self.reception.policy, lambda: self._resolver, span)
+        await self.remembering.open()
+        self.scoring.assessor.sources += [self.remembering.lists, self.remembering.reputations]
         accounts = loaded.config.records(AccountOptions)
         self.principals.reserved = reserved_by(accounts)
         self.ledger = Ledger(self._opened.database, stream.clock)
@@ -99,6 +104,7 @@ class Receiving:
             signing=self._signing,
             filtering=self.filtering,
             scoring=self.scoring.scoring,
+            strangers=self.remembering.strangers,
             suppressions=self._delivering.suppressions,
             book=self._book,
             principals=self.principals,
@@ -130,6 +136,7 @@ class Receiving:
         reload_filtering(self.filtering, loaded)
         self._resolver = resolver
         self.scoring.reload(loaded)
+        self.remembering.reload(loaded)
         self.bans.reconfigure(loaded.config.section(BanOptions))
         self.reception.reconfigure(loaded.policy, resolver)
 
@@ -148,3 +155,4 @@ class Receiving:
         await self.scoring.close()
         self.directory.close()
         await self.ban_store.close()
+        await self.remembering.close()

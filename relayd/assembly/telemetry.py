@@ -6,31 +6,49 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from relayd.assembly.alerts import alerts
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
 from relayd.config.configuration import Config
 from relayd.control.api.telemetry import Telemetry
 from relayd.database.segments import Bounds, Series
-from relayd.directory.options import AccountOptions
+from relayd.directory.entry import Type
+from relayd.directory.rows import Selection
 from relayd.events.event import Span
-from relayd.reception.options import RcptOptions
 from relayd.telemetry import history, points, traces
 from relayd.telemetry.figures import Figures, MetricHistory, remembered
+from relayd.telemetry.forgetting import Forgotten, Oblivion
+from relayd.telemetry.levels import put_in_force
 from relayd.telemetry.live import Live
+from relayd.telemetry.log import LogFiles
 from relayd.telemetry.metrics import Metrics
-from relayd.telemetry.options import MessageHistoryOptions, MetricHistoryOptions, TraceHistoryOptions
+from relayd.telemetry.options import MessageHistoryOptions, MetricHistoryOptions, TraceHistoryOptions, TracerOptions
+from relayd.telemetry.pseudonyms import Pseudonyms, load_key
 from relayd.telemetry.recording import Defer, Recording, Stores
 
 DIRECTORY = "telemetry"
+PSEUDONYM_KEY = "pseudonym.key"
 
 _COUNT_EVERY = 10.0
 """Seconds for which the number of queued messages is not counted anew."""
 
+_USERS = Selection(types=frozenset({Type.INDIVIDUAL}))
+_DOMAINS = Selection(types=frozenset({Type.DOMAIN}))
+
+_PATIENCE = 600.0
+"""Seconds that forgetting may take: every row and every line is read."""
+
 
 class Views:
-    """Traces, history and metrics of one daemon.  span: the daemon's."""
+    """Logs, traces, history and metrics of one daemon.  span: the daemon's."""
 
     def __init__(self, loaded: Loaded, span: Span, metrics: Metrics, defer: Defer) -> None:
+        put_in_force(loaded.levels)
+        self._pseudonyms = _pseudonyms(loaded)
+        tracers = loaded.config.records(TracerOptions)
+        self.log = LogFiles(tracers, loaded.data / "logs", span, defer, pseudonyms=self._pseudonyms)
+        span.stream.subscribe(self.log)
+        span.stream.subscribe(metrics)
         self._span = span
         self._metrics = metrics
         self._directory = loaded.data / DIRECTORY
@@ -70,26 +88,51 @@ class Views:
         def connections() -> float:
             return delivering.pool.idle + delivering.scheduler.stats().running
 
+        self._alerts = alerts(engine, self._metrics, self._span, self._directory)
         self._figures = Figures(
             self._metrics,
             {
                 "queue.count": remembered(count, _COUNT_EVERY, time.monotonic),
                 "delivery.active-connections": connections,
-                "user.count": lambda: len(engine.loaded.config.records(AccountOptions)),
-                "domain.count": lambda: len(engine.loaded.config.section(RcptOptions).relay_domains),
+                "user.count": lambda: engine.principals.count(_USERS),
+                "domain.count": lambda: engine.principals.count(_DOMAINS),
             },
         )
-        return Telemetry(stores=lambda: self.recording.stores, figures=self._figures, live=self.live)
+        self._watch(engine)
+        return Telemetry(
+            stores=lambda: self.recording.stores, figures=self._figures, live=self.live, forget=self._forget
+        )
+
+    def _watch(self, engine: Engine) -> None:
+        """What Prometheus is shown beside what is counted."""
+        space, queue, watch = engine.opened.space, engine.opened.queue, self._metrics.watch
+        watch("relayd_data_free_bytes", "Free space where the queue is", lambda: space.free)
+        watch(
+            "relayd_destinations_suspended", "Destinations to which nothing is sent", lambda: len(queue.suspensions())
+        )
+        watch("relayd_queue_paused", "1 while the whole queue is paused", lambda: int(queue.paused is not None))
+        watch("relayd_telemetry_lost", "Events that the stores had no room for", lambda: self.recording.dropped)
+        self._metrics.watch_each("relayd_alerts_open", "Built-in alerts that are not over", "watch", self._alerts.open)
 
     def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What runs beside the engine, by name; after `shown`."""
         keeper = MetricHistory(
             self._figures, self.recording.keep, lambda: self._options.interval, self._span.stream.clock
         )
-        return {"metric history": keeper.run()}
+        return {"metric history": keeper.run(), "alerts": self._alerts.run()}
 
-    def reload(self, config: Config) -> None:
-        """Keep what another configuration says."""
+    def _forget(self, address: str) -> Forgotten:
+        """See control.api.telemetry.Telemetry."""
+        pseudonym = "" if self._pseudonyms is None else self._pseudonyms.of(address)
+        oblivion = Oblivion(address, pseudonym)
+        traces, history = self.recording.forget(oblivion, _PATIENCE)
+        return Forgotten(traces=traces, history=history, logs=self.log.forget(oblivion, _PATIENCE))
+
+    def reload(self, loaded: Loaded) -> None:
+        """Keep and show what another configuration says."""
+        config = loaded.config
+        put_in_force(loaded.levels)
+        self.log.forget_levels()
         self._options = config.section(MetricHistoryOptions)
         self.recording.configure(self._stores(config))
 
@@ -97,3 +140,11 @@ class Views:
         """Write what waits; blocks for some seconds at most."""
         self._span.stream.unsubscribe(self.recording)
         self.recording.close()
+        self.log.close()
+
+
+def _pseudonyms(loaded: Loaded) -> Pseudonyms | None:
+    """What replaces addresses, where any tracer wants that; raises OSError when there is no key to be had."""
+    if not any(each.pseudonyms for each in loaded.config.records(TracerOptions).values()):
+        return None
+    return Pseudonyms(load_key(loaded.data / PSEUDONYM_KEY))

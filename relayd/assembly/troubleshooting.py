@@ -58,6 +58,7 @@ class Troubleshooting:
             most=loaded.settings.concurrency.per_destination,
             soft_bounce=soft_bounce(loaded),
             memory=self._delivering.tls_hosts.memory,
+            standings=self._delivering.ways.standings,
         )
 
     def _means(self) -> Means:
@@ -69,6 +70,7 @@ class Troubleshooting:
             hosts=lambda direct: delivering.hosts(loaded, self._resolver(), strict=direct),
             sts=delivering.sts,
             dialer=lambda timeouts: delivering.dialer(loaded, timeouts),
+            ways=delivering.ways.of,
         )
 
     def _bug_in_check(self, check: str, error: Exception) -> None:

@@ -14,7 +14,7 @@ from relayd.cli.where import url_option, where
 @click.group()
 @url_option
 def bans() -> None:
-    """Addresses that are shut out for failed sign-ins."""
+    """Addresses that are shut out for failed sign-ins, or for trying names out."""
 
 
 @bans.command("list")
@@ -30,9 +30,9 @@ def list_(as_json: bool) -> None:
         click.echo("Nobody is banned")
         return
     print_table(
-        ["ADDRESS", "SINCE", "UNTIL", "TIMES", "REASON"],
+        ["ADDRESS", "SINCE", "UNTIL", "TIMES", "REASON", "EVIDENCE"],
         [
-            [each["address"], each["since"], each["until"], str(each["times"]), each["reason"]]
+            [each["address"], each["since"], each["until"], str(each["times"]), each["reason"], each["evidence"]]
             for each in found["items"]
         ],
     )

@@ -54,7 +54,7 @@ def explain(
         query = [("to", _bare(recipient))] + ([("from", _bare(sender))] if sender else [])
         data = control.get("/explain/outbound", query)
         if trying["connect"]:
-            _connect(_bare(recipient), data, as_json, **trying)
+            _connect(_bare(recipient), _bare(sender or ""), data, as_json, **trying)
         else:
             print_json(data) if as_json else print_outbound(data)
         return
@@ -73,10 +73,12 @@ def explain(
     print_json(data) if as_json else print_inbound(data)
 
 
-def _connect(recipient: str, data: Any, as_json: bool, *, connect: bool, direct: bool, timeout: int) -> None:
+def _connect(
+    recipient: str, sender: str, data: Any, as_json: bool, *, connect: bool, direct: bool, timeout: int
+) -> None:
     """Print the road, and what its hosts say to a delivery without a message, step by step."""
     control = open_control(where(), timeout + 30.0)
-    query = [("timeout", str(timeout))] + ([("direct", "1")] if direct else [])
+    query = [("timeout", str(timeout)), ("from", sender)] + ([("direct", "1")] if direct else [])
     stages = (each[0] for each in control.events(f"/troubleshoot/delivery/{quote(recipient, safe='')}", query))
     if as_json:
         print_json({**data, "stages": list(stages)})

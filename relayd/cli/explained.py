@@ -151,6 +151,9 @@ def _road(outlook: Value, standing: Value) -> None:
     rows.append(("TLS", ("from the first octet; " if outlook["tls_implicit"] else "") + outlook["tls_policy"]))
     if outlook["sign_in_as"]:
         rows.append(("signs in as", outlook["sign_in_as"]))
+    if outlook["leaves_from"]:
+        rows.append(("leaves from", outlook["leaves_from"]))
+    rows += [("smarthost", each) for each in outlook["smarthosts"]]
     limit = f"{outlook['running']} of at most {outlook['limit']} deliveries at once run, {outlook['waiting']} wait"
     rows.append(("now", f"{limit} in memory"))
     rows.append(("queue", f"{standing['queued']} messages, {standing['deferred']} deferred, {standing['held']} held"))

@@ -46,7 +46,7 @@ def message_lines(message: Message) -> list[str]:
         lines.append(f"  kept     until {deleted.get('until')}")
     if message.get("next_hop"):
         lines.append(f"  goes by  {message['next_hop']}")
-    for field in ("env_id", "message_id", "account", "client", "blob_hash"):
+    for field in ("tls", "env_id", "message_id", "account", "client", "blob_hash"):
         if message.get(field):
             lines.append(f"  {field.replace('_', '-'):<8} {message[field]}")
     for domain in message["domains"]:

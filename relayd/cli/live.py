@@ -28,6 +28,7 @@ from relayd.resolver.exchange import parse_server
 from relayd.resolver.options import ResolverOptions
 from relayd.routing.next_hop import NextHop
 from relayd.routing.options import OutboundOptions
+from relayd.routing.source_options import SourceOptions
 
 _TIMEOUT = 5.0
 _SLOW_SYNC = 0.05
@@ -108,6 +109,7 @@ def look(config: Config, target: str | None = None, outside: Outside | None = No
     looks: list[Callable[[], Iterator[Finding]]] = [
         lambda: look_at_names(config, beyond),
         lambda: look_at_port(config, beyond, target),
+        lambda: look_at_sources(config, beyond),
         lambda: look_at_resolver(beyond),
         lambda: look_at_certificates(config, time.time()),
         lambda: look_at_clock(data_directory(config), time.time()),
@@ -148,6 +150,36 @@ def look_at_names(config: Config, outside: Outside) -> Iterator[Finding]:
             yield Finding("warn", "PTR", f"{address} is {said}, but EHLO says {hostname}", hint)
         else:
             yield Finding("ok", "PTR", f"{address} is {hostname}, both ways")
+
+
+def look_at_sources(config: Config, outside: Outside) -> Iterator[Finding]:
+    """Whether the addresses that mail leaves from are this machine's, and their reverse names those given in EHLO."""
+    hostname = (config.section(ServerOptions).hostname or socket.getfqdn()).lower()
+    for id, source in config.records(SourceOptions).items():
+        subject, expected = f"source {id}", (source.ehlo or hostname).lower()
+        for address in filter(None, (source.address, source.address_v6)):
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            try:
+                with socket.socket(family, socket.SOCK_STREAM) as probe:
+                    probe.bind((address, 0))
+            except OSError as error:
+                hint = "give the address to an interface, or name another"
+                yield Finding("fail", subject, f"{address} cannot be used: {error.strerror}", hint)
+                continue
+            parsed = ipaddress.ip_address(address)
+            if not parsed.is_global:
+                yield Finding("warn", subject, f"{address} is this machine's, and private: its PTR is not looked at")
+                continue
+            try:
+                names = [name.rstrip(".").lower() for name in outside.resolve(parsed.reverse_pointer, "PTR")]
+            except NoAnswer as error:
+                yield Finding("fail", subject, f"{address}: {error}", "see resolver")
+                continue
+            if expected in names:
+                yield Finding("ok", subject, f"{address} is {expected}")
+            else:
+                text = f"{address} is {', '.join(names) or 'without a reverse name'}, but EHLO says {expected}"
+                yield Finding("warn", subject, text, "set its PTR, or queue.source.<id>.ehlo")
 
 
 def look_at_port(config: Config, outside: Outside, target: str | None) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""`relayd message`: body."""
+"""`relayd message`: body, and what `history` tells of messages."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import click
 
 from relayd.cli.control import open_control
 from relayd.cli.failure import CANNOT_CREATE, USAGE, Failure
+from relayd.cli.history import list_, show
 from relayd.cli.show import printable
 from relayd.cli.where import url_option, where
 
@@ -24,7 +25,11 @@ _HASH = 43
 @click.group()
 @url_option
 def message() -> None:
-    """Read the mail that the running daemon has."""
+    """Read queued mail, and what became of messages."""
+
+
+message.add_command(list_)
+message.add_command(show)
 
 
 @message.command()

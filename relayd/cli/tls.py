@@ -89,7 +89,7 @@ def results(domain: str | None, day: str | None, as_json: bool) -> None:
     for each in found["policies"]:
         policy, summary = each["policy"], each["summary"]
         good, bad = summary["total-successful-session-count"], summary["total-failure-session-count"]
-        click.echo(f"{policy['policy-type']}: {good} sessions went well, {bad} did not")
+        click.echo(f"{policy['policy-type']}: {good} session{'' if good == 1 else 's'} went well, {bad} did not")
         for line in policy.get("policy-string", ()):
             click.echo(f"  {line}")
         rows = [

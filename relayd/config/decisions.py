@@ -16,6 +16,7 @@ from relayd.mailauth.signature_options import SignatureOptions
 from relayd.options import OptionError
 from relayd.reception.options import AccessOptions, RedirectOptions, RewriteOptions
 from relayd.routing.options import RouteOptions, ScheduleOptions
+from relayd.routing.route import host_and_port
 
 _STAND_IN = "host.example"
 """For the names that are wrong or not set, so that what hangs on them can be judged for itself."""
@@ -80,6 +81,8 @@ def _check_names(config: Config) -> Iterator[Problem]:
         if not (address.startswith("unix:/") or _is_name(address) or _is_name(_literal(address))):
             text = f'expected a host name, an IP address or "unix:/path", not "{address}"'
             yield Problem(f"queue.route.{id}.address", text)
+        for text in route.hosts:
+            yield from _check_host(text, f"queue.route.{id}.hosts")
     for id, account in config.records(AccountOptions).items():
         for email in account.emails:
             try:
@@ -87,6 +90,15 @@ def _check_names(config: Config) -> Iterator[Problem]:
             except AddressError:
                 text = f'expected addresses such as "a@example.org" or "@example.org", not "{email}"'
                 yield Problem(f"account.{id}.emails", text)
+
+
+def _check_host(text: str, key: str) -> Iterator[Problem]:
+    try:
+        host, _ = host_and_port(text.split(" ")[0], 25, key)
+    except OptionError:
+        return  # told by who reads it
+    if not (host.startswith("unix:/") or _is_name(host) or _is_name(_literal(host))):
+        yield Problem(key, f'expected a host name, an IP address or "unix:/path", not "{host}"')
 
 
 def _literal(address: str) -> str:

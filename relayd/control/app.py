@@ -37,6 +37,7 @@ from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.spam import SpamOperations
 from relayd.control.api.spam_rules import NoRules, RulesOperations, RulesSide
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
+from relayd.control.api.strangers import StrangerOperations
 from relayd.control.api.stream_tokens import StreamTokens
 from relayd.control.api.suppression import SuppressionOperations
 from relayd.control.api.suspensions import Known, SuspensionOperations
@@ -72,6 +73,8 @@ from relayd.events.event import Span
 from relayd.listener.options import CertificateOptions, ListenerOptions
 from relayd.reports.tls_results import TlsResults
 from relayd.reputation.bans import Bans
+from relayd.reputation.greylist import Greylist
+from relayd.reputation.record import Records
 from relayd.reputation.suppression import SuppressionList
 from relayd.resolver.answer import Resolver
 from relayd.smtp.proxy import ProxyHeader
@@ -96,7 +99,8 @@ class Parts:
     explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.  tls_hosts,
     tls_results: what is known of hosts' TLS.  webhooks: who is told of events.  telemetry: the views of the events.
     switches: of outside scanners.  known: what may be suspended.  resolver: asked for the DNS records that domains
-    should have.  spam: scoring and learning; spam_rules: who keeps its rules.
+    should have.  spam: scoring and learning; spam_rules: who keeps its rules.  greylist, records: what is remembered of
+    strangers.
     """
 
     queue: QueueOfMessages
@@ -122,6 +126,8 @@ class Parts:
     resolver: Callable[[], Resolver | None] = lambda: None
     suppressions: SuppressionList | None = None
     switches: Switches = field(default_factory=NoSwitches)
+    greylist: Greylist = field(default_factory=Greylist)
+    records: Records = field(default_factory=Records)
     known: Known = lambda subject: None
     tls_hosts: TlsHosts | None = None
     tls_results: TlsResults | None = None
@@ -206,6 +212,7 @@ class ControlApp:
         yield from OAuth(self._codes, self._devices).routes()
         yield from StreamTokens(parts.signing_in).routes()
         yield from BanOperations(parts.bans, clock).routes()
+        yield from StrangerOperations(parts.greylist, parts.records, clock).routes()
         yield from DkimOperations(parts.signatures, parts.settings, clock).routes()
         yield from DnsOperations(
             parts.signatures,

@@ -124,7 +124,9 @@ class Series:
         return changed
 
     def tidy(self, now: float) -> None:
-        """Remove what is too old or too much.  Raises DatabaseError."""
+        """Remove what is too old or too much, once it is written at all.  Raises DatabaseError."""
+        if self._current is None:
+            return  # whether the directory is ours is not known yet
         try:
             self._retire(now)
         except OSError as error:
@@ -277,6 +279,8 @@ class Series:
             if time.monotonic() >= until:
                 raise ReadCut(f"the search took longer than {self._patience:g} s") from error
             raise translate(error) from error
+        except OSError as error:
+            raise DatabaseError(str(error)) from error
 
     def _connections(self, until: float) -> Iterator[sqlite3.Connection]:
         for segment in self.segments():

@@ -120,27 +120,38 @@ class Attempts:
 
     async def _over(self, ways: Sequence[Way], delivering: Delivering, content: QueuedContent) -> Wait | None:
         """Way after way until nobody is left; a Wait when none of them may be tried now."""
-        road = self._road.ways
-        tried = 0
+        tried = False
         for way in ways:
-            async with road.slots.one(way.host):
-                if not road.begin(way, delivering.span):
-                    continue
-                tried += 1
-                given, heard = delivering.transactions, delivering.heard
-                delivering.next_hop = way.hop
-                try:
-                    await self._over_idle(delivering, content)
-                    if delivering.todo:
-                        self._road.pool.make_room(way.hop, road.room(way))
-                        await self._over_hosts(delivering, content)
-                finally:
-                    begun = delivering.transactions - given
-                    reached = delivering.heard > heard or (False if begun or delivering.todo else None)
-                    road.end(way, delivering.span, given=begun, reached=reached)
+            delivering.next_hop = way.hop
+            if way.host is None:
+                tried = True
+                await self._over_one(way, delivering, content)
+            else:
+                async with self._road.ways.slots.one(way.host):
+                    tried |= await self._over_smarthost(way, delivering, content)
             if not delivering.todo:
                 return None
-        return None if tried else road.spent()
+        return None if tried else self._road.ways.spent()
+
+    async def _over_smarthost(self, way: Way, delivering: Delivering, content: QueuedContent) -> bool:
+        """One host that has shares or budgets; False: it has no messages left."""
+        ways = self._road.ways
+        if not ways.begin(way, delivering.span):
+            return False
+        given, heard = delivering.transactions, delivering.heard
+        try:
+            await self._over_one(way, delivering, content)
+        finally:
+            begun = delivering.transactions - given
+            reached = delivering.heard > heard or (False if begun or delivering.todo else None)
+            ways.end(way, delivering.span, given=begun, reached=reached)
+        return True
+
+    async def _over_one(self, way: Way, delivering: Delivering, content: QueuedContent) -> None:
+        await self._over_idle(delivering, content)
+        if delivering.todo:
+            self._road.pool.make_room(way.hop, self._road.ways.room(way))
+            await self._over_hosts(delivering, content)
 
     async def _over_idle(self, delivering: Delivering, content: QueuedContent) -> None:
         """Idle connections as long as they help."""

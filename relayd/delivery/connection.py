@@ -33,8 +33,8 @@ from relayd.smtp.extension import PeerExtensions
 class Connection:
     """A connection ready for transactions.  opened: monotonic seconds.  messages: transactions begun on it.
 
-    parked: when it was last put into the pool, monotonic seconds.  subject: under whose limit of connections it counts
-    while idle, "" for nobody's.
+    local: our address.  parked: when it was last put into the pool, monotonic seconds.  subject: under whose limit of
+    connections it counts while idle, "" for nobody's.
     """
 
     endpoint: Endpoint
@@ -43,6 +43,7 @@ class Connection:
     protocol: TransactionProtocol
     tls: str | None
     opened: float
+    local: str = ""
     messages: int = 0
     parked: float = 0.0
     subject: str = ""
@@ -95,7 +96,7 @@ class Dialer:
                 if failure.defect is not None and not next_hop.implicit_tls:
                     less = lesser(demand, consequence(policy.tls, failure.defect))
                 if witness is not None and failure.defect is not None:
-                    witness.failed(endpoint, policy, failure.defect, str(failure), span)
+                    witness.failed(endpoint, policy, failure.defect, failure, span)
                 if less is None:
                     raise _blamed(policy.tls, failure) from failure
                 if not less.encrypt:
@@ -104,7 +105,7 @@ class Dialer:
             else:
                 if witness is not None and not endpoint.is_unix:
                     met = demand is wanted and demand.encrypt
-                    witness.connected(endpoint, policy, connection.tls, span, met=met)
+                    witness.connected(connection, policy, span, met=met)
                 return connection
 
     async def connect_once(
@@ -114,14 +115,17 @@ class Dialer:
         started = time.monotonic()
         with watched(watch, Step.CONNECT):
             sock = await self._open_socket(endpoint, next_hop.source, span)
+        local = "" if endpoint.is_unix else str(sock.getsockname()[0])
         hostname = (next_hop.source.ehlo if next_hop.source is not None else None) or self._hostname
         handshake = Handshake(hostname, self._timeouts, endpoint, next_hop, demand, span, watch, self._tokens)
         try:
             context = await self._context(next_hop, demand)
             tls, extensions = await handshake.run(sock, context)
             transport = handshake.take_transport()
-        except BaseException:
+        except BaseException as error:
             handshake.close(sock)
+            if isinstance(error, ConnectionFailed):
+                error.local = local
             raise
         protocol = TransactionProtocol(
             transport,
@@ -140,6 +144,7 @@ class Dialer:
             protocol=protocol,
             tls=tls,
             opened=started,
+            local=local,
         )
 
     async def _context(self, next_hop: NextHop, demand: Demand) -> ssl.SSLContext | None:

@@ -33,7 +33,7 @@ class Endpoint:
 class ConnectionFailed(Exception):
     """No connection: `reply` at `stage`, or `trouble` without one; the text says what happened.
 
-    defect: what is wrong with the host's TLS, when that is it.
+    defect: what is wrong with the host's TLS, when that is it.  local: our address, where there was a connection.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class ConnectionFailed(Exception):
         self.stage = stage
         self.reply = reply
         self.defect = defect
+        self.local = ""
 
 
 class Step(Enum):
@@ -90,14 +91,29 @@ def watched(watch: Watch | None, step: Step) -> Iterator[None]:
     watch.ended(step, time.monotonic() - started)
 
 
+class Connected(Interface):
+    """What a witness looks at of a connection.  tls: its version, None without.  local: our address."""
+
+    @property
+    def endpoint(self) -> Endpoint: ...
+
+    @property
+    def tls(self) -> str | None: ...
+
+    @property
+    def local(self) -> str: ...
+
+
 class TlsWitness(Interface):
     """Who remembers what the TLS of hosts came to."""
 
     def broken(self, host: str, policy: HostPolicy) -> str:
         """Why TLS is not even tried with a host whose policy lets mail go in the clear; "" when it is."""
 
-    def failed(self, endpoint: Endpoint, policy: HostPolicy, defect: Defect, reason: str, span: Span) -> None:
+    def failed(
+        self, endpoint: Endpoint, policy: HostPolicy, defect: Defect, failure: ConnectionFailed, span: Span
+    ) -> None:
         """A connection did not give what the policy wants."""
 
-    def connected(self, endpoint: Endpoint, policy: HostPolicy, version: str | None, span: Span, *, met: bool) -> None:
-        """A connection is ready.  version: of TLS, None without.  met: TLS was tried as the policy wants it."""
+    def connected(self, connection: Connected, policy: HostPolicy, span: Span, *, met: bool) -> None:
+        """A connection is ready.  met: TLS was tried as the policy wants it."""

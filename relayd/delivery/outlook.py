@@ -23,8 +23,11 @@ from relayd.resolver.answer import Resolver
 from relayd.resolver.budget import BudgetResolver, Question
 from relayd.routing.next_hop import NextHop, TlsMode
 from relayd.routing.options import OutboundOptions
-from relayd.routing.route import Router
+from relayd.routing.route import MX, Router
+from relayd.routing.rule import Facts
 from relayd.routing.schedule import Schedule
+from relayd.routing.smarthost import Standings
+from relayd.routing.source import SourcePool
 from relayd.routing.tls_memory import TlsMemory, may_be_left_out
 from relayd.routing.tls_policy import TlsPolicy
 from relayd.telemetry.render import own_fields, rfc3339
@@ -83,6 +86,8 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     destination: the name of the next hop in the queue, in suspensions and limits.  setting: the key that decided, and
     its value; why: the same in words.  route: its id, null for the domain's own hosts.  host: whose hosts these are.
     tls: the mode; tls_policy: the same in words.  sign_in_as: the name that we sign in with there, "" for none.
+    leaves_from: the source, or the pool of sources, in words, "" for the system's choice.  smarthosts: those of a route
+    with several or with budgets, in words.
     problem: why there is no host to try, "" when there is; outcome: what then becomes of the mail.  notes: what was
     seen on the way.  running, waiting, limit: deliveries there now, in memory, and how many there may be at once.
     shaping: what else limits them.
@@ -101,6 +106,8 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     tls_implicit: bool
     tls_policy: str
     sign_in_as: str
+    leaves_from: str
+    smarthosts: tuple[str, ...]
     hosts: tuple[Host, ...]
     problem: str
     outcome: str
@@ -118,7 +125,7 @@ class Roads:
     """What outlooks go by now.  hosts: finds them through a resolver.  lane: of a destination, None: it has no work.
 
     limits: of a destination, and when it was not met yet by its best MX hosts.  most: deliveries at once to one
-    destination.  memory: what is remembered of hosts' TLS.
+    destination.  standings: of smarthosts.  memory: what is remembered of hosts' TLS.
     """
 
     router: Router
@@ -131,6 +138,7 @@ class Roads:
     most: int
     soft_bounce: bool
     memory: TlsMemory = field(default_factory=TlsMemory)
+    standings: Standings = field(default_factory=lambda: Standings(()))
 
 
 class Outlooks:
@@ -140,10 +148,14 @@ class Outlooks:
         self._roads = roads
         self._clock = clock
 
-    async def of(self, address: str) -> Outlook:
-        """The road to an address with its domain; DNS is asked for no longer than SECONDS."""
+    async def of(self, address: str, sender: str = "") -> Outlook:
+        """The road to an address with its domain; DNS is asked for no longer than SECONDS.
+
+        sender: by which rules are looked at; those that ask for account, listener or header match nothing here.
+        """
         now = self._roads()
-        destination = now.router.destination(address)
+        rules = now.router.rules.matching(Facts(return_path=sender)) if now.router.rules else ()
+        destination = now.router.destination_by(address, None, rules)
         next_hop = now.router.next_hop(destination)
         resolver = BudgetResolver(now.resolver, SECONDS, keep=True)
         told: list[Event] = []
@@ -157,7 +169,7 @@ class Outlooks:
             judgement, reply = judge_trouble(none.trouble, str(none), soft_bounce=now.soft_bounce)
             problem = f"{reply} ({none.trouble.value})"
             outcome = "bounced" if judgement.verdict is Verdict.BOUNCED else "deferred"
-        setting, why = _decided(now, address, next_hop)
+        setting, why = _decided(now, address, next_hop, rules)
         lane = now.lane(destination)
         preferences = _preferences(resolver.asked)
         best = min(preferences.values(), default=0)
@@ -177,6 +189,8 @@ class Outlooks:
             tls_implicit=next_hop.implicit_tls,
             tls_policy=_TLS[mode],
             sign_in_as=next_hop.username or "",
+            leaves_from=_leaves_from(now.router.source(next_hop, rules, address)),
+            smarthosts=tuple(self._smarthosts(now, next_hop)),
             hosts=tuple(_hosts(endpoints, next_hop, preferences, self._known(now.memory))),
             problem=problem,
             outcome=outcome,
@@ -188,6 +202,22 @@ class Outlooks:
             retries=_retries(now.schedule),
             questions=tuple(resolver.asked),
         )
+
+    def _smarthosts(self, now: Roads, next_hop: NextHop) -> Iterator[str]:
+        """Share, health and budget of each host of a route."""
+        at = self._clock()
+        for each in now.router.hosts.get(next_hop.route or "", ()):
+            standing, allowance = now.standings.of(each), each.allowance
+            words = [f"weight {each.weight}"]
+            if allowance.hour:
+                words.append(f"{standing.hour.left(at)} of {allowance.hour} messages left this hour")
+            if allowance.day:
+                words.append(f"{standing.day.left(at)} of {allowance.day} messages left this day")
+            if allowance.connections:
+                words.append(f"at most {allowance.connections} connections")
+            if standing.aside_until > at:
+                words.append(f"set aside until {rfc3339(standing.aside_until)}, failures in a row: {standing.failures}")
+            yield f"{each.name.partition(' ')[2]}: {', '.join(words)}"
 
     def _known(self, memory: TlsMemory) -> Callable[[str, TlsPolicy], str]:
         """What is remembered of a host's TLS, in words."""
@@ -206,9 +236,27 @@ class Outlooks:
         return known
 
 
-def _decided(now: Roads, address: str, next_hop: NextHop) -> tuple[str, str]:
+def _leaves_from(pool: SourcePool | None) -> str:
+    if pool is None:
+        return ""
+    members = [
+        f"{each.address or each.address_v6}"
+        + (f" as {each.ehlo}" if each.ehlo else "")
+        + f" ({each.id}, weight {weight})"
+        for each, weight in zip(pool.members, pool.weights, strict=True)
+    ]
+    return f"{pool.id}: {', '.join(members)}"
+
+
+def _decided(now: Roads, address: str, next_hop: NextHop, rules: Sequence[str]) -> tuple[str, str]:
     """The setting that names the next hop, and why it counts."""
+    rule = now.router.rules.of(rules, address)
+    if rule is not None and rule.next_hop is not None:
+        return f'queue.rule.{rule.id}.next-hop = "{rule.next_hop}"', f"the rule matches ({rule.conditions()})"
     domain = mailbox_key(address)[1]
+    word = now.router.of_directory.get(domain)
+    if word is not None and (word == MX or word in now.router.routes):
+        return f'domain {domain} of the directory: "{word}"', f"{domain} has a next hop of its own"
     if domain in now.router.domains:
         word = "mx" if next_hop.route is None else next_hop.route
         return f'queue.outbound.domain.{domain} = "{word}"', f"{domain} has a next hop of its own"

@@ -10,32 +10,34 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from relayd.delivery import stages
 from relayd.delivery.connection import Connection, Dialer
-from relayd.delivery.endpoint import ConnectionFailed, Endpoint, Step
+from relayd.delivery.endpoint import ConnectionFailed, Endpoint
+from relayd.delivery.errand import Errand, WaysOf, direct_errand, errand, only_way
 from relayd.delivery.host_policy import Found, HostPolicy, configured
 from relayd.delivery.hosts import Hosts, NoHosts, Tally, fixed_endpoint
 from relayd.delivery.options import TimeoutOptions
+from relayd.delivery.stage_facts import StageWatch, shown_policy, shown_records, uris
 from relayd.delivery.stages import Stage
 from relayd.delivery.sts_policies import StsPolicies
 from relayd.delivery.tls import Demand
 from relayd.events import dane as dane_events
 from relayd.events import mta_sts as sts_events
 from relayd.events.event import Event, EventStream, Span
-from relayd.mail.address import AddressError, a_label, parse_address
 from relayd.reports.tls_record import reporting_record
 from relayd.resolver.answer import Answer, Mx, NoData, ResolveError, Resolver
-from relayd.routing.dane import usable, verify
-from relayd.routing.mta_sts import Kept, Policy
+from relayd.routing.mta_sts import Policy
 from relayd.routing.next_hop import NextHop
 from relayd.routing.options import OutboundOptions
 from relayd.routing.route import Router
 from relayd.routing.tls_records import BadRecord
-from relayd.routing.tls_report import Record
+
+MOST_HOSTS = 20
+"""Hosts that are tried of one domain."""
 
 MOST_SECONDS = 600.0
 """The longest time for one step that may be asked for."""
@@ -58,6 +60,7 @@ class Means:
     hosts: Callable[[bool], Hosts]
     sts: StsPolicies
     dialer: Callable[[TimeoutOptions], Dialer]
+    ways: WaysOf = only_way
 
 
 class Rehearsals:
@@ -67,13 +70,21 @@ class Rehearsals:
         self._means = means
         self._span = span
 
-    async def run(self, recipient: str, *, seconds: float = 30.0, direct: bool = False) -> AsyncGenerator[Stage, None]:
+    async def run(
+        self, recipient: str, sender: str = "", *, seconds: float = 30.0, direct: bool = False
+    ) -> AsyncGenerator[Stage, None]:
         """The stages, each as it comes; the last is Completed.  Closing the generator ends what it does at once.
 
-        recipient: an address, or a domain.  seconds: for each step on the network.
+        recipient: an address, or a domain.  sender: the return path that routing rules are asked about.  seconds: for
+        each step on the network.
         """
         told: asyncio.Queue[Stage | None] = asyncio.Queue()
-        rehearsal = _Rehearsal(self._means(), recipient, min(seconds, MOST_SECONDS), direct, told, self._span)
+        means = self._means()
+        if direct:
+            what = direct_errand(recipient, means.outbound.port)
+        else:
+            what = errand(means.router, means.ways, recipient, sender)
+        rehearsal = _Rehearsal(means, what, min(seconds, MOST_SECONDS), told, self._span)
         task = asyncio.create_task(rehearsal.run())
         task.add_done_callback(lambda _: told.put_nowait(None))
         try:
@@ -89,30 +100,21 @@ class _Rehearsal:
     """One run."""
 
     def __init__(
-        self,
-        means: Means,
-        recipient: str,
-        seconds: float,
-        direct: bool,
-        told: asyncio.Queue[Stage | None],
-        span: Span,
+        self, means: Means, errand: Errand, seconds: float, told: asyncio.Queue[Stage | None], span: Span
     ) -> None:
-        self._address, domain, self._problem = _parsed(recipient)
+        self._errand = errand
+        self._address = errand.address
+        self._direct = errand.direct
+        self._hop = errand.hops[0]
         self._means = means
         self._seconds = seconds
-        self._direct = direct
         self._told = told
         self._daemon = span
         self._stated: list[Event] = []
         self._span = Span(EventStream(time.time, [self._stated.append]))  # nobody else's: no mail is delivered
-        self._hosts = means.hosts(direct)
+        self._hosts = means.hosts(errand.direct)
         every = dict.fromkeys(("connect", "greeting", "tls", "mail", "rcpt", "data", "block", "dot"), seconds)
         self._dialer = means.dialer(TimeoutOptions(**every))
-        router = means.router
-        if direct:
-            self._hop = NextHop(key=domain, host=domain, port=means.outbound.port, use_mx=domain[:1] != "[")
-        else:
-            self._hop = router.next_hop(router.destination(f"@{domain}"))
         self._policy: Policy | None = None
 
     def _tell(self, stage: Stage) -> None:
@@ -122,24 +124,25 @@ class _Rehearsal:
         """Everything."""
         found = await self._domain()
         if found is not None:
-            groups, signed = found
-            for host in groups:
+            hosts, signed = found
+            for hop, host in hosts[:MOST_HOSTS]:
+                self._hop = hop
                 if await self._host(host, signed):
                     break
         self._tell(stages.Completed())
 
     # The domain
 
-    async def _domain(self) -> tuple[list[str], bool] | None:
+    async def _domain(self) -> tuple[list[tuple[NextHop, str]], bool] | None:
         """The hosts in their order, and whether DNSSEC vouches for them; None: there are none."""
         hop = self._hop
         self._tell(stages.MxLookupStart(domain=hop.host))
         started = time.monotonic()
-        if self._problem:
-            self._tell(stages.MxLookupError(self._problem, 0))
+        if self._errand.problem:
+            self._tell(stages.MxLookupError(self._errand.problem, 0))
             return None
-        hosts, signed = [hop.host], True
-        exchanges: tuple[stages.Exchanges, ...] = (stages.Exchanges((hop.host,), 0),)
+        hosts, signed = [(each, each.host) for each in self._errand.hops], True
+        exchanges: tuple[stages.Exchanges, ...] = (stages.Exchanges(tuple(host for _, host in hosts), 0),)
         try:
             fixed = fixed_endpoint(hop)
             if fixed is not None and hop.route is None:
@@ -148,7 +151,7 @@ class _Rehearsal:
                 async with asyncio.timeout(self._seconds):
                     groups, signed = await self._hosts.groups(hop, self._span)
                     exchanges = await self._exchanges()
-                hosts = [host for group in groups for host in group]
+                hosts = [(hop, host) for group in groups for host in group]
         except (NoHosts, ResolveError, TimeoutError) as error:
             self._tell(stages.MxLookupError(str(error) or "timed out", _ms(started)))
             return None
@@ -187,7 +190,7 @@ class _Rehearsal:
             return
         if kept is not None:
             self._policy = kept.policy
-            self._tell(stages.MtaStsFetchSuccess(_shown_policy(kept), _ms(started)))
+            self._tell(stages.MtaStsFetchSuccess(shown_policy(kept), _ms(started)))
             return
         failures = (sts_events.POLICY_FETCH_ERROR, sts_events.INVALID_POLICY)
         reasons = [str(each.fields["reason"]) for each in self._stated[before:] if each.kind in failures]
@@ -211,7 +214,7 @@ class _Rehearsal:
         if record is None:
             self._tell(stages.TlsRptNotFound(_ms(started)))
         else:
-            self._tell(stages.TlsRptLookupSuccess(tuple(_uris(record)), _ms(started)))
+            self._tell(stages.TlsRptLookupSuccess(tuple(uris(record)), _ms(started)))
 
     # One host
 
@@ -296,15 +299,7 @@ class _Rehearsal:
 
     def _records(self, policy: HostPolicy, elapsed: int) -> HostPolicy:
         """Tell of the records that were found."""
-        entries = tuple(
-            stages.TlsaEntry(
-                is_end_entity=each.usage == _END_ENTITY,
-                is_sha256=each.matching == _SHA256,
-                is_spki=each.selector == _KEY,
-                data=tuple(each.data),
-            )
-            for each in usable(policy.tls.tlsa)
-        )
+        entries = shown_records(policy.tls.tlsa)
         end_entities = any(each.is_end_entity for each in entries)
         if not entries:
             self._tell(stages.TlsaLookupError(elapsed, "none of the TLSA records can be used"))
@@ -328,7 +323,7 @@ class _Rehearsal:
         demand = replace(demand, tlsa=(), may_be_plain=not demand.encrypt, requiretls=False)
         if self._direct:
             demand = replace(demand, encrypt=True, may_be_plain=False, pkix=True)
-        watch = _Watch(self._tell, policy)
+        watch = StageWatch(self._tell, policy)
         try:
             connection = await self._dialer.connect_once(endpoint, self._hop, demand, self._span, watch)
         except ConnectionFailed as failure:
@@ -386,66 +381,5 @@ class _Rehearsal:
         return True
 
 
-_STEPS: dict[Step, tuple[Callable[[], Stage] | None, Callable[[int], Stage], Callable[[int, str], Stage]]] = {
-    Step.CONNECT: (None, stages.ConnectionSuccess, stages.ConnectionFailure),
-    Step.GREETING: (stages.ReadGreetingStart, stages.ReadGreetingSuccess, stages.ReadGreetingError),
-    Step.EHLO: (stages.EhloStart, stages.EhloSuccess, stages.EhloError),
-    Step.STARTTLS: (stages.StartTlsStart, stages.StartTlsSuccess, stages.StartTlsError),
-}
-
-
-class _Watch:
-    """Tells the stages of a connection that is set up.  failed: one of them has."""
-
-    def __init__(self, tell: Callable[[Stage], None], policy: HostPolicy) -> None:
-        self._tell = tell
-        self._policy = policy
-        self.failed = False
-
-    def began(self, step: Step) -> None:
-        start = _STEPS[step][0]
-        if start is not None:
-            self._tell(start())
-
-    def ended(self, step: Step, seconds: float, reason: str = "") -> None:
-        _, success, error = _STEPS[step]
-        elapsed = round(seconds * 1000)
-        self.failed = bool(reason)
-        self._tell(error(elapsed, reason) if reason else success(elapsed))
-
-    def showed(self, chain: Sequence[bytes]) -> None:
-        if not self._policy.tls.tlsa:
-            return
-        found = verify(self._policy.tls.tlsa, chain, self._policy.names, time.time())
-        if found.record is None:
-            self._tell(stages.DaneVerifyError(found.reason))
-        else:
-            self._tell(stages.DaneVerifySuccess())
-
-
-def _parsed(recipient: str) -> tuple[str, str, str]:
-    """The address ("" for a bare domain), the domain as the DNS knows it, and what is wrong with them."""
-    try:
-        address = parse_address(recipient if "@" in recipient else f"x@{recipient}", smtputf8=True)
-        domain = address.rpartition("@")[2]
-        return address if "@" in recipient else "", domain if domain[:1] == "[" else a_label(domain), ""
-    except AddressError as error:
-        return "", recipient.rpartition("@")[2], f"expected an address or a domain: {error.text}"
-
-
 def _ms(started: float) -> int:
     return round((time.monotonic() - started) * 1000)
-
-
-def _shown_policy(kept: Kept) -> stages.StsPolicy:
-    policy = kept.policy
-    patterns = tuple(
-        stages.StartsWith(each[2:]) if each.startswith("*.") else stages.Equals(each) for each in policy.mx
-    )
-    return stages.StsPolicy(kept.id, policy.mode.value, patterns, policy.max_age)
-
-
-def _uris(record: Record) -> Iterator[stages.MailUri | stages.HttpUri]:
-    for uri in record.usable:
-        scheme, _, rest = uri.partition(":")
-        yield stages.MailUri(rest) if scheme.lower() == "mailto" else stages.HttpUri(uri)

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from relayd.database.interface import Connection, Database, DatabaseError
 from relayd.database.migrations import Migration
-from relayd.database.sqlite import open_sqlite
-from relayd.delivery.endpoint import Endpoint
+from relayd.database.sqlite import SqliteDatabase, open_sqlite
+from relayd.delivery.endpoint import Connected, ConnectionFailed, Endpoint
 from relayd.delivery.host_policy import HostPolicy
 from relayd.events import delivery as events
 from relayd.events import store as store_events
@@ -75,46 +75,50 @@ class TlsHosts:
             return ""
         return known.reason
 
-    def failed(self, endpoint: Endpoint, policy: HostPolicy, defect: Defect, reason: str, span: Span) -> None:
+    def failed(
+        self, endpoint: Endpoint, policy: HostPolicy, defect: Defect, failure: ConnectionFailed, span: Span
+    ) -> None:
         """A connection did not give what the policy wants."""
         now = self._clock()
         if defect in _BROKEN:
-            self.memory.failed(endpoint.host, _shown(reason), now, self.seconds)
+            self.memory.failed(endpoint.host, _shown(str(failure)), now, self.seconds)
         elif defect is Defect.NO_STARTTLS:
             self._gone(endpoint.host, now, span)
-        self._count(endpoint.host, endpoint.address, policy, defect, reason)
+        self._count(policy, defect, endpoint.host, endpoint.address, local=failure.local, reason=str(failure))
 
-    def connected(self, endpoint: Endpoint, policy: HostPolicy, version: str | None, span: Span, *, met: bool) -> None:
-        """A connection is ready.  version: of TLS, None without.  met: TLS was tried as the policy wants it."""
-        now = self._clock()
+    def connected(self, connection: Connected, policy: HostPolicy, span: Span, *, met: bool) -> None:
+        """A connection is ready.  met: TLS was tried as the policy wants it."""
+        now, endpoint, version = self._clock(), connection.endpoint, connection.tls
         if version is not None:
             self.memory.secured(endpoint.host, version, now)
         elif met:
             self._gone(endpoint.host, now, span)
         if not met or policy.applied is None:
             return
-        if version is None:
-            self._count(endpoint.host, endpoint.address, policy, Defect.NO_STARTTLS, "")
-        elif policy.tls.noted is not None:
-            self._count(endpoint.host, endpoint.address, policy, policy.tls.noted, "")
-        else:
+        defect = Defect.NO_STARTTLS if version is None else policy.tls.noted
+        if defect is None:
             self._results.add(policy.applied)
+        else:
+            self._count(policy, defect, endpoint.host, endpoint.address, local=connection.local)
 
     def refused(self, host: str, policy: HostPolicy, defect: Defect) -> None:
         """A host is not even connected to."""
-        self._count(host, "", policy, defect, "")
+        self._count(policy, defect, host)
 
     def _gone(self, host: str, now: float, span: Span) -> None:
         known = self.memory.without(host, now)
         if known is not None:
             events.TLS_GONE(span, hostname=host, since=known.secured, version=known.version)
 
-    def _count(self, host: str, address: str, policy: HostPolicy, defect: Defect, reason: str) -> None:
+    def _count(
+        self, policy: HostPolicy, defect: Defect, host: str, address: str = "", *, local: str = "", reason: str = ""
+    ) -> None:
         if policy.applied is None:
             return
         result = result_type(defect, policy.applied.type)
         if result is not None:
-            failure = Failure(result=result, mx=host, receiving_ip=address, reason=_shown(reason or defect.value))
+            text = _shown(reason or defect.value)
+            failure = Failure(result=result, sending_ip=local, mx=host, receiving_ip=address, reason=text)
             self._results.add(policy.applied, failure)
 
     # Its life
@@ -145,10 +149,13 @@ class TlsHosts:
 
 async def open_hosts(directory: Path, results: Counting, clock: Callable[[], float], span: Span) -> TlsHosts:
     """What a data directory remembers, that this process has locked; nothing where it cannot be opened."""
+    database: SqliteDatabase | None = None
     try:
         database = await open_sqlite(directory / FILE, MIGRATIONS, span, on_broken=lambda reason: None)
         kept = await database.read(_read)
     except DatabaseError as error:
+        if database is not None:
+            await database.close()
         store_events.BROKEN(span, path=str(directory / FILE), reason=str(error))
         return TlsHosts(TlsMemory(LIMIT), None, results, clock, span)
     return TlsHosts(TlsMemory(LIMIT, kept), database, results, clock, span)

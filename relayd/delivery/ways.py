@@ -195,6 +195,24 @@ class Ways:
             return None
         return max(0, host.allowance.connections - self.slots.used(host))
 
+    def aside(self) -> dict[str, float]:
+        """For metrics: seconds for which each host is still set aside."""
+        now = self._clock()
+        return {name: max(0.0, self.standings.of(host).aside_until - now) for name, host in self.hosts().items()}
+
+    def left(self) -> dict[str, float]:
+        """For metrics: messages that each host with a budget may be given now."""
+        now, found = self._clock(), {}
+        for name, host in self.hosts().items():
+            if host.allowance.hour or host.allowance.day:
+                standing = self.standings.of(host)
+                found[name] = float(min(standing.hour.left(now), standing.day.left(now)))
+        return found
+
+    def connections(self) -> dict[str, float]:
+        """For metrics: connections in use to each host that has a limit of them."""
+        return {name: float(self.slots.used(host)) for name, host in self.hosts().items() if host.allowance.connections}
+
     def spent(self) -> Wait:
         """For an attempt of which every way was refused by `begin`."""
         return self._wait(SPENT, self._clock() + _SPREAD)

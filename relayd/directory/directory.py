@@ -18,7 +18,7 @@ from relayd.directory.account import API_KEY, Account, Refusal
 from relayd.directory.attempts import Attempts
 from relayd.directory.entry import Type
 from relayd.directory.options import AccountOptions
-from relayd.directory.password import hash_secret, is_current, is_slow, matches
+from relayd.directory.password import give_way, hash_secret, is_current, is_slow, matches
 from relayd.directory.principal import FileAccounts, Principal, PrincipalSource, proof_of
 from relayd.directory.scram import Verifier, decoy, parse_verifier
 from relayd.directory.secrets import Secrets, app_secret, is_app, prepared
@@ -95,7 +95,7 @@ class Directory:
         self._pause = pause
         self._clock = clock
         self._key = os.urandom(32)
-        self._threads = ThreadPoolExecutor(THREADS, "sign-in")
+        self._threads = ThreadPoolExecutor(THREADS, "sign-in", initializer=give_way)
         self._waiting = 0
         self._good: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
         self._codes = UsedCodes()

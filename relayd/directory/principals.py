@@ -24,6 +24,7 @@ from relayd.directory import rows
 from relayd.directory.editing import EVERYTHING, Authority, Editing, Reserved
 from relayd.directory.entry import NAME, SECRETS, Entry, Found, Type
 from relayd.directory.fields import Change, Value, normal_address
+from relayd.directory.password import give_way
 from relayd.directory.principal import Principal
 from relayd.directory.refusals import Configured, DirectoryRefusal, NotFound
 from relayd.directory.rows import Listed, Place, Selection, View
@@ -92,7 +93,7 @@ class Principals:
         self.reserved = Reserved()
         self.next_hops: dict[str, str] = {}
         """Domains that say where their mail goes, and what they say: "mx" or a route's id."""
-        self._hashing = ThreadPoolExecutor(1, "hashing")
+        self._hashing = ThreadPoolExecutor(1, "hashing", initializer=give_way)
         self._domains = False
         self.has_scram = False
         self._names = _Memory[Entry | None]()

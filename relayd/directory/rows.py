@@ -348,3 +348,15 @@ def addresses(connection: Connection, id: int) -> tuple[str, ...]:
 def is_relation(field: str) -> bool:
     """Whether a field is kept in `memberships`."""
     return field in ("memberOf", "lists", ROLES, "members")
+
+
+def suspended(connection: Connection, most: int) -> list[tuple[str, str]]:
+    """Names of individuals that may not send, and why; `most` at most."""
+    return [
+        (name, reason)
+        for name, reason in connection.execute(
+            "SELECT name, json_extract(attributes, '$.suspended') AS reason FROM principals"
+            " WHERE type = ? AND reason <> '' ORDER BY name LIMIT ?",
+            (Type.INDIVIDUAL.value, most),
+        )
+    ]

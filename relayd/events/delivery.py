@@ -80,6 +80,13 @@ CONNECT_ERROR = EventKind(
     "A remote server could not be reached",
     "hostname remote_ip remote_port reason elapsed",
 )
+MISSING_OUTBOUND_HOSTNAME = EventKind(
+    "delivery.missing-outbound-hostname",
+    Level.WARN,
+    "No outbound host name",
+    "EHLO gives a name that is none on the net: many hosts refuse such mail; set server.hostname",
+    "hostname",
+)
 GREETING_FAILED = EventKind(
     "delivery.greeting-failed",
     Level.INFO,

@@ -23,6 +23,9 @@ class Level(IntEnum):
     WARN = 40
     ERROR = 50
 
+    DISABLED = 0
+    """Below every level: no log, trace or live view shows it; it is counted all the same."""
+
 
 TABLE: dict[str, EventKind] = {}
 """Every declared kind by id."""
@@ -32,13 +35,14 @@ class EventKind:
     """One row of the vocabulary.  Calling it states the fact: `KIND(span, field=value, ...)`.
 
     fields maps the Python name of each field (a trailing "_" avoids keywords) to its camelCase name in every view.
+    default: the level that is declared; level: the one in force, which `tracing.level.<event>` may change.
     """
 
-    __slots__ = ("details", "fields", "id", "level", "text")
+    __slots__ = ("default", "details", "fields", "id", "level", "text")
 
     def __init__(self, id: str, level: Level, text: str, details: str = "", fields: str = "") -> None:
         self.id = id
-        self.level = level
+        self.default = self.level = level
         self.text = text
         self.details = details
         self.fields: dict[str, str] = {}

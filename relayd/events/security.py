@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from relayd.events.event import EventKind, Level
 
+ACCOUNT_HELD = EventKind(
+    "security.account-held",
+    Level.WARN,
+    "Account held",
+    "The account behaves as if somebody else had its password: its mail waits until an operator resumes it",
+    "account_name reason",
+)
 UNAUTHORIZED = EventKind(
     "security.unauthorized", Level.INFO, "Permission denied", "The caller lacks a permission", "account_name id path"
 )
@@ -20,4 +27,11 @@ IP_BLOCKED = EventKind(
     "Blocked address",
     "A request of a banned address was refused unread",
     "remote_ip reason expires",
+)
+ABUSE_BAN = EventKind(
+    "security.abuse-ban",
+    Level.INFO,
+    "Banned for abuse",
+    "The address is shut out for a time: too many recipients that do not exist or are not ours",
+    "remote_ip reason expires details total",
 )

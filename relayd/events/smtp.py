@@ -358,3 +358,13 @@ PLUGIN_ERROR = EventKind(
     "The plug-in raised an exception; the client was told to come back",
     "id reason",
 )
+RCPT_TO_GREYLISTED = EventKind(
+    "smtp.rcpt-to-greylisted",
+    Level.INFO,
+    "Recipient greylisted",
+    "The remote host is new here and is asked to come again",
+    "to from_ elapsed",
+)
+HELD_UP = EventKind(
+    "smtp.held-up", Level.DEBUG, "Answer held up", "A host that asks for names waits for the answer", "elapsed total"
+)

@@ -45,3 +45,17 @@ TRAIN_ERROR = EventKind("spam.train-error", Level.WARN, "Learning failed", "A me
 RULES_UPDATED = EventKind(
     "spam.rules-updated", Level.INFO, "Spam rules replaced", "Another set of rules is in force", "version previous"
 )
+DNSBL = EventKind(
+    "spam.dnsbl",
+    Level.DEBUG,
+    "Lists asked",
+    "Lists in the DNS were asked about a message",
+    "queue_id total details elapsed",
+)
+DNSBL_ERROR = EventKind(
+    "spam.dnsbl-error",
+    Level.WARN,
+    "List does not answer",
+    "A list in the DNS gave no answer, or will not answer us; it counts for nothing",
+    "queue_id id reason",
+)

@@ -50,3 +50,23 @@ WEBHOOK_REPLAYED = EventKind(
     "Somebody set the position of a webhook: events are sent again, or passed over",
     "id total account_name",
 )
+ALERT = EventKind(
+    "telemetry.alert", Level.WARN, "Alert", "Something needs an operator; it is said once for each cause", "id reason"
+)
+ALERT_CLEARED = EventKind(
+    "telemetry.alert-cleared", Level.INFO, "All clear", "What an alert was about is over", "id reason elapsed"
+)
+ALERT_ERROR = EventKind(
+    "telemetry.alert-error",
+    Level.WARN,
+    "Alert not told",
+    "Something could not be looked at, or its mail not be queued; it is tried again",
+    "id reason",
+)
+FORGOTTEN = EventKind(
+    "telemetry.forgotten",
+    Level.INFO,
+    "Address forgotten",
+    "An address was overwritten in traces, history and logs",
+    "account_name total",
+)

@@ -100,11 +100,12 @@ async def _by_scram(session: RelaySMTP, initial: str) -> Reply:
     scram = await sign_ins.begin_scram(client, _decode(initial) if initial else await _prompt(session, b""))
     if isinstance(scram, Reply):
         return scram
-    proof, reply = sign_ins.finish_scram(client, scram, await _prompt(session, scram.first))
-    if reply.is_positive and await _prompt(session, proof) != b"":  # RFC 4954 section 4: it is answered by nothing
-        client.sign_out()
+    proof = sign_ins.prove(scram, await _prompt(session, scram.first))
+    if isinstance(proof, Reply):
+        return proof
+    if proof and await _prompt(session, proof) != b"":  # RFC 4954 section 4: it is answered by nothing
         raise _Refused(UNDECODABLE)
-    return reply
+    return sign_ins.conclude(client, scram, proved=bool(proof))
 
 
 async def _by_oauthbearer(session: RelaySMTP, initial: str) -> Reply:

@@ -156,6 +156,12 @@ class Listeners:
         if self._sweep_handle is not None:
             self._sweep_handle.cancel()
 
+    def end_sessions(self, account: str) -> None:
+        """End the sessions of an account at their next command boundary, with 421."""
+        for session in list(self.sessions):
+            if session.client.account == account:
+                session.drain()
+
     @property
     def is_accepting(self) -> bool:
         """Every configured listener accepts."""

@@ -126,3 +126,15 @@ def counts(connection: Connection) -> Counts:
         corrupt=corrupt,
         deleted=deleted,
     )
+
+
+def oldest(connection: Connection, before: int, most: int) -> list[tuple[str, int]]:
+    """Destinations for which a message with an id below `before` waits, and the id of its oldest; those first."""
+    return [
+        (destination, id)
+        for destination, id in connection.execute(
+            "SELECT destination, min(message_id) AS oldest FROM recipients WHERE waiting = 1"
+            " GROUP BY destination HAVING oldest < ? ORDER BY oldest LIMIT ?",
+            (before, most),
+        )
+    ]

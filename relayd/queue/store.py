@@ -407,6 +407,10 @@ class Queue:
         """What is in the queue, counted."""
         return await self.database.read(listing.counts)
 
+    async def oldest(self, before: int, most: int) -> Sequence[tuple[str, int]]:
+        """See listing.oldest."""
+        return await self.database.read(lambda connection: listing.oldest(connection, before, most))
+
     # Pause
 
     @property

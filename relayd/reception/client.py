@@ -34,7 +34,7 @@ class Client:
     helo: the argument of EHLO/HELO/LHLO.  esmtp: it was EHLO or LHLO.  tls: protocol version, or None.  tls_cipher.
     account: who signed in.  uid: peer of a Unix socket.  trusted: decided by Reception.connect and .authenticated.
     from_proxy: PROXY or XCLIENT gave the address.  remembered: what the checks of an earlier message found.
-    milters: those that follow the session, None: there are none.
+    milters: those that follow the session, None: there are none.  offences: recipients asked for that do not exist.
     signed_in: the account, as the directory had it at its generation `seen`.
     """
 
@@ -61,6 +61,7 @@ class Client:
     skip_checks: bool = False
     remembered: Remembered | None = None
     milters: MilterSession | None = None
+    offences: int = 0
     notes: dict[str, str] = field(default_factory=dict)
     signed_in: Account | None = None
     seen: int = 0

@@ -1,9 +1,10 @@
 """Outside filters on the live path: milters at each stage of a session, scanners and milters at the end of data.
 
-The order at the end of data: the checks of who sent it, then scanners and milters side by side (the milters one after
-the other) over the message as it would be queued, then what they ask for, the sternest first; then signing and sealing,
-over what milters made of it.  Milters see the header without our Received.  A recipient that a milter adds is taken as
-it is: the milter is ours.  A message that is discarded, or left with no recipient, is answered 250, counted and gone.
+The order at the end of data: the checks of who sent it; scanners begin, and spam scoring asks them for tags; milters
+see the message as it would be queued, one after the other; then what all ask for is done, scanners first; then signing
+and sealing, over what milters made of it.  Milters see the header without our Received.  A recipient that a milter adds
+is taken as it is: the milter is ours.  A message that is discarded, or left with no recipient, is answered 250, counted
+and gone.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ from relayd.mailauth.canonical import BodyDigests
 from relayd.mailauth.dkim_sign import want_signed
 from relayd.reception.client import Client
 from relayd.reception.head import Head, Marks
+from relayd.reception.scoring import Subject
 from relayd.reception.transaction import Accepted, Discarded, Refused, Transaction
 from relayd.smtp.command import MailCommand, RcptCommand
+from relayd.spam.tag import Tag, plain
 
 BLOCK = 256 << 10
 """Octets of a file that are read at once."""
@@ -65,6 +68,7 @@ class Filtering:
         self.options = options
         self.hostname = hostname
         self._clock = clock
+        self._scans: dict[int, asyncio.Task[Sequence[Scan]]] = {}
 
     async def connect(self, client: Client) -> Reply | None:
         """A session begins, or XCLIENT says that its client is another."""
@@ -98,14 +102,32 @@ class Filtering:
         """DATA, or the first BDAT."""
         return _reply(await _milters(tx).data())
 
+    def begin(self, tx: Transaction, head: Head, content: bytes | Path) -> None:
+        """Give the complete message to the scanners; `scans_of` has what they say.  `end` must follow."""
+        if self.scanners and tx.id not in self._scans:
+            octets = partial(_octets, head.octets, content, head.replaces)
+            work = self._scan(tx, head, octets)
+            self._scans[tx.id] = asyncio.get_running_loop().create_task(work, name=f"scans of {tx.id}")
+
+    async def scans_of(self, queue_id: int) -> Sequence[Scan]:
+        """What scanners say of a message that was begun."""
+        task = self._scans.get(queue_id)
+        return () if task is None else await asyncio.shield(task)
+
+    def end(self, tx: Transaction) -> None:
+        """The transaction is over, however it ended."""
+        if tx.client.milters is not None:
+            tx.client.milters.abort()
+        task = self._scans.pop(tx.id, None)
+        if task is not None:
+            task.cancel()
+
     async def content(self, tx: Transaction, head: Head, content: bytes | Path, marks: Marks) -> Filtered:
         """At the end of data.  Refused, Discarded."""
-        if tx.client.milters is None and not self.scanners:
-            return Filtered(head, content, marks)
+        self.begin(tx, head, content)
         until = self._clock() + self.options.timeout
-        octets = partial(_octets, head.octets, content, head.replaces)
         edited = _edited(tx, head)
-        scans, ruling = await asyncio.gather(self._scan(tx, head, octets), self._show(tx, edited, head, content, until))
+        scans, ruling = await asyncio.gather(self.scans_of(tx.id), self._show(tx, edited, head, content, until))
         self._apply_scans(tx, scans)
         reply = _reply(ruling)
         if reply is not None:
@@ -119,8 +141,6 @@ class Filtering:
         return Filtered(head, content, marks)
 
     async def _scan(self, tx: Transaction, head: Head, octets: Callable[[], AsyncIterator[bytes]]) -> Sequence[Scan]:
-        if not self.scanners:
-            return ()
         client = tx.client
         message = Scannable(
             queue_id=tx.id,
@@ -173,6 +193,29 @@ class Filtering:
             account=client.account or "",
             version=__version__,
         )
+
+
+class ScannerTags:
+    """What scanners say, as a source of tags (`scoring.TagSource`)."""
+
+    def __init__(self, filtering: Filtering) -> None:
+        self._filtering = filtering
+
+    async def tags(self, subject: Subject) -> Sequence[Tag]:
+        """A tag for each scanner that found something or failed."""
+        return [tag for scan in await self._filtering.scans_of(subject.queue_id) if (tag := _tag(scan)) is not None]
+
+
+_FOUND = {"clamd": "CLAM_VIRUS", "spamd": "SPAMASSASSIN_SPAM", "rspamd": "RSPAMD_SPAM"}
+
+
+def _tag(scan: Scan) -> Tag | None:
+    if scan.outcome is Outcome.FAILED:
+        return Tag("SCAN_FAILED", f"the scanner {scan.id} gave no answer", scan.what)
+    if scan.outcome is not Outcome.FOUND:
+        return None
+    evidence = scan.what if scan.is_virus else ", ".join(list(scan.symbols)[:20])
+    return Tag(_FOUND[scan.type], f"found by the scanner {scan.id}", plain(evidence))
 
 
 def _milters(tx: Transaction) -> MilterSession:

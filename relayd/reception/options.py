@@ -211,6 +211,9 @@ class DataOptions:
     bare_newlines_networks: tuple[Network, ...] = option(
         NETWORKS, [], "Networks whose bare newlines are made CRLF whatever bare-newlines says.", example=["192.0.2.9"]
     )
+    log_subject: bool = option(
+        BOOLEAN, False, "Put the subject of messages into the event of their queueing, and so into logs and history."
+    )
 
 
 @section("session.data.limits", "Limits of a message and of a session.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from relayd.reception.filtering import Filtering
 from relayd.reception.head import Head, compose_head
 from relayd.reception.scoring import Scoring
 from relayd.reception.signing import Signing
+from relayd.reception.strangers import Strangers
 from relayd.reception.submission import Submissions
 from relayd.reception.transaction import Accepted, Discarded, Refused, Transaction
 from relayd.routing.next_hop import MessageTls
@@ -53,6 +55,9 @@ nobody waits for ever behind urgent mail."""
 
 MAX_TEXT_LINE = 998
 """Octets of a line without its CRLF (RFC 5322 §2.1.1); longer ones of trusted sessions are re-encoded."""
+
+_SUBJECT = re.compile(rb"^subject[ \t]*:[ \t]*((?:[^\r\n]|\r\n[ \t])*)", re.I | re.M)
+_LONGEST_SUBJECT = 200
 
 
 class Intake(Protocol):
@@ -84,6 +89,7 @@ class Promises:
     submissions: Submissions
     filtering: Filtering | None = None
     scoring: Scoring | None = None
+    strangers: Strangers | None = None
 
     async def promise(self, tx: Transaction) -> Reply:
         """Queue the message: 250 only when it is durable; every failure of ours is a 4xx and promises nothing."""
@@ -126,9 +132,13 @@ class Promises:
         content = await tx.body.complete()
         self._check(tx)
         marks = await self.checks.of_content(tx, content)
+        if tx.greylisted and self.strangers is not None:
+            self.strangers.proved(tx)
         if self.scoring is not None:
             marks = await self.scoring.of_content(tx, content, marks)
-        if tx.trusted and tx.body.scanner.longest_line > MAX_TEXT_LINE:
+        if self.filtering is not None and self.filtering.scanners and not _is_to_be_shortened(tx):
+            self.filtering.begin(tx, compose_head(tx, tx.body.header, self.clock(), marks), content)
+        if _is_to_be_shortened(tx):
             content = await tx.body.shorten(content)
         now = self.clock()
         scanner = tx.body.scanner
@@ -260,10 +270,14 @@ class Promises:
             "expires": first.expires,
             "message_id": message.message_id,
         }
+        if tx.policy.options.data.log_subject:
+            fields["subject"] = subject_of(tx.body.header)
         if message.trusted:
             queue_events.QUEUE_MESSAGE_AUTHENTICATED(span, account_name=message.account, **fields)
         else:
             queue_events.QUEUE_MESSAGE(span, **fields)
+        if message.terms.rules:
+            queue_events.RULES_MATCHED(span, queue_id=message.id, details=list(message.terms.rules))
         if message.held is not None:
             queue_events.HELD(span, queue_id=message.id, reason=message.held, account_name=tx.held_by)
 
@@ -278,6 +292,12 @@ class Promises:
             self.admission.take(Job(message=queued, destination=destination, until=until, body=in_memory))
 
 
+def subject_of(header: bytes) -> str:
+    """The Subject as it was written, unfolded and cut; "" when there is none."""
+    found = _SUBJECT.search(header)
+    return b"".join(found[1].splitlines()).decode("utf-8", "replace")[:_LONGEST_SUBJECT] if found else ""
+
+
 def failure(tx: Transaction, error: Exception) -> Reply:
     """What to answer when content could not be taken or queued; only what is the content's own fault is permanent."""
     span = tx.client.span
@@ -290,6 +310,10 @@ def failure(tx: Transaction, error: Exception) -> Reply:
         return NO_KEY
     smtp.HANDLER_ERROR(span, reason=f"not queued: {type(error).__name__}: {error}")
     return NO_SPACE if isinstance(error, QueueFull | BlobFull) else TROUBLE
+
+
+def _is_to_be_shortened(tx: Transaction) -> bool:
+    return tx.trusted and tx.body.scanner.longest_line > MAX_TEXT_LINE
 
 
 def _counts(tx: Transaction) -> dict[str, int]:

@@ -29,11 +29,12 @@ from relayd.reception.known import Probes
 from relayd.reception.options import ExtensionOptions
 from relayd.reception.policy import Policy, unmapped
 from relayd.reception.promise import NO_RECIPIENTS, TROUBLE, Intake, Promises, failure
-from relayd.reception.recipients import Recipients
+from relayd.reception.recipients import NOT_THERE, Recipients
 from relayd.reception.scoring import Scoring
 from relayd.reception.sign_in import SignIns
 from relayd.reception.signing import Signing
 from relayd.reception.standing import Standing
+from relayd.reception.strangers import Strangers
 from relayd.reception.submission import Quota, Submissions
 from relayd.reception.transaction import Transaction
 from relayd.reputation.suppression import SuppressionList
@@ -64,6 +65,7 @@ class Parts:
     signing: Signing
     filtering: Filtering | None = None
     scoring: Scoring | None = None
+    strangers: Strangers | None = None
     suppressions: SuppressionList | None = None
     sign_ins: SignIns | None = None
     book: AddressBook | None = None
@@ -99,8 +101,10 @@ class Reception:
             self._submissions,
             parts.filtering,
             parts.scoring,
+            parts.strangers,
         )
         self._filtering = parts.filtering
+        self._strangers = parts.strangers
 
     def reconfigure(self, policy: Policy, resolver: Resolver | None = None) -> None:
         """From the next command on decide by `policy` and ask `resolver`; transactions under way end as they began."""
@@ -124,6 +128,10 @@ class Reception:
             await self._adopt_login(client)
         client.trusted = self.policy.trusts(client)
         client.skip_checks = False
+        if self._strangers is not None:
+            refused = self._strangers.admit(client)
+            if refused is not None:
+                return refused
         rules = self.policy.access.connect
         if rules:
             refused = _session_rule(first_match(rules, client), client)
@@ -316,12 +324,19 @@ class Reception:
                 self._submissions.given_back(tx)
 
     async def _offered(self, tx: Transaction, command: RcptCommand) -> Reply:
-        """What we say of a recipient, and milters after us."""
-        if tx.client.milters is None or self._filtering is None:
-            return await self._recipients.offer(tx, command)
-        before = tx.so_far()
+        """What we say of a recipient, and greylisting and milters after us."""
+        strangers = self._strangers if not tx.trusted else None
+        asks_milters = tx.client.milters is not None and self._filtering is not None
+        greylists = strangers is not None and strangers.greylist.options.enabled
+        before = tx.so_far() if asks_milters or greylists else None
         reply = await self._recipients.offer(tx, command)
-        refused = await self._filtering.rcpt(tx, command) if reply.is_positive else None
+        if strangers is not None and reply in NOT_THERE:
+            return await strangers.refused(tx.client, command.address, reply)
+        if before is None or not reply.is_positive:
+            return reply
+        refused = strangers.greylisted(tx, command.address) if greylists and strangers is not None else None
+        if refused is None and asks_milters and self._filtering is not None:
+            refused = await self._filtering.rcpt(tx, command)
         if refused is None:
             return reply
         tx.back_to(before)
@@ -360,12 +375,14 @@ class Reception:
         if reply is None:
             reply = await self._promises.promise(tx)
         tx.closed = True
-        if tx.client.milters is not None:
-            tx.client.milters.abort()
+        if self._filtering is not None:
+            self._filtering.end(tx)
         if tx.submission is not None:
             self._submissions.end(tx.submission, promised=reply.is_positive)
         if not reply.is_positive:
             tx.body.forget()
+        elif self._strangers is not None:
+            self._strangers.taken(tx)
         if tx.client.protocol != "lmtp":
             return reply
         return [tx.replies.get(address, reply) if reply.is_positive else reply for address in tx.given]
@@ -374,9 +391,9 @@ class Reception:
         """The transaction ends without a promise (RSET, connection lost); does nothing after `finish`."""
         if not tx.closed:
             tx.closed = True
+            if self._filtering is not None:
+                self._filtering.end(tx)
             tx.body.forget()
-            if tx.client.milters is not None:
-                tx.client.milters.abort()
             if tx.submission is not None:
                 self._submissions.end(tx.submission)
 

@@ -43,6 +43,9 @@ _UNCERTAIN = Reply(451, "4.4.3", "Cannot tell now whether the mailbox exists, tr
 _UNREADABLE = Reply(451, "4.3.0", "The suppression list cannot be read now, try again later")
 _APART = Reply(452, "4.5.3", "Send to postmaster in a transaction of its own")
 
+NOT_THERE = frozenset({_RELAYING, _TRICK, _UNKNOWN, _BARE})
+"""Refusals of recipients that do not exist or are not ours: who gets many of them tries names out."""
+
 UNREAD_POSTMASTER = "mail to postmaster, and server.postmaster names nobody to read it"
 """Why such mail is held: it is accepted (RFC 5321 §4.5.1), and has no place to go but the operator's queue."""
 

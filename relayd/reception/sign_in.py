@@ -103,14 +103,20 @@ class SignIns:
         nonce = secrets.token_urlsafe(_NONCE)
         return ScramExchange(Exchange(first, challenge.verifier, nonce), challenge)
 
-    def finish_scram(self, client: Client, scram: ScramExchange, message: bytes) -> tuple[bytes, Reply]:
-        """The client's last message: the server's own proof (to be sent before a good reply), and the reply."""
+    def prove(self, scram: ScramExchange, message: bytes) -> bytes | Reply:
+        """The client's last message: the server's own proof to send, b"" when the client proved nothing.
+
+        Nobody is signed in yet: the client may still turn away from us.
+        """
         try:
-            proof = scram.exchange.finish(message)
+            return scram.exchange.finish(message) or b""
         except BadExchange:
-            return b"", UNDECODABLE
-        found = self.directory.conclude(scram.challenge, proved=proof is not None)
-        return proof or b"", self._answer(client, scram.challenge.login, found)
+            return UNDECODABLE
+
+    def conclude(self, client: Client, scram: ScramExchange, *, proved: bool) -> Reply:
+        """The end of the exchange, once the client took the server's proof."""
+        found = self.directory.conclude(scram.challenge, proved=proved)
+        return self._answer(client, scram.challenge.login, found)
 
     async def by_token(self, client: Client, login: str, token: str) -> Reply:
         """XOAUTH2 and OAUTHBEARER: an access token of ours.  login: whom the client takes itself for, "" for nobody."""

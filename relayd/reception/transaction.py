@@ -76,10 +76,11 @@ class Transaction:
     is_8bit: the client asked for BODY=8BITMIME.
     redirect: where a rule sends the whole message.  redirected: recipients whose mail redirect-all sends elsewhere.
     held: why the message must wait for an operator, or None; held_by: who says so.
-    findings: what the checks found in all; came_from: the address and EHLO name of the client that they looked at,
-    where a relay of ours gave us the message.  replies: of LMTP, to single recipients instead of the message's.
-    sender_findings: what the checks found at MAIL.  checked_for: seconds that they have taken.  check_failed: a check
-    that may refuse had a bug.  submission: of an account, None of anybody else.
+    greylisted: seconds for which the message is refused unless its signature shows who sent it.
+    sender_findings: what the checks found at MAIL; findings: all of it, at the end of data.  checked_for: seconds that
+    they have taken.  check_failed: a check that may refuse had a bug.  submission: of an account, None of anybody else.
+    came_from: the address and EHLO name of the client that was looked at, where a relay of ours gave us the message.
+    replies: of LMTP, to single recipients instead of the message's.
     """
 
     client: Client
@@ -115,6 +116,7 @@ class Transaction:
     findings: Findings | None = None
     came_from: tuple[Address | None, str] | None = None
     replies: dict[str, Reply] = field(default_factory=dict)
+    greylisted: float = 0.0
     checked_for: float = 0.0
     check_failed: bool = False
     refusal: Reply | None = None

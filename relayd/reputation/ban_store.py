@@ -29,6 +29,7 @@ MIGRATIONS = (
             " reason TEXT NOT NULL, times INTEGER NOT NULL) WITHOUT ROWID",
         ),
     ),
+    Migration(2, ("ALTER TABLE bans ADD COLUMN evidence TEXT NOT NULL DEFAULT ''",)),
 )
 
 
@@ -85,15 +86,26 @@ class BanStore:
 def _remembered(connection: Connection, now: float) -> list[Ban]:
     """The bans that still count for something; the others go."""
     connection.execute("DELETE FROM bans WHERE until < ?", (now - REMEMBERED_FOR,))
-    rows = connection.execute("SELECT network, since, until, reason, times FROM bans ORDER BY since")
+    rows = connection.execute("SELECT network, since, until, reason, times, evidence FROM bans ORDER BY since")
     return [
-        Ban(network=ipaddress.ip_network(network), since=since, until=until, reason=reason, times=times)
-        for network, since, until, reason, times in rows
+        Ban(
+            network=ipaddress.ip_network(network),
+            since=since,
+            until=until,
+            reason=reason,
+            times=times,
+            evidence=evidence,
+        )
+        for network, since, until, reason, times, evidence in rows
     ]
 
 
 def _keep(connection: Connection, changes: dict[Network, Ban | None]) -> None:
     gone = [(str(network),) for network, ban in changes.items() if ban is None]
-    kept = [(str(each.network), each.since, each.until, each.reason, each.times) for each in changes.values() if each]
+    kept = [
+        (str(each.network), each.since, each.until, each.reason, each.times, each.evidence)
+        for each in changes.values()
+        if each
+    ]
     connection.executemany("DELETE FROM bans WHERE network = ?", gone)
-    connection.executemany("INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?)", kept)
+    connection.executemany("INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?)", kept)

@@ -22,13 +22,14 @@ REMEMBERED_FOR = 7 * 86400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ban:
-    """One ban.  since, until: Unix time.  times: how many the address has had."""
+    """One ban.  since, until: Unix time.  times: how many the address has had.  evidence: what it did last."""
 
     network: Network
     since: float
     until: float
     reason: str
     times: int
+    evidence: str = ""
 
 
 def site_of(address: Address) -> Network:
@@ -48,6 +49,9 @@ class Bans:
         self._options = options or BanOptions()
         self._by_site = Buckets(self._options.auth_rate)
         self._by_login = Buckets(self._options.auth_rate)
+        self._abuse = Buckets(self._options.abuse_rate)
+        self.is_spared: Callable[[Address, float], bool] = lambda address, now: False
+        """Whether an address is not to be banned by itself, for other reasons than the options."""
         self._bans: OrderedDict[Network, Ban] = OrderedDict()
         self.on_change: Callable[[Network, Ban | None], None] = lambda network, ban: None
         """Told of each new ban, and (None) of each that is forgotten."""
@@ -56,6 +60,7 @@ class Bans:
         """Take other options; bans that stand keep their end."""
         self._options = options
         self._by_site.rate = self._by_login.rate = options.auth_rate
+        self._abuse.rate = options.abuse_rate
 
     def is_exempt(self, address: Address) -> bool:
         """Whether the address is in a network that is never banned."""
@@ -68,7 +73,7 @@ class Bans:
 
     def failed(self, address: Address, login: str, now: float) -> Ban | None:
         """Count a failed sign-in ("": with no login name); the ban that it brings upon the address."""
-        if self.is_exempt(address):
+        if self.is_exempt(address) or self.is_spared(address, now):
             return None
         site = site_of(address)
         self._by_site.take(site, now)
@@ -76,13 +81,24 @@ class Bans:
         if login:
             self._by_login.take(login[:256], now)
             over = over or self._by_login.wait(login[:256], now) > 0
-        return self._ban(site, now, "repeated failed sign-ins") if over else None
+        evidence = f"sign-in as {login[:100]!r}" if login else ""
+        return self._ban(site, now, "repeated failed sign-ins", evidence) if over else None
 
-    def _ban(self, site: Network, now: float, reason: str) -> Ban:
+    def abused(self, address: Address, what: str, evidence: str, now: float) -> Ban | None:
+        """Count something that only who means ill does; the ban that it brings upon the address."""
+        if self.is_exempt(address) or self.is_spared(address, now):
+            return None
+        site = site_of(address)
+        self._abuse.take(site, now)
+        return self._ban(site, now, what, evidence) if self._abuse.wait(site, now) > 0 else None
+
+    def _ban(self, site: Network, now: float, reason: str, evidence: str) -> Ban:
         before = self._bans.pop(site, None)
         times = before.times + 1 if before is not None and now - before.until < REMEMBERED_FOR else 1
         lasts = min(self._options.longest, self._options.first * 2 ** min(times - 1, 30))
-        ban = self._bans[site] = Ban(network=site, since=now, until=now + lasts, reason=reason, times=times)
+        until = now + lasts
+        ban = Ban(network=site, since=now, until=until, reason=reason, times=times, evidence=evidence[:500])
+        self._bans[site] = ban
         self.on_change(site, ban)
         if len(self._bans) > MAX_BANS:
             self.on_change(self._bans.popitem(last=False)[0], None)
@@ -94,6 +110,9 @@ class Bans:
         if len(self._bans) > MAX_BANS:
             self._bans.popitem(last=False)
 
+    def __len__(self) -> int:
+        return len(self._bans)
+
     def standing(self, now: float) -> list[Ban]:
         """The bans that stand, the oldest first."""
         return [ban for ban in self._bans.values() if ban.since <= now < ban.until]
@@ -102,6 +121,7 @@ class Bans:
         """Forget the ban of `address` and its failures; whether one stood."""
         site = site_of(address)
         self._by_site.forget(site)
+        self._abuse.forget(site)
         ban = self._bans.pop(site, None)
         if ban is not None:
             self.on_change(site, None)

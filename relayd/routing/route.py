@@ -261,7 +261,7 @@ def _hosts(routes: Mapping[str, NextHop], options_of: Mapping[str, RouteOptions]
 
 def _host(route: NextHop, text: str, usual: Allowance, key: str) -> Smarthost:
     address, attributes = parse_member(text, key, _ATTRIBUTES)
-    host, port = _host_and_port(address, route.port, key)
+    host, port = host_and_port(address, route.port, key)
     return Smarthost(
         hop=replace(route, host=host, port=port),
         weight=attributes.get("weight", 1),
@@ -273,8 +273,11 @@ def _host(route: NextHop, text: str, usual: Allowance, key: str) -> Smarthost:
     )
 
 
-def _host_and_port(address: str, usual: int, key: str) -> tuple[str, int]:
-    """ "a.example:2525", "192.0.2.1", "[2001:db8::1]:25", "2001:db8::1" or "unix:/path"."""
+def host_and_port(address: str, usual: int, key: str) -> tuple[str, int]:
+    """Of "a.example:2525", "192.0.2.1", "[2001:db8::1]:25", "2001:db8::1" or "unix:/path".
+
+    usual: the port of who names none.  key: of the option.  Raises OptionError.
+    """
     if address.startswith("unix:"):
         return address, usual
     host, port = address, ""

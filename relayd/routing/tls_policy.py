@@ -149,7 +149,7 @@ def _dane(given: Circumstances) -> TlsPolicy | None:
         return TlsPolicy(level=Level.DANE, source=Source.DANE, refused=Defect.TLSA_LOOKUP, reasons=(reason,))
     found = usable(given.tlsa) if given.lookup is Lookup.FOUND else ()
     if found:
-        reasons = [f"{len(found)} usable TLSA records of a signed zone"]
+        reasons = [f"{len(found)} usable TLSA record{'' if len(found) == 1 else 's'} of a signed zone"]
         if verified:
             reasons.append("tls.mode is verified, so authorities must vouch for the certificate too")
         return TlsPolicy(level=Level.DANE, source=Source.DANE, pkix=verified, tlsa=found, reasons=tuple(reasons))

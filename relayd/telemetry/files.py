@@ -61,6 +61,16 @@ class RotatingFile:
             view = view[written:]
         self._torn = False
 
+    def files(self) -> list[Path]:
+        """Every file of this log.  Raises OSError."""
+        found = []
+        for entry in os.scandir(self.directory):
+            rest = entry.name.removeprefix(self._prefix)
+            dated = rest.startswith(".") and rest != entry.name and SUFFIX.fullmatch(rest, 1)
+            if entry.is_file(follow_symlinks=False) and (entry.name == self._prefix or rest == ".old" or dated):
+                found.append(self.directory / entry.name)
+        return found
+
     def reopen(self) -> None:
         """Close; the next line opens the file anew (it may have been moved away)."""
         handle, self._handle = self._handle, None

@@ -18,6 +18,7 @@ from relayd.database.segments import Bounds, Series
 from relayd.events import delivery, queue, smtp
 from relayd.events.event import TABLE, Event, EventKind
 from relayd.mail.snowflake import EPOCH, issued_at
+from relayd.telemetry.forgetting import Oblivion
 from relayd.telemetry.render import rfc3339
 from relayd.telemetry.rows import ShownEvent, decode, encode, shown, terms, word_of, words
 from relayd.telemetry.traces import matching
@@ -50,7 +51,7 @@ _INSERT_FACTS = (
 )
 _INSERT_WORDS = (
     "INSERT OR IGNORE INTO word (value, message) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') "
-    "FROM json_each(?)"
+    "FROM json_each(?) ORDER BY 1, 2"
 )
 
 
@@ -159,7 +160,6 @@ class History:
                 if begins:
                     begun.append(id)
                     index += [(word, id) for word in words((event,), {})]
-        index.sort()
         encoded = encode(list(facts.items())), encode(begun), encode(index)
 
         def work(connection: sqlite3.Connection) -> None:
@@ -174,6 +174,17 @@ class History:
         """Everything that is known of a message, None when that is nothing.  Raises DatabaseError, ReadCut."""
         facts = self._facts([id], now).get(id)
         return None if not facts else _history(id, facts)
+
+    def forget(self, oblivion: Oblivion) -> int:
+        """Overwrite an address; in how many rows it stood.  Raises DatabaseError."""
+        changed = 0
+
+        def work(connection: sqlite3.Connection) -> None:
+            nonlocal changed
+            changed += oblivion.rewrite(connection, "fact", "rowid", "facts")
+
+        self.series.change_all(work)
+        return changed
 
     def search(self, query: MessageQuery, offset: int, limit: int | None, now: float) -> MessagePage:
         """Messages that fit.  limit: None for all.  Raises DatabaseError, ReadCut."""

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from relayd.events import telemetry
-from relayd.events.event import Event, Span
+from relayd.events.event import Event, Level, Span
 from relayd.telemetry.matching import Wanted
 from relayd.telemetry.rows import json_encode, shown_event
 
@@ -100,6 +100,8 @@ class Live:
 
     def __call__(self, event: Event) -> None:
         """Take an event."""
+        if event.kind.level is Level.DISABLED:
+            return
         if len(self._buffer) < self._room:
             self._buffer.append(event)
         else:

@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import Protocol
 
 from relayd.events import telemetry
-from relayd.events.event import Event, EventKind, Span
+from relayd.events.event import Event, EventKind, Level, Span
 from relayd.telemetry.files import RotatingFile
+from relayd.telemetry.forgetting import Oblivion
 from relayd.telemetry.options import TracerOptions
 from relayd.telemetry.postfix_log import PostfixLog
+from relayd.telemetry.pseudonyms import Pseudonyms
 from relayd.telemetry.reading import Place
-from relayd.telemetry.render import render_json, render_text
+from relayd.telemetry.render import forget_heads, render_json, render_text
 from relayd.telemetry.sinks import JOURNAL_SOCKET, PRIORITY, Journal, Standard, is_journal
 
 Defer = Callable[[Callable[[], None]], object]
@@ -58,6 +60,7 @@ class _FileSink:
         self._file = file
         self.directory = file.directory
         self.reopen = file.reopen
+        self.files = file.files
 
     @property
     def name(self) -> str:
@@ -99,8 +102,9 @@ class _JournalSink:
 class _Tracer:
     """One `tracer.<id>`: what it wants, how it renders, where it writes."""
 
-    def __init__(self, id: str, options: TracerOptions, sink: Sink) -> None:
+    def __init__(self, id: str, options: TracerOptions, sink: Sink, pseudonyms: Pseudonyms | None) -> None:
         self.id = id
+        self.pseudonyms = pseudonyms if options.pseudonyms else None
         self.options = options
         self.sink = sink
         self.failed = False
@@ -115,6 +119,10 @@ class _Tracer:
             return Place(self.sink.directory, self.options.prefix)
         return None
 
+    def forget_levels(self) -> None:
+        """The levels of events have changed."""
+        self._wanted = {}
+
     def wants(self, kind: EventKind) -> bool:
         wanted = self._wanted.get(kind)
         if wanted is None:
@@ -122,6 +130,8 @@ class _Tracer:
         return wanted
 
     def _decide(self, kind: EventKind) -> bool:
+        if kind.level == Level.DISABLED:
+            return False
         if any(fnmatch.fnmatchcase(kind.id, pattern) for pattern in self.options.disabled_events):
             return False
         if self.postfix is not None:  # its lines come from events of every level
@@ -140,7 +150,8 @@ class LogFiles:
     """The subscriber that logs; call it with each event.
 
     tracers: by id.  directory: of the files of tracers without a path.  span: of the log's own events.  bound: events
-    that may wait.  Raises OSError from nothing: a log that cannot be opened is reported, the engine runs.
+    that may wait.  pseudonyms: for the tracers that ask for them.  Raises OSError from nothing: a log that cannot be
+    opened is reported, the engine runs.
     """
 
     def __init__(
@@ -152,8 +163,9 @@ class LogFiles:
         *,
         bound: int = 20_000,
         stdout: int = 1,
+        pseudonyms: Pseudonyms | None = None,
     ) -> None:
-        self._tracers = [_Tracer(id, each, _sink(each, directory, stdout)) for id, each in tracers.items()]
+        self._tracers = [_Tracer(id, each, _sink(each, directory, stdout), pseudonyms) for id, each in tracers.items()]
         self._span = span
         self._defer = defer
         self._bound = bound
@@ -193,6 +205,37 @@ class LogFiles:
         """Close the files; the next lines open them anew (SIGHUP, after logrotate)."""
         self._reopen = True
         self._wake.set()
+
+    def forget_levels(self) -> None:
+        """The levels of events have changed: ask anew who wants which."""
+        for tracer in self._tracers:
+            tracer.forget_levels()
+        self._wanted = {}
+        forget_heads()
+
+    def forget(self, oblivion: Oblivion, timeout: float) -> int:
+        """Overwrite an address in the files written so far; in how many it stood.  Blocks.
+
+        Raises TimeoutError; OSError for a file that could not be written anew.
+        """
+        mark = _Mark(threading.Event(), lambda: self._forget(oblivion))
+        self._buffer.append(mark)
+        self._awake = True
+        self._hurry.set()
+        self._wake.set()
+        if not mark.done.wait(timeout):
+            raise TimeoutError("the log files are still being written anew")
+        if mark.error is not None:
+            raise mark.error
+        return mark.result
+
+    def _forget(self, oblivion: Oblivion) -> int:
+        changed = 0
+        for tracer in self._tracers:
+            if isinstance(tracer.sink, _FileSink):
+                tracer.sink.reopen()
+                changed += sum(oblivion.rewrite_file(path) for path in tracer.sink.files())
+        return changed
 
     def close(self) -> None:
         """Write what waits and stop the thread; blocks for five seconds at most."""
@@ -245,7 +288,7 @@ class LogFiles:
                     self._write(tracer, batch)
         self._report_drops()
         for mark in marks:
-            mark.done.set()
+            mark.run()
 
     def _render(self, event: Event, batches: list[list[tuple[Event, str]]]) -> None:
         rendered: dict[Callable[[Event], str], str] = {}
@@ -257,6 +300,8 @@ class LogFiles:
                 line = rendered.get(render)
                 if line is None:
                     line = rendered[render] = render(event)
+                if tracer.pseudonyms is not None:
+                    line = tracer.pseudonyms.line(line)
             except Exception as error:  # a field nobody foresaw costs its line, not the log
                 self._state(telemetry.LOG_ERROR, path=tracer.id, reason=f"{event.kind.id}: {error!r}", total=1)
                 continue
@@ -296,12 +341,23 @@ class LogFiles:
 
 
 class _Mark(Event):
-    """Not an event: wakes whoever waits for the buffer to be written."""
+    """Not an event: work for the thread, behind all that was stated before."""
 
-    __slots__ = ("done",)
+    __slots__ = ("done", "error", "result", "work")
 
-    def __init__(self, done: threading.Event) -> None:
+    def __init__(self, done: threading.Event, work: Callable[[], int] = lambda: 0) -> None:
         self.done = done
+        self.work = work
+        self.result = 0
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        """Do it, and wake whoever waits."""
+        try:
+            self.result = self.work()
+        except Exception as error:  # for whoever waits to see
+            self.error = error
+        self.done.set()
 
 
 def _sink(options: TracerOptions, directory: Path, stdout: int) -> Sink:

@@ -9,7 +9,7 @@ queue, open delivery connections) are set with `set`, or read with `watch`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -54,13 +54,15 @@ class Metrics:
         self.delays = {part: Histogram(TIMES) for part in DELAYS}
         self._provider_of = provider_of
         self._providers: dict[str, str] = {}
-        self._deliveries: dict[tuple[str, str], int] = {}
+        self.deliveries: dict[tuple[str, str], int] = {}
+        """Recipients by provider and outcome."""
         self._listeners: dict[tuple[str, str], int] = {}
         self._refusals: dict[tuple[str, str], int] = {}
         self._recipients = {"accepted": 0, "delivered": 0, "deferred": 0, "bounced": 0, "expired": 0}
         self._recipients |= {"maybe_delivered": 0, "maybe_delivered_again": 0}
         self._values: dict[str, tuple[str, float]] = {}
         self._watched: dict[str, tuple[str, Callable[[], float]]] = {}
+        self._watched_each: dict[str, tuple[str, str, Callable[[], Mapping[str, float]]]] = {}
         self._special: dict[EventKind, Callable[[Event], None]] = {
             smtp.CONNECTION_START: self._session_started,
             smtp.CONNECTION_END: self._session_ended,
@@ -99,6 +101,10 @@ class Metrics:
         """Export the gauge `name`, read at each scrape."""
         self._watched[name] = (doc, read)
 
+    def watch_each(self, name: str, doc: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """Export the gauge `name` with one label, whose values `read` gives at each scrape; they must be few."""
+        self._watched_each[name] = (doc, label, read)
+
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format."""
         return generate_latest(self.registry)
@@ -111,6 +117,11 @@ class Metrics:
             yield GaugeMetricFamily(name, doc, value=value)
         for name, (doc, read) in self._watched.items():
             yield GaugeMetricFamily(name, doc, value=read())
+        for name, (doc, label, read_each) in self._watched_each.items():
+            gauge = GaugeMetricFamily(name, doc, labels=[label])
+            for each, number in read_each().items():
+                gauge.add_metric([each], number)
+            yield gauge
         yield from self._histograms()
 
     def _counters(self) -> Iterator[Metric]:
@@ -132,7 +143,7 @@ class Metrics:
             "relayd_deliveries",
             "Recipients attempted, by whose hosts decided and what became of them",
             ("provider", "outcome"),
-            self._deliveries,
+            self.deliveries,
         )
         yield _counted(
             "relayd_listener_recipients",
@@ -200,7 +211,7 @@ class Metrics:
         self._recipients[name] += count
         if "class_" in fields:
             _add(self._refusals, (name, fields["class_"] or "unknown"), 1)
-        _add(self._deliveries, (self._provider(fields.get("hostname") or ""), name), count)
+        _add(self.deliveries, (self._provider(fields.get("hostname") or ""), name), count)
 
     def _provider(self, host: str) -> str:
         known = self._providers.get(host)

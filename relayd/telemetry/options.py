@@ -18,6 +18,7 @@ from relayd.options import (
     choice,
     format_duration,
     format_size,
+    integer,
     option,
     parse_duration,
     parse_size,
@@ -85,6 +86,11 @@ class TracerOptions:
     )
     keep: float = option(DURATION, "14d", "Older files are removed; 0 keeps them.")
     max_size: int = option(SIZE, "1GB", "All files together; the oldest are removed first; 0 sets no bound.")
+    pseudonyms: bool = option(
+        BOOLEAN,
+        False,
+        "Write pseudonyms in place of mail addresses: p-...@domain, keyed by <data-dir>/pseudonym.key.",
+    )
     disabled_events: tuple[str, ...] = option(
         TEXTS, [], 'Events not logged: ids, or patterns such as "http.*".', example=["smtp.ehlo", "http.*"]
     )
@@ -93,6 +99,20 @@ class TracerOptions:
     def least(self) -> Level:
         """`level` as a value."""
         return Level[self.level.upper()]
+
+
+@section("tracing.level.<id>", "Levels of events in place of their own, by id: see conf/events.md.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventLevelOptions:
+    """`tracing.level.<event>`"""
+
+    level: str = option(
+        choice("error", "warn", "info", "debug", "trace", "disable"),
+        REQUIRED,
+        "The level; disable: the event is counted, but shown and stored nowhere.",
+        key="",
+        example="info",
+    )
 
 
 @section("tracing.history", "Stored traces: what happened in each SMTP session and each delivery attempt.")
@@ -124,3 +144,21 @@ class MetricHistoryOptions:
     interval: float = option(INTERVAL, "5m", "Between two points; they are taken at whole multiples of it.")
     retention: float = option(LIFETIME, "30d", "Older points are removed.")
     max_size: int = option(STORE_SIZE, "256MB", "All of them together; the oldest are removed first.")
+
+
+@section("telemetry.alerts", "What an operator must hear of: by event (so by webhook too), and by mail.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertOptions:
+    """`telemetry.alerts.*`"""
+
+    enable: bool = option(BOOLEAN, True, "Look for what is wrong, and say it once for each cause.")
+    mail: bool = option(BOOLEAN, True, "Mail it to server.postmaster too.")
+    oldest: float = option(
+        LIFETIME, "4h", "Age of the oldest message that waits for a destination from which on it is an alert."
+    )
+    certificate: float = option(LIFETIME, "14d", "Time before a certificate expires.")
+    refusals: int = option(
+        integer(1, 1_000_000), 50, "Recipients refused by one provider within ten minutes that may be a wave ..."
+    )
+    refused_share: int = option(integer(1, 100), 50, "... when they are this many percent of those attempted.")
+    every: float = option(INTERVAL, "1m", "Time between two looks; what costs more is looked at less often.")

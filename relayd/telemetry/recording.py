@@ -17,11 +17,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from relayd.database.interface import DatabaseError
 from relayd.events import telemetry
-from relayd.events.event import Event, EventKind, Span
+from relayd.events.event import TABLE, Event, EventKind, Level, Span
+from relayd.telemetry.forgetting import Oblivion
 from relayd.telemetry.history import History, fact_kinds
 from relayd.telemetry.points import Point, Points
 from relayd.telemetry.traces import ENDS, MOST_EVENTS, TYPES, Traces
@@ -38,7 +39,7 @@ _AT_ONCE = 1000
 _TIDY_EVERY = 600.0
 _JOIN = 10.0
 
-_START, _END, _FACT = 1, 2, 4
+_START, _END, _FACT, _NEVER = 1, 2, 4, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +49,6 @@ class Room:
     events: int = 200_000
     spans: int = 20_000
     facts: int = 100_000
-
-
-class Bounded(Protocol):
-    """A store that has files to tidy and to close."""
-
-    @property
-    def series(self) -> Any:
-        """Its files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,13 +93,14 @@ class Recording:
         self._thread.start()
 
     def configure(self, stores: Stores) -> None:
-        """Write to these stores from now on."""
+        """Write to these stores from now on; the levels of events may have changed too."""
         roles: dict[EventKind, int] = {}
         if stores.traces is not None:
             roles |= dict.fromkeys(TYPES, _START) | dict.fromkeys(ENDS, _END)
         if stores.history is not None:
             for kind in fact_kinds():
                 roles[kind] = roles.get(kind, 0) | _FACT
+        roles |= {kind: _NEVER for kind in TABLE.values() if kind.level is Level.DISABLED}
         self._roles = roles
         self.stores = stores
 
@@ -114,6 +108,8 @@ class Recording:
         """Take an event; costs a fraction of a microsecond."""
         span = event.span
         role = self._roles.get(event.kind)
+        if role == _NEVER:
+            return
         if span is not None and span.trace is not None:
             if len(span.trace) < MOST_EVENTS and self._held < self._room.events:
                 span.trace.append(event)
@@ -164,6 +160,20 @@ class Recording:
         self._hurry.set()
         self._wake.set()
         return answer.wait(timeout)
+
+    def forget(self, oblivion: Oblivion, timeout: float) -> tuple[int, int]:
+        """Overwrite an address in traces and history; in how many rows of each it stood.  Blocks.
+
+        Raises TimeoutError, DatabaseError.
+        """
+        stores = self.stores
+
+        def work() -> tuple[int, int]:
+            traces = 0 if stores.traces is None else stores.traces.forget(oblivion)
+            return traces, 0 if stores.history is None else stores.history.forget(oblivion)
+
+        found: tuple[int, int] = self.ask(work, timeout)
+        return found
 
     def flush(self, timeout: float = _JOIN) -> None:
         """Wait until what was stated before can be read."""

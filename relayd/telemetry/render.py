@@ -116,6 +116,11 @@ def own_fields(event: Event) -> list[str]:
 _heads: dict[EventKind, str] = {}
 
 
+def forget_heads() -> None:
+    """The levels of events have changed."""
+    _heads.clear()
+
+
 _SPANS = 512
 
 _span_texts: dict[Span, tuple[dict[str, Any], str]] = {}

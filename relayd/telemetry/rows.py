@@ -96,7 +96,7 @@ _names: dict[EventKind, tuple[str, ...]] = {}
 
 def words(events: Iterable[Event], keys: Mapping[str, Any]) -> set[str]:
     """What a search finds the events by: queue ids, addresses, their domains, hosts, client addresses, accounts."""
-    found: set[str] = set()
+    values: set[Any] = set()  # the same ones come again and again in a span
     for event in events:
         kind = event.kind
         names = _names.get(kind)
@@ -105,34 +105,27 @@ def words(events: Iterable[Event], keys: Mapping[str, Any]) -> set[str]:
         fields = event.fields
         for name in names:
             value = fields.get(name)
-            if value:
-                _add(found, value)
-    domain = keys.get("domain")
-    if domain:
-        _add(found, domain)
+            if type(value) is list:
+                values.update(value[:_MOST_WORDS])
+            elif value:
+                values.add(value)
+    values.add(keys.get("domain") or "")
+    found: set[str] = set()
+    for value in values:
+        if len(found) >= _MOST_WORDS:
+            break
+        word = word_of(value) if type(value) is str else str(value)
+        found.add(word)
+        found.add(word.rpartition("@")[2])
+    found.discard("")
     return found
-
-
-def _add(found: set[str], value: Any) -> None:
-    if isinstance(value, str):
-        if len(found) < _MOST_WORDS:
-            word = word_of(value)
-            found.add(word)
-            domain = word.rpartition("@")[2]
-            if domain:
-                found.add(domain)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            _add(found, each)
-    else:
-        found.add(str(value))
 
 
 def word_of(text: str) -> str:
     """A value as it is indexed."""
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
-    return text.strip("<> ").lower()[:_LONGEST_WORD]
+    return text.replace("\0", "").lower()[:_LONGEST_WORD].strip("<> ")
 
 
 _TERM = re.compile(r'"([^"]*)"?|(\S+)')

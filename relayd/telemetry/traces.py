@@ -15,6 +15,7 @@ from relayd.database.segments import Bounds, Series
 from relayd.events import delivery, queue, smtp
 from relayd.events.event import Event, EventKind, Span
 from relayd.mail.snowflake import EPOCH
+from relayd.telemetry.forgetting import Oblivion
 from relayd.telemetry.render import rfc3339
 from relayd.telemetry.rows import Headline, ShownEvent, Stored, data_of, decode, encode, shown, terms, words
 
@@ -46,7 +47,7 @@ _INSERT_SPANS = (
 )
 _INSERT_WORDS = (
     "INSERT OR IGNORE INTO word (value, span) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') "
-    "FROM json_each(?)"
+    "FROM json_each(?) ORDER BY 1, 2"
 )
 
 
@@ -101,7 +102,6 @@ class Traces:
             rows = [(event.kind.id, event.at, event.fields) for event in events]
             spans.append((span.id, TYPES[events[0].kind], rows))
             index += [(word, span.id) for word in words(events, span.keys)]
-        index.sort()
         encoded, found = encode(spans), encode(index)
 
         def work(connection: sqlite3.Connection) -> None:
@@ -109,6 +109,17 @@ class Traces:
             connection.execute(_INSERT_WORDS, (found,))
 
         self.series.write(work, now)
+
+    def forget(self, oblivion: Oblivion) -> int:
+        """Overwrite an address; in how many rows it stood.  Raises DatabaseError."""
+        changed = 0
+
+        def work(connection: sqlite3.Connection) -> None:
+            nonlocal changed
+            changed += oblivion.rewrite(connection, "span", "id", "events")
+
+        self.series.change_all(work)
+        return changed
 
     def search(self, query: TraceQuery, offset: int, limit: int | None, *, headlines: bool, now: float) -> TracePage:
         """Spans that fit.  limit: None for all.  Raises DatabaseError, ReadCut."""

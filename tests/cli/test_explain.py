@@ -96,6 +96,8 @@ def outbound(**fields: Any) -> dict[str, Any]:
         "tls_implicit": True,
         "tls_policy": "TLS with a certificate",
         "sign_in_as": "relay",
+        "leaves_from": "",
+        "smarthosts": [],
         "hosts": [
             {
                 "host": "hub.test",

@@ -24,6 +24,7 @@ from relayd.cli.live import (
     look_at_names,
     look_at_port,
     look_at_resolver,
+    look_at_sources,
     sync_time,
 )
 from relayd.cli.live_certificates import look_at_certificates
@@ -221,3 +222,14 @@ def test_the_configured_resolver_is_asked_and_its_silence_is_told(monkeypatch: p
 def _closed_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def test_sources_are_addresses_of_this_machine(config: Make) -> None:
+    sources = config(
+        'queue.source.here.address = "127.0.0.9"\nqueue.source.away.address = "192.0.2.1"\n'
+        'queue.source.six.address-v6 = "::1"\n'
+    )
+    found = {each.subject: (each.state, each.text) for each in look_at_sources(sources, World())}
+    assert found["source here"][0] == "warn"
+    assert found["source away"] == ("fail", "192.0.2.1 cannot be used: Cannot assign requested address")
+    assert found["source six"][0] == "warn"

@@ -10,6 +10,11 @@ from relayd.config.configuration import ConfigError
 from relayd.config.load import load
 from relayd.directory.password import hash_secret
 
+TOKENS = """queue.route.a.address = "a"
+queue.route.a.auth.username = "u"
+queue.route.a.auth.oauth.client-id = "c"
+queue.route.a.auth.oauth.client-secret = "s\""""
+URL = "queue.route.a.auth.oauth.token-url"
 POSTMASTER = 'server.postmaster = "ops@example.org"\n'
 
 
@@ -66,6 +71,30 @@ def found(text: str, path: Path) -> tuple[list[str], list[str]]:
         ('rewrite.a.envelope-to = "{user}@a.example"', "rewrite.a.envelope-to: expected an address"),
         ('queue.redirect-all = ["@@"]', "queue.redirect-all: "),
         ('queue.route.a.address = "a host"', "queue.route.a.address: expected a host name"),
+        ('queue.route.a.address = "a"\nqueue.route.a.hosts = ["b!c"]', "queue.route.a.hosts: expected a host name"),
+        ('queue.route.a.address = "a"\nqueue.route.a.hosts = ["b c=1"]', "queue.route.a.hosts: expected [weight="),
+        ('queue.rule.a.sender = ["b.c"]', "queue.rule.a.next-hop: is missing"),
+        ('queue.rule.a.next-hop = "b"', 'queue.rule.a.next-hop: there is no route "b"; expected one of "mx"'),
+        ('queue.rule.a.source = "b"', 'queue.rule.a.source: no source "b"'),
+        ('queue.source.a.address = "::1"', "queue.source.a.address: expected an IPv4 address"),
+        ('queue.source-pool.a.sources = ["b"]', 'queue.source-pool.a.sources: no source "b"'),
+        (
+            f'{TOKENS}\nqueue.route.a.auth.oauth.token-url = "ftp://x"',
+            "queue.route.a.auth.oauth.token-url: expected an https URL",
+        ),
+        (
+            f'{TOKENS}\nqueue.route.a.auth.oauth.token-url = "http://x/y"',
+            "queue.route.a.auth.oauth.token-url: expected an https URL",
+        ),
+        (
+            f'{TOKENS}\n{URL} = "https://x/y"\nqueue.route.a.auth.mechanisms = ["PLAIN"]',
+            "queue.route.a.auth.mechanisms: PLAIN takes a password",
+        ),
+        (
+            'queue.route.a.address = "a"\nqueue.route.a.tls.cert = "/not/there.pem"',
+            "queue.route.a.tls.cert: expected a file",
+        ),
+        ('queue.route.a.address = "a"\nqueue.route.a.tls.private-key = "/x"', "queue.route.a.tls.cert: is missing"),
         (
             '[server.listener.a]\nbind = ["127.0.0.1:25"]\ntrusted-proxies = ["192.0.2.1"]',
             "server.listener.a.trusted-proxies: expected only where the protocol is http",

@@ -39,6 +39,7 @@ from relayd.resolver.zone import Zone
 from relayd.routing.options import OutboundOptions, RouteOptions
 from relayd.routing.route import Router
 from relayd.telemetry.figures import Figures
+from relayd.telemetry.forgetting import Forgotten
 from relayd.telemetry.live import Live
 from relayd.telemetry.metrics import Metrics
 from relayd.telemetry.reading import Logs, Place
@@ -86,6 +87,11 @@ class Kept:
     """What is stored of the events, for tests to set."""
 
     stores: Stores = field(default_factory=lambda: Stores(traces=None, history=None, points=None))
+    forgotten: list[str] = field(default_factory=list)
+
+    def forget(self, address: str) -> Forgotten:
+        self.forgotten.append(address)
+        return Forgotten(traces=1, history=2, logs=3)
 
 
 @dataclass
@@ -197,7 +203,7 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
         logs=Logs(lambda: control_logs.place, lambda timeout: True),
         ids=lambda: flakes.issue(stream.clock()),
         explaining=world.explaining(),
-        telemetry=Telemetry(stores=lambda: kept.stores, figures=Figures(metrics), live=Live(span)),
+        telemetry=Telemetry(stores=lambda: kept.stores, figures=Figures(metrics), live=Live(span), forget=kept.forget),
         suppressions=suppressions,
         webhooks=webhooks,
     )

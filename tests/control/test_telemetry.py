@@ -117,3 +117,15 @@ async def test_who_may_not(control: Control, recording: Recording) -> None:
         for path in ("metrics", "metrics/live", "traces", "traces/live", "trace/1", "messages", "message/1"):
             async with user.get(f"/api/telemetry/{path}") as answer:
                 assert answer.status == 403, path
+
+
+async def test_forgetting_names_nobody(control: Control, admin: aiohttp.ClientSession) -> None:
+    async with admin.post("/api/telemetry/forget", json={"address": "Jane@X.test"}) as answer:
+        assert await answer.json() == {"data": {"traces": 1, "history": 2, "logs": 3}}
+    assert control.kept.forgotten == ["Jane@x.test"]
+    [event] = control.named("telemetry.forgotten")
+    assert event.fields == {"account_name": "admin", "total": 6}
+    for body in ({"address": "nobody"}, {"address": ""}, {}, {"address": 7}):
+        async with admin.post("/api/telemetry/forget", json=body) as answer:
+            assert answer.status == 400, body
+    assert len(control.kept.forgotten) == 1

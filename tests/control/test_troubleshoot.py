@@ -344,7 +344,7 @@ async def test_outbound_by_mx(admin: aiohttp.ClientSession, world: World) -> Non
     outlook = road["outlook"]
     assert (outlook["destination"], outlook["route"], outlook["use_mx"]) == ("b.test", None, True)
     assert outlook["setting"] == 'queue.outbound.next-hop = "mx"'
-    tls = {"tls": "TLS where offered", "tls_why": ["tls.mode is opportunistic"]}
+    tls = {"tls": "TLS where offered", "tls_why": ["tls.mode is opportunistic"], "tls_known": ""}
     assert outlook["hosts"] == [
         {"host": "near.b.test", "addresses": ["2001:db8::1", "203.0.113.1"], "port": 25, "preference": 10} | tls,
         {"host": "far.b.test", "addresses": ["203.0.113.2"], "port": 25, "preference": 20} | tls,
@@ -369,7 +369,7 @@ async def test_outbound_by_a_route_never_tells_its_secret(admin: aiohttp.ClientS
     assert outlook["setting"] == 'queue.outbound.domain.b.test = "hub"'
     assert (outlook["tls"], outlook["sign_in_as"]) == ("verified", "relay")
     assert (outlook["running"], outlook["waiting"], outlook["limit"]) == (3, 7, 5)
-    tls = {"tls": "TLS with a valid certificate", "tls_why": ["tls.mode is verified"]}
+    tls = {"tls": "TLS with a valid certificate", "tls_why": ["tls.mode is verified"], "tls_known": ""}
     hub = {"host": "hub.test", "addresses": ["203.0.113.9"], "port": 587, "preference": None}
     assert outlook["hosts"] == [hub | tls]
     assert "hunter2" not in str(found)

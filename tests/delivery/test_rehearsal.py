@@ -17,6 +17,7 @@ from relayd.resolver.answer import Tlsa
 from relayd.resolver.zone import FORGED, TIMEOUT
 from relayd.routing.mta_sts import Mode, Policy
 from relayd.routing.options import RouteOptions
+from relayd.routing.source_options import RuleOptions, SourceOptions
 from tests.rig.peer import ALL, DROP, SILENT, Peer, Script, running
 from tests.rig.rehearsing import Rehearsing, types
 from tests.routing.authority import Made, made
@@ -317,3 +318,27 @@ async def test_who_stops_listening_stops_it(folder: Path) -> None:
         await run.aclose()
         assert not [each for each in asyncio.all_tasks() if "_Rehearsal" in repr(each.get_coro())]
         assert session  # the peer's side is only torn down with the peer
+
+
+async def test_it_goes_by_rules_pools_and_sources(folder: Path) -> None:
+    async with running(tls=context(folder)) as peer:
+        routes = {
+            "pool": RouteOptions(
+                address="127.0.0.9", port=peer.port, hosts=("127.0.0.1",), tls_mode="required", weight=1000
+            )
+        }
+        where = setting(
+            peer,
+            folder,
+            routes=routes,
+            rules={"news": RuleOptions(sender=("news.example",), next_hop="pool")},
+            sources={"out": SourceOptions(address="127.0.0.3", ehlo="out.relay.example")},
+            options={"source": "out"},
+        )
+        found = await where.run("b@x.example", sender="a@news.example")
+        assert found[1]["mxs"] == [{"exchanges": ["127.0.0.9", "127.0.0.1"], "preference": 0}]
+        assert types(found).count("deliveryAttemptStart") == 2
+        assert "connectionError" in types(found)
+        assert "rcptToSuccess" in types(found)
+        assert "EHLO out.relay.example" in peer.commands[-1]
+        assert (await where.run("b@x.example", sender="a@other.example"))[0]["domain"] == "x.example"

@@ -13,7 +13,7 @@ from relayd.delivery.connection import Dialer
 from relayd.delivery.host_policy import HostPolicies
 from relayd.delivery.hosts import Hosts
 from relayd.delivery.tls import TlsContexts
-from relayd.delivery.tls_hosts import TlsHosts, open_hosts
+from relayd.delivery.tls_hosts import FILE, TlsHosts, open_hosts
 from relayd.events.event import Span
 from relayd.queue.message import Result
 from relayd.resolver.answer import Tlsa
@@ -189,4 +189,19 @@ async def test_nobody_is_told_of_a_smarthost(folder: Path, tmp_path: Path) -> No
         assert not len(house.counted.collected)
         assert [each.host for each in hosts.memory] == ["127.0.0.1"]
         await house.made.pool.close()
+        await hosts.close()
+
+
+@pytest.mark.parametrize("content", [b"this is no database" * 100, b""])
+async def test_a_file_that_is_no_database_costs_the_memory_and_no_mail(
+    folder: Path, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    async with running(tls=context(folder, "good")) as peer:
+        house = House(folder, peer.port)
+        hosts = await house.open(tmp_path)
+        assert bool(house.made.stated("store.broken")) is bool(content)
+        assert await house.deliver() is Result.DELIVERED
+        assert len(hosts.memory) == 1
+        await hosts.flush()
         await hosts.close()

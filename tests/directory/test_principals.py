@@ -26,7 +26,7 @@ from relayd.directory.refusals import (
     NotFound,
     OverTenantQuota,
 )
-from relayd.directory.rows import Place, Selection
+from relayd.directory.rows import Place, Selection, suspended
 from relayd.events.event import EventStream, Span
 
 SPAN = Span(EventStream(lambda: 0.0))
@@ -392,3 +392,10 @@ async def test_without_a_database_a_lookup_is_an_error_and_no_answer(principals:
     principals.changed()
     with pytest.raises(DatabaseError):
         await principals.whose("jane@example.org")
+
+
+async def test_who_is_suspended_and_why(principals: Principals) -> None:
+    await domain_and_jane(principals)
+    await add(principals, Type.INDIVIDUAL, "eve", suspended="it sent spam")
+    assert await principals.read(lambda connection: suspended(connection, 10)) == [("eve", "it sent spam")]
+    assert await principals.read(lambda connection: suspended(connection, 0)) == []

@@ -126,7 +126,7 @@ def test_what_is_explained_is_what_happens(relay: Daemon) -> None:
     (road,) = told(relay, "--to", "bob@down.test")["roads"]
     port = relay.settings["queue.outbound.port"]
     host = {"host": "down.test", "addresses": ["127.0.0.9"], "port": port, "preference": None}
-    host |= {"tls": "TLS where offered", "tls_why": ["tls.mode is opportunistic"]}
+    host |= {"tls": "TLS where offered", "tls_why": ["tls.mode is opportunistic"], "tls_known": ""}
     assert road["outlook"]["hosts"] == [host]
     assert road["standing"] == {"suspended": "", "queued": 1, "deferred": 1, "held": 0}
     (road,) = told(relay, "--to", "bob@nowhere.test")["roads"]

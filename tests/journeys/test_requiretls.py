@@ -78,6 +78,7 @@ def test_the_promise_of_tls_outlives_a_crash(relay: StartRelay, tmp_path: Path) 
         wait_status(daemon, queue_id, "temp_fail")
         daemon.kill()
         daemon.start()
+        assert daemon.data_of("GET", f"/api/queue/messages/{queue_id}")["tls"] == "requiretls"
         with running_in_thread(Script(offers=OFFERED), tls=context, port=port) as peer:
             daemon.data_of("PATCH", f"/api/queue/messages/{queue_id}")
             taken = taken_by(peer)

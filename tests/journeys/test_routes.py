@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import base64
+import http.server
+import json
 import os
 import signal
 import smtplib
+import ssl
+import stat
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 import trustme
 
 from tests.journeys.conftest import StartPostfix, StartRelay, message, send, wait_logged, wait_until
 from tests.rig.daemon import Daemon, free_port, wait_for_port
+from tests.rig.peer import PLAIN, Script, running_in_thread
 from tests.rig.peers import require_program
 from tests.rig.sink import Sink
 
@@ -194,6 +202,109 @@ def test_a_day_s_budget_outlives_a_kill(relay: StartRelay) -> None:
 
         wait_until(waits, "the mail waits for tomorrow, uncounted")
         assert len(sink.deliveries) == 3
+
+
+def test_a_smarthost_s_tokens_are_got_used_and_got_anew(
+    relay: StartRelay, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    directory = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(directory / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    good = "t1"
+
+    def takes(line: str) -> str:
+        shown = base64.b64decode(line.split(" ")[2])
+        welcome = f"user=relay\x01auth=Bearer {good}\x01\x01".encode() == shown
+        return "235 2.7.0 Welcome" if welcome else "334 eyJzdGF0dXMiOiI0MDEifQ=="
+
+    script = Script(offers=(*PLAIN, "AUTH PLAIN XOAUTH2"), auth=takes)
+    with running_in_thread(script, tls=context) as smarthost, TokenServer() as tokens:
+        settings = {
+            "queue.route.sink.address": "localhost",
+            "queue.route.sink.tls.ca-files": [str(directory / "ca.pem")],
+            "queue.route.sink.auth.username": "relay",
+            "queue.route.sink.auth.oauth.token-url": f"http://127.0.0.1:{tokens.port}/token",
+            "queue.route.sink.auth.oauth.client-id": "relayd",
+            "queue.route.sink.auth.oauth.refresh-token": "%{env:REFRESH}%",
+            "queue.outbound.reuse.idle": "0",
+            "resolver.custom": [],
+        }
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("REFRESH", "r0secret")
+            daemon = relay(smarthost.port, settings)
+            for _ in range(2):
+                send(daemon)
+            daemon.wait_empty()
+            assert tokens.asked == ["r0secret"]
+            good = "t2"  # the first is void from now on
+            send(daemon)
+            daemon.wait_empty()
+            assert tokens.asked == ["r0secret", "r1secret"]
+            assert daemon.stop() == 0
+            daemon.start()
+            good = "t3"
+            send(daemon)
+            daemon.wait_empty()
+        assert tokens.asked == ["r0secret", "r1secret", "r2secret"]  # the newest outlived the restart
+        assert len(smarthost.taken) == 4
+        told = daemon.output.read_text() + repr(daemon.data_of("GET", "/api/settings/list?prefix=queue.route"))
+        assert "secret" not in told.replace("client-secret", "")
+        assert stat.S_IMODE((daemon.data / "tokens.json").stat().st_mode) == 0o600
+
+
+class TokenServer:
+    """A token endpoint: each refresh token is good once, and comes with the next and a token."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __enter__(self) -> TokenServer:
+        asked = self.asked
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                assert form["grant_type"] == ["refresh_token"]
+                asked.append(form["refresh_token"][0])
+                number = len(asked)
+                answer = {"access_token": f"t{number}", "refresh_token": f"r{number}secret", "expires_in": 3600}
+                body = json.dumps(answer).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Nothing."""
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(10)
+
+
+def test_a_large_message_goes_to_postfix_in_chunks(relay: StartRelay, postfix: StartPostfix) -> None:
+    with Sink() as sink:
+        receiver = postfix({"relayhost": f"[127.0.0.1]:{sink.port}", "smtpd_tls_security_level": "none"})
+        daemon = relay(receiver.port, {"queue.outbound.reuse.idle": "0"})
+        line = "." + "x" * 76 + "\r\n"
+        for subject, body in (("small", line), ("large", line * 4000), ("empty", "")):
+            send(daemon, message(subject, body))
+        for delivery in sink.wait_for(3):
+            subject = delivery.content.partition(b"Subject: ")[2].partition(b"\r\n")[0].decode()
+            expected = {"small": line, "large": line * 4000, "empty": ""}[subject]
+            assert delivery.content.partition(b"\r\n\r\n")[2].decode() == expected
+        wait_until(lambda: receiver.log.read_text().count(" bdat=1 ") == 3, "Postfix has counted its commands")
+        assert " data=" not in receiver.log.read_text()
 
 
 def _seconds(text: str) -> float:

@@ -58,7 +58,7 @@ def test_tls_that_goes_away_is_an_alarm_across_a_restart(house: tuple[Daemon, Pe
     assert deliver(relay, peer)
     assert "mx.x.test  TLSv1.3" in relayd(relay, "tls", "hosts")
     assert relayd(relay, "tls", "results").split() == ["x.test"]
-    assert "no-policy-found: 1 sessions went well, 0 did not" in relayd(relay, "tls", "results", "x.test")
+    assert "no-policy-found: 1 session went well, 0 did not" in relayd(relay, "tls", "results", "x.test")
     assert relay.stop() == 0
     relay.start()
     peer.tls = None
@@ -70,7 +70,15 @@ def test_tls_that_goes_away_is_an_alarm_across_a_restart(house: tuple[Daemon, Pe
     found = json.loads(relayd(relay, "tls", "results", "x.test", "--json"))
     [policy] = found["policies"]
     assert policy["summary"] == {"total-successful-session-count": 1, "total-failure-session-count": 1}
-    assert policy["failure-details"][0]["result-type"] == "starttls-not-supported"
+    [failure] = policy["failure-details"]
+    assert failure == {
+        "result-type": "starttls-not-supported",
+        "sending-mta-ip": "127.0.0.1",
+        "receiving-mx-hostname": "mx.x.test",
+        "receiving-ip": "127.0.0.1",
+        "failure-reason-code": "STARTTLS is not offered",
+        "failed-session-count": 1,
+    }
     assert relayd(relay, "tls", "forget", "mx.x.test") == "mx.x.test is forgotten\n"
     assert relayd(relay, "tls", "hosts") == "No such host is known\n"
 

@@ -115,3 +115,21 @@ async def test_expanded_and_replaced_recipients_keep_the_invariant(rig: Rig) -> 
     counts = {"accepted": 2, "replaced": 1, "expanded": 3}
     await rig.o.queue.enqueue(rig.new("a@a.example", "b@a.example", "c@a.example", "d@a.example", counts=counts))
     assert await rig.holds() == 4
+
+
+async def test_the_oldest_message_that_waits_for_each_destination(rig: Rig) -> None:
+    first = rig.new("one@a.example", "two@b.example")
+    await rig.o.queue.enqueue(first)
+    rig.clock.now += 100
+    second = rig.new("three@b.example", "four@c.example")
+    await rig.o.queue.enqueue(second)
+    await rig.o.queue.enqueue(rig.new("held@d.example", held="x"))
+    everything = (1 << 63) - 1
+    assert list(await rig.o.queue.oldest(everything, 10)) == [
+        ("a.example", first.id),
+        ("b.example", first.id),
+        ("c.example", second.id),
+    ]
+    assert list(await rig.o.queue.oldest(everything, 1)) == [("a.example", first.id)]
+    assert len(await rig.o.queue.oldest(second.id, 10)) == 2
+    assert not await rig.o.queue.oldest(first.id, 10)

@@ -10,7 +10,7 @@ from relayd.blobs.spool import BlobError, BlobFull
 from relayd.mail.reply import Reply
 from relayd.queue.failure import QueueFull, QueueUnavailable
 from relayd.queue.message import Body, Origin
-from relayd.reception.promise import MAX_RECEIVED, MAX_RECEIVED_OURS
+from relayd.reception.promise import MAX_RECEIVED, MAX_RECEIVED_OURS, subject_of
 from tests.reception.house import HOSTNAME, NOW, House, outcome
 
 SMALL = b"From: a@b.example\r\nMessage-ID: <7@b.example>\r\nDate: x\r\n\r\nbody\r\n"
@@ -162,3 +162,25 @@ async def test_the_facts_of_the_content_are_recorded(tmp_path: Path) -> None:
     assert await facts(SMALL + "ü".encode()) == (True, False, False)
     assert await facts("Subject: ü\r\n".encode() + SMALL) == (True, True, False)
     assert await facts(b"DKIM-Signature: v=1\r\n" + SMALL) == (False, False, True)
+
+
+async def test_a_subject_is_in_an_event_only_if_asked_for(tmp_path: Path) -> None:
+    content = b"From: a@b.example\r\nX-Subject: no\r\nsubject:\tthe\r\n secret\r\nDate: x\r\n\r\nSubject: body\r\n"
+    for name, data in (("silent", {}), ("told", {"log-subject": True})):
+        rig = House(tmp_path / name, data=data)
+        await rig.deliver(await rig.trusted(), content, "b@far.example")
+        [fact] = rig.facts("queue.queue-message-authenticated")
+        assert fact.get("subject") == ("the secret" if data else None)
+
+
+@pytest.mark.parametrize(
+    ("header", "subject"),
+    [
+        (b"", ""),
+        (b"A: b\r\n subject: folded\r\n", ""),
+        (b"SUBJECT :  \xff\r\n", "\ufffd"),
+        (b"Subject:" + b"x" * 999, "x" * 200),
+    ],
+)
+def test_a_subject_is_what_was_written_and_short(header: bytes, subject: str) -> None:
+    assert subject_of(header) == subject

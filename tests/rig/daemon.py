@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.rig.postfix import free_port, wait_for_port
+from tests.rig.stated import VARIABLE
 from tests.rig.usage import descendants
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +51,7 @@ NO_CHECKS = dict.fromkeys(
 class Daemon:
     """One daemon below `directory`.  `settings` are dotted keys over a small default; the ports are the bound ones.
 
-    program: what Python runs in place of relayd.
+    program: what Python runs in place of relayd; in a run that notes which events are stated, relayd that does so.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Daemon:
         settings: Mapping[str, Any] | None = None,
         *,
         environment: Mapping[str, str] | None = None,
-        program: tuple[str, ...] = ("-m", "relayd"),
+        program: tuple[str, ...] = (),
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
@@ -69,7 +70,7 @@ class Daemon:
         self.smtp_port = free_port()
         self.http_port = free_port()
         self.environment = dict(environment or {})
-        self.program = program
+        self.program = program or ("-m", "tests.rig.stated" if os.environ.get(VARIABLE) else "relayd")
         self.settings: dict[str, Any] = {
             "server.hostname": "relay.test",
             "server.data-dir": str(self.data),

@@ -58,14 +58,16 @@ class World:
         parts = real_reception(self.directory)[0]._parts
         return await Trials(parts, self._policy).rcpt(to, sender)
 
-    async def road(self, address: str) -> Outlook:
+    async def road(self, address: str, sender: str = "") -> Outlook:
         """See `Outlooks`."""
-        return await Outlooks(self._roads, time.time).of(address)
+        return await Outlooks(self._roads, time.time).of(address, sender)
 
-    def rehearse(self, recipient: str, *, seconds: float = 30.0, direct: bool = False) -> AsyncGenerator[Stage, None]:
+    def rehearse(
+        self, recipient: str, sender: str = "", *, seconds: float = 30.0, direct: bool = False
+    ) -> AsyncGenerator[Stage, None]:
         """See `Rehearsals`."""
         rehearsing = Rehearsing(port=self.outbound.port, zone=self.names)
-        return rehearsing.rehearsals.run(recipient, seconds=seconds, direct=direct)
+        return rehearsing.rehearsals.run(recipient, sender, seconds=seconds, direct=direct)
 
     def _policy(self) -> Policy:
         usual = {

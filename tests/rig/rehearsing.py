@@ -17,11 +17,16 @@ from relayd.delivery.rehearsal import Means, Rehearsals
 from relayd.delivery.sts_fetch import FetchFailed
 from relayd.delivery.sts_policies import PolicyStore, StsPolicies
 from relayd.delivery.tls import TlsContexts
+from relayd.delivery.ways import Ways
 from relayd.events.event import Event, EventStream, Span
 from relayd.resolver.zone import Zone
 from relayd.routing.mta_sts import Policy
 from relayd.routing.options import OutboundOptions, RouteOptions
 from relayd.routing.route import Router
+from relayd.routing.rule import Rules
+from relayd.routing.smarthost import Standings
+from relayd.routing.source import Sources
+from relayd.routing.source_options import RuleOptions, SourceOptions
 
 
 class NoWeb:
@@ -45,6 +50,8 @@ class Rehearsing:
     policy: Policy | None = None
     ca_files: Sequence[str] = ()
     routes: Mapping[str, RouteOptions] = field(default_factory=dict)
+    rules: Mapping[str, RuleOptions] = field(default_factory=dict)
+    sources: Mapping[str, SourceOptions] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     unsigned: tuple[str, ...] = ()
     events: list[Event] = field(default_factory=list)
@@ -52,17 +59,20 @@ class Rehearsing:
     def __post_init__(self) -> None:
         self.resolver = Zone(self.zone, secure=True, unsigned=self.unsigned)
         self.outbound = OutboundOptions(**{"port": self.port, "allow_private": True, **self.options})
+        self.router = Router(self.outbound, self.routes, rules=Rules(self.rules), sources=Sources(self.sources))
+        self.ways = Ways(self.router, Standings((60.0,)), clock=time.time, chance=lambda: 0.0)
         self.sts = StsPolicies(self.resolver, NoWeb(self.policy), PolicyStore(), time.time)
         self.rehearsals = Rehearsals(self._means, Span(EventStream(time.time, [self.events.append])))
 
     def _means(self) -> Means:
         return Means(
-            router=Router(self.outbound, self.routes),
+            router=self.router,
             outbound=self.outbound,
             resolver=self.resolver,
             hosts=self._hosts,
             sts=self.sts,
             dialer=lambda timeouts: Dialer("relay.example", timeouts, TlsContexts(self.ca_files)),
+            ways=self.ways.of,
         )
 
     def _hosts(self, direct: bool) -> Hosts:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from relayd.events import delivery, smtp
 from relayd.options import OptionError, section_of
 from relayd.telemetry.log import LogFiles
 from relayd.telemetry.options import TracerOptions
+from relayd.telemetry.sinks import Journal
 from tests.telemetry.conftest import NOW, Recorder
 
 Open = Callable[..., LogFiles]
@@ -23,7 +26,7 @@ Open = Callable[..., LogFiles]
 def open_log(recorder: Recorder, tmp_path: Path) -> Iterator[Open]:
     opened: list[LogFiles] = []
 
-    def start(*tracers: TracerOptions, **arguments: int) -> LogFiles:
+    def start(*tracers: TracerOptions, **arguments: Any) -> LogFiles:
         named = {str(number): each for number, each in enumerate(tracers)}
         log = LogFiles(named, tmp_path, recorder.daemon, lambda call: call(), **arguments)
         recorder.stream.subscribe(log)
@@ -88,6 +91,48 @@ def test_standard_output_that_is_the_journals_has_priorities(
     assert [line[:3] for line in os.read(reading, 4096).splitlines()] == [b"<6>", b"<4>"]
     os.close(reading)
     os.close(writing)
+
+
+def test_the_journal_gets_a_datagram_for_each_line_in_its_own_protocol(
+    open_log: Open, recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "journal")
+    monkeypatch.setattr("relayd.telemetry.log.JOURNAL_SOCKET", path)
+    monkeypatch.setattr("relayd.telemetry.log.Journal", lambda: Journal(path))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(path)
+        journal.settimeout(10)
+        log = open_log(TracerOptions(type="journal"))
+        smtp.EHLO(recorder.session, domain="x\nPRIORITY=0\nMESSAGE=forged")
+        delivery.ROUTE_ALARM(recorder.daemon, id="r" * 100_000, code=535, details="no")
+        assert log.flush()
+        first, second = (journal.recv(1 << 20).decode().splitlines() for _ in range(2))
+        log.reopen()
+        smtp.QUIT(recorder.session)
+        smtp.EHLO(recorder.session, domain="again")
+        assert log.flush()
+        third = journal.recv(1 << 20).decode().splitlines()
+    fields = dict(line.split("=", 1) for line in first)
+    assert list(fields) == ["MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "RELAYD_EVENT", "RELAYD_SPAN"]
+    assert "\\nPRIORITY=0\\nMESSAGE=forged" in fields["MESSAGE"]
+    assert (fields["PRIORITY"], fields["SYSLOG_IDENTIFIER"]) == ("6", "relayd")
+    assert (fields["RELAYD_EVENT"], fields["RELAYD_SPAN"]) == ("smtp.ehlo", str(recorder.session.id))
+    assert second[1:] == ["PRIORITY=4", "SYSLOG_IDENTIFIER=relayd", "RELAYD_EVENT=delivery.route-alarm"]
+    assert len(second[0]) < 50_000
+    assert 'domain = "again"' in third[0]
+
+
+def test_a_journal_that_is_gone_costs_lines_and_is_said(
+    open_log: Open, recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal"
+    path.write_text("no socket any more")
+    monkeypatch.setattr("relayd.telemetry.log.JOURNAL_SOCKET", str(path))
+    monkeypatch.setattr("relayd.telemetry.log.Journal", lambda: Journal(str(path)))
+    log = open_log(TracerOptions(type="journal"))
+    smtp.EHLO(recorder.session, domain="x")
+    assert log.flush()
+    assert [each.fields["path"] for each in recorder.events if each.kind.id == "telemetry.log-error"] == [str(path)]
 
 
 def test_a_full_buffer_drops_and_says_so(open_log: Open, recorder: Recorder, tmp_path: Path) -> None:

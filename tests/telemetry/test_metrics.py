@@ -95,3 +95,11 @@ def test_refusals_by_outcome_and_class(recorder: Recorder) -> None:
     assert found["relayd_refusals_total{class=reputation,outcome=deferred}"] == 1
     assert found["relayd_refusals_total{class=unknown,outcome=deferred}"] == 1
     assert found["relayd_refusals_total{class=bad-mailbox,outcome=bounced}"] == 1
+
+
+def test_a_gauge_with_one_label() -> None:
+    metrics = Metrics()
+    metrics.watch_each("relayd_x", "X", "host", lambda: {"a": 1.0, "b": 2.5})
+    text = metrics.exposition().decode()
+    assert 'relayd_x{host="a"} 1.0' in text
+    assert 'relayd_x{host="b"} 2.5' in text

@@ -15,13 +15,14 @@ from relayd.telemetry.render import rfc3339
 
 
 class BanItem(TypedDict):
-    """One ban.  times: how many the address has had."""
+    """One ban.  times: how many the address has had.  evidence: what it did last."""
 
     address: str
     since: str
     until: str
     reason: str
     times: int
+    evidence: str
 
 
 class BanList(TypedDict):
@@ -72,6 +73,7 @@ class BanOperations:
                 until=rfc3339(ban.until),
                 reason=ban.reason,
                 times=ban.times,
+                evidence=ban.evidence,
             )
             for ban in standing[page.offset : end]
         ]

@@ -130,7 +130,7 @@ class Explanations:
         sender = _address("from", query.sender) if query.sender else ""
         trial = await self._explaining.rcpt(recipient, sender)
         shown = trial.recipients[:_MOST_ROADS]
-        roads = await asyncio.gather(*(self._road(each) for each in shown))
+        roads = await asyncio.gather(*(self._road(each, sender) for each in shown))
         pause = self._queue.paused
         paused = "" if pause is None else _since(pause.since, pause.by, pause.reason)
         return OutboundValue(
@@ -141,8 +141,8 @@ class Explanations:
             unshown=len(trial.recipients) - len(shown),
         )
 
-    async def _road(self, address: str) -> Road:
-        outlook = await self._explaining.road(address)
+    async def _road(self, address: str, sender: str) -> Road:
+        outlook = await self._explaining.road(address, sender)
         return Road(outlook=outlook, standing=await self._standing(outlook.destination, outlook.shaping.suspended))
 
     async def _standing(self, destination: str, suspension: str) -> Standing:

@@ -7,12 +7,13 @@ The gauges of the queue are read from its durable rows when somebody scrapes, at
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
 from aiohttp import web
 
+from relayd.mail.snowflake import issued_at
 from relayd.queue.listing import Audit, Counts
 from relayd.telemetry.metrics import CONTENT_TYPE, Metrics
 
@@ -21,6 +22,7 @@ Ready = Callable[[], list[str] | Awaitable[list[str]]]
 
 _COUNT_EVERY = 10.0
 _AUDIT_EVERY = 60.0
+_LARGEST_ID = (1 << 63) - 1
 
 
 class CountedQueue(Protocol):
@@ -31,6 +33,9 @@ class CountedQueue(Protocol):
 
     async def audit(self) -> Audit:
         """Compare counters with rows."""
+
+    async def oldest(self, before: int, most: int) -> Sequence[tuple[str, int]]:
+        """Destinations that mail waits for, and its oldest message; see `queue.listing.oldest`."""
 
 
 class Health:
@@ -85,6 +90,9 @@ class Health:
                 self._metrics.set(f"relayd_queue_{name}", doc, value)
         if not 0 <= now - self._audited < _AUDIT_EVERY:
             self._audited = now
+            waiting = await self._queue.oldest(_LARGEST_ID, 1)
+            age = max(0.0, now - issued_at(waiting[0][1])) if waiting else 0
+            self._metrics.set("relayd_queue_oldest_seconds", "Age of the oldest message that waits for a next hop", age)
             audit = await self._queue.audit()
             doc = "Recipients accepted and not accounted for; 0 unless mail was lost or invented"
             self._metrics.set("relayd_queue_audit_difference", doc, audit.difference)

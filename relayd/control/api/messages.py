@@ -16,6 +16,7 @@ from relayd.mail.envelope import domain_of
 from relayd.mail.xtext import XtextError, decode_xtext
 from relayd.queue.message import Deletion, Hold, Message, Recipient, State
 from relayd.queue.rows import CANCELED
+from relayd.routing.next_hop import MessageTls
 from relayd.telemetry.render import rfc3339
 
 _HOST = re.compile(r"^Unexpected response from '[^']*': (?=Code: )")
@@ -76,7 +77,10 @@ class DeletionValue(TypedDict):
 
 
 class MessageValue(TypedDict):
-    """A queued message.  What is omitted does not hold; next_hop: where an operator sent it."""
+    """A queued message.  What is omitted does not hold; next_hop: where an operator sent it.
+
+    tls: "requiretls", or "tls-required: no" (RFC 8689).
+    """
 
     id: int
     return_path: str
@@ -85,6 +89,7 @@ class MessageValue(TypedDict):
     size: int
     priority: NotRequired[int]
     env_id: NotRequired[str]
+    tls: NotRequired[str]
     blob_hash: str
     hold: NotRequired[HoldValue]
     corrupt: NotRequired[bool]
@@ -106,6 +111,8 @@ def message_value(message: Message, now: float) -> MessageValue:
         value["priority"] = message.terms.priority
     if message.envid:
         value["env_id"] = _decoded(message.envid)
+    if message.tls is not MessageTls.USUAL:
+        value["tls"] = message.tls.value
     if message.hold is not None:
         value["hold"] = hold_value(message.hold)
     if message.corrupt:

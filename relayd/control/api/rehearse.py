@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from relayd.control.api.troubleshoot import AREA, Rehearse
-from relayd.control.queries import FLAG, NUMBER, parameter
+from relayd.control.queries import FLAG, NUMBER, TEXT, parameter
 from relayd.control.routes import EVENTS, Call, Route
 from relayd.control.streaming import Frames, Streams
 from relayd.delivery.stages import Stage
@@ -25,6 +25,7 @@ class RehearsalQuery:
     """How it is tried."""
 
     timeout: int | None = parameter(NUMBER, f"Seconds for each step on the network, {_SECONDS} by default.")
+    sender: str | None = parameter(TEXT, "The return path that routing rules are asked about.", name="from")
     direct: bool = parameter(FLAG, "By MX whatever the configuration says, every certificate checked (direct=1).")
 
 
@@ -54,7 +55,10 @@ class RehearsalOperation:
     async def _handle(self, call: Call) -> web.StreamResponse:
         query: RehearsalQuery = call.query
         run = self._rehearse(
-            call.path["recipient"].lower(), seconds=float(query.timeout or _SECONDS), direct=query.direct
+            call.path["recipient"].lower(),
+            query.sender or "",
+            seconds=float(query.timeout or _SECONDS),
+            direct=query.direct,
         )
         return await self._streams.serve(call, _frames(run))
 

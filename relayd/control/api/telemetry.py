@@ -17,8 +17,11 @@ from relayd.control.queries import FLAG, ID, TEXT, TIME, PageQuery, parameter
 from relayd.control.routes import Call, Route
 from relayd.database.interface import DatabaseError
 from relayd.database.segments import ReadCut
+from relayd.events import telemetry
+from relayd.mail.address import AddressError, parse_address
 from relayd.mail.snowflake import parse_snowflake
 from relayd.telemetry.figures import Figures
+from relayd.telemetry.forgetting import Forgotten
 from relayd.telemetry.history import History, MessageHistory, MessagePage, MessageQuery
 from relayd.telemetry.live import Live
 from relayd.telemetry.points import ShownPoint
@@ -39,11 +42,15 @@ _AT_ONCE = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telemetry:
-    """The views of the events.  stores: what is kept now.  figures: the metrics.  live: the fan-out."""
+    """The views of the events.  stores: what is kept now.  figures: the metrics.  live: the fan-out.
+
+    forget: overwrites an address in all that is kept; blocks, raises TimeoutError, DatabaseError, OSError.
+    """
 
     stores: Callable[[], Stores]
     figures: Figures
     live: Live
+    forget: Callable[[str], Forgotten]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +94,12 @@ class MessagesQuery(PageQuery):
     queue_id: int | None = parameter(ID, "Queue id.")
     after: float | None = parameter(TIME, "Messages that came at this time or later.")
     before: float | None = parameter(TIME, "Messages that came before this time.")
+
+
+class ForgetRequest(msgspec.Struct):
+    """Whom to forget."""
+
+    address: str
 
 
 class TracesPage(msgspec.Struct):
@@ -158,6 +171,16 @@ class TelemetryOperations:
             area="telemetry",
             answer=MessageHistory,
         )
+        yield Route(
+            method="POST",
+            path="/telemetry/forget",
+            permission="purge-account",
+            handler=self.forget,
+            summary="Overwrite a mail address in traces, history and log files; queue and suppression list stay",
+            area="telemetry",
+            body=ForgetRequest,
+            answer=Forgotten,
+        )
 
     async def metrics(self, call: Call) -> list[ShownPoint]:
         """2: points of the metrics, oldest first."""
@@ -224,6 +247,21 @@ class TelemetryOperations:
         found = None if id is None else await self._read(history.get, id, self._clock())
         if found is None:
             raise Problem(*NOT_FOUND)
+        return found
+
+    async def forget(self, call: Call) -> Forgotten:
+        """Forget an address; what is done is an event without it."""
+        request: ForgetRequest = call.body
+        try:
+            address = parse_address(request.address.strip(), smtputf8=True)
+        except AddressError as error:
+            raise Problem(400, "Invalid parameters", f"address: {error.text}") from None
+        try:
+            found = await self._read(self._telemetry.forget, address)
+        except (OSError, TimeoutError) as error:
+            raise other("Not everything could be forgotten: ask again", str(error)) from None
+        total = found.traces + found.history + found.logs
+        telemetry.FORGOTTEN(call.span, account_name=call.caller.name, total=total)
         return found
 
     def _traces(self) -> Traces:

@@ -39,7 +39,9 @@ class Examine(Protocol):
 class Rehearse(Protocol):
     """`relayd.delivery.rehearsal`'s Rehearsals.run."""
 
-    def __call__(self, recipient: str, *, seconds: float = 30.0, direct: bool = False) -> AsyncGenerator[Stage, None]:
+    def __call__(
+        self, recipient: str, sender: str = "", *, seconds: float = 30.0, direct: bool = False
+    ) -> AsyncGenerator[Stage, None]:
         """The stages, each as it comes."""
 
 
@@ -49,7 +51,7 @@ class Explaining:
 
     examine: Examine
     rcpt: Callable[[str, str], Awaitable[Trial]]
-    road: Callable[[str], Awaitable[Outlook]]
+    road: Callable[[str, str], Awaitable[Outlook]]
     rehearse: Rehearse
 
 

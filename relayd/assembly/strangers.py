@@ -1,0 +1,89 @@
+"""What is remembered of strangers: the tables, their file, and who asks them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from relayd.assembly.loaded import Loaded
+from relayd.events.event import Span
+from relayd.reception.dnsbl import DnsLists
+from relayd.reception.policy import Policy
+from relayd.reception.reputation import Reputations
+from relayd.reception.strangers import Strangers
+from relayd.reputation.bans import Bans
+from relayd.reputation.good_hosts import GoodHosts
+from relayd.reputation.greylist import Greylist
+from relayd.reputation.memory_store import FILE, MemoryStore
+from relayd.reputation.options import GreylistOptions, ReputationOptions, TarpitOptions
+from relayd.reputation.record import Records
+from relayd.resolver.answer import Resolver
+from relayd.spam.dnsbl_options import DnsblOptions
+
+HOUR = 3600.0
+
+
+class Remembering:
+    """The parts, made of one configuration and reloaded with another.  bans: those of the daemon.  policy, resolver:
+    those in force.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        bans: Bans,
+        policy: Callable[[], Policy],
+        resolver: Callable[[], Resolver],
+        span: Span,
+    ) -> None:
+        config, clock = loaded.config, span.stream.clock
+        self.greylist = Greylist(config.section(GreylistOptions))
+        self.records = Records(config.section(ReputationOptions))
+        self.strangers = Strangers(
+            clock=clock,
+            policy=policy,
+            bans=bans,
+            good=GoodHosts(),
+            greylist=self.greylist,
+            tarpit=config.section(TarpitOptions),
+        )
+        bans.is_spared = self.strangers.spares
+        self.reputations = Reputations(self.records, clock)
+        self.lists = DnsLists(loaded.dns_lists, config.section(DnsblOptions), resolver)
+        self.lists.on_welcome = lambda address: self.strangers.good.note(address, clock())
+        span.stream.subscribe(self.reputations.heard)
+        self._clock = clock
+        self._store = self._kept_in(loaded.data / FILE, span)
+
+    def _kept_in(self, path: Path, span: Span) -> MemoryStore:
+        tables = (self.greylist.waiting, self.greylist.known, self.strangers.good.hosts, self.records.records)
+        return MemoryStore(tables, path, span)
+
+    async def open(self) -> None:
+        """Read what is kept."""
+        await self._store.open()
+
+    async def run(self) -> None:
+        """Write what changes, and forget what is over: a task of the daemon's."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._store.run())
+            tasks.create_task(self._sweep())
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(HOUR)
+            self.strangers.sweep()
+            self.records.sweep(self._clock())
+
+    def reload(self, loaded: Loaded) -> None:
+        """Take another configuration; what is remembered stays."""
+        config = loaded.config
+        self.greylist.reconfigure(config.section(GreylistOptions))
+        self.records.reconfigure(config.section(ReputationOptions))
+        self.strangers.tarpit = config.section(TarpitOptions)
+        self.lists.reconfigure(loaded.dns_lists, config.section(DnsblOptions))
+
+    async def close(self) -> None:
+        """Write what is left."""
+        await self._store.close()

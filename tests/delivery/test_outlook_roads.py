@@ -1,0 +1,66 @@
+"""What an operator is told of rules, smarthosts and sources on the road of mail."""
+
+from __future__ import annotations
+
+from relayd.delivery.hosts import Hosts
+from relayd.delivery.limits import LimitsInForce
+from relayd.delivery.options import ReuseOptions
+from relayd.delivery.outlook import Outlooks, Roads
+from relayd.resolver.zone import Zone
+from relayd.routing.options import OutboundOptions, RouteOptions
+from relayd.routing.route import Router
+from relayd.routing.rule import Rules
+from relayd.routing.schedule import Schedule
+from relayd.routing.smarthost import Standings
+from relayd.routing.source import Sources
+from relayd.routing.source_options import RuleOptions, SourceOptions, SourcePoolOptions
+
+NOW = 1_800_000_000.0
+
+
+def outlooks() -> Outlooks:
+    route = RouteOptions(address="127.0.0.1", hosts=("127.0.0.2:26 weight=0 connections=4",), messages_per_day=9)
+    rule = RuleOptions(sender=("news.example",), next_hop="hub", source="bulk")
+    sources = {"a": SourceOptions(address="127.0.0.5", ehlo="a.example"), "b": SourceOptions(address_v6="::1")}
+    pools = {"bulk": SourcePoolOptions(sources=("a", "b weight=2"))}
+    router = Router(OutboundOptions(), {"hub": route}, None, Rules({"news": rule}), Sources(sources, pools))
+    standings = Standings((60.0,))
+    first, second = router.hosts["hub"]
+    standings.spend(first, NOW, 2)
+    standings.failed(second, NOW)
+
+    def hosts(resolver: object) -> Hosts:
+        return Hosts(Zone({}), ReuseOptions(), allow_private=True, is_self=lambda name, port: False, chance=lambda: 0.0)
+
+    return Outlooks(
+        lambda: Roads(
+            router=router,
+            outbound=OutboundOptions(),
+            schedule=Schedule(),
+            resolver=Zone({}),
+            hosts=hosts,
+            lane=lambda destination: None,
+            limits=lambda destination, hosts: LimitsInForce(),
+            most=20,
+            soft_bounce=False,
+            standings=standings,
+        ),
+        lambda: NOW,
+    )
+
+
+async def test_the_rule_its_source_and_the_state_of_the_smarthosts() -> None:
+    found = await outlooks().of("b@x.example", "a@news.example")
+    assert (found.destination, found.setting) == ("route:hub", 'queue.rule.news.next-hop = "hub"')
+    assert found.why == "the rule matches (sender: news.example)"
+    assert found.leaves_from == "bulk: 127.0.0.5 as a.example (a, weight 1), ::1 (b, weight 2)"
+    assert found.smarthosts == (
+        "127.0.0.1:25: weight 1, 7 of 9 messages left this day",
+        "127.0.0.2:26: weight 0, 9 of 9 messages left this day, at most 4 connections,"
+        " set aside until 2027-01-15T08:01:00Z, failures in a row: 1",
+    )
+
+
+async def test_mail_that_no_rule_matches() -> None:
+    found = await outlooks().of("b@x.example", "a@other.example")
+    assert (found.destination, found.leaves_from, found.smarthosts) == ("x.example", "", ())
