@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from relayd import __version__
-from relayd.assembly.control_socket import Signatures, control_setting, spam_operations
+from relayd.assembly.control_socket import Signatures, control_setting, spam_side
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
 from relayd.assembly.spam_rules import SpamRules
@@ -256,7 +256,7 @@ class Daemon:
             switches=ScannerSwitches(
                 engine.receiving.filtering.scanners, lambda: self.config, self.settings, self.reload_part, self.span
             ),
-            spam=spam_operations(engine),
+            spam=spam_side(engine),
             spam_rules=SpamRules(
                 engine.receiving.scoring, lambda: self.config, self.settings, self.reload_part, self.span
             ),

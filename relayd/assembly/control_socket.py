@@ -8,7 +8,7 @@ from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded, keyring_of
 from relayd.config.configuration import ConfigError
 from relayd.config.settings import Settings as StoredSettings
-from relayd.control.api.spam import SpamOperations
+from relayd.control.api.spam import SpamSide
 from relayd.control.app import Setting
 from relayd.control.options import HttpOptions
 from relayd.directory.options import CodeOptions, ExpiryOptions
@@ -61,7 +61,7 @@ def control_setting(loaded: Loaded) -> Setting:
     )
 
 
-def spam_operations(engine: Engine) -> SpamOperations:
+def spam_side(engine: Engine) -> SpamSide:
     """What the control socket asks about spam."""
     receiving = engine.receiving
     classifications = Classifications(
@@ -71,4 +71,4 @@ def spam_operations(engine: Engine) -> SpamOperations:
     async def has_account(name: str) -> bool:
         return await receiving.directory.get(name) is not None
 
-    return SpamOperations(classifications, receiving.scoring.bayes, has_account)
+    return SpamSide(classifications=classifications, bayes=receiving.scoring.bayes, has_account=has_account)

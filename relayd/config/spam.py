@@ -12,7 +12,7 @@ from relayd.options import OptionError
 from relayd.spam.options import RuleOptions, ScoreOptions, SpamOptions
 from relayd.spam.patterns import compiled
 from relayd.spam.ruleset import PatternRule, Ruleset, RulesetError, check_tag, read_ruleset
-from relayd.spam.verdict import Score
+from relayd.spam.score import Score
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 

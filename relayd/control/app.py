@@ -34,7 +34,7 @@ from relayd.control.api.queue import QueueOperations
 from relayd.control.api.quota import QuotaOperations, QuotaSide
 from relayd.control.api.rehearse import RehearsalOperation
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
-from relayd.control.api.spam import SpamOperations
+from relayd.control.api.spam import SpamOperations, SpamSide
 from relayd.control.api.spam_rules import NoRules, RulesOperations, RulesSide
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.strangers import StrangerOperations
@@ -132,7 +132,7 @@ class Parts:
     tls_hosts: TlsHosts | None = None
     tls_results: TlsResults | None = None
     webhooks: Webhooks | None = None
-    spam: SpamOperations | None = None
+    spam: SpamSide | None = None
     spam_rules: RulesSide = field(default_factory=NoRules)
 
 
@@ -225,8 +225,7 @@ class ControlApp:
         yield from Troubleshooting(parts.explaining).routes()
         yield from RehearsalOperation(parts.explaining.rehearse, self.streams).routes()
         yield from Explanations(parts.explaining, parts.queue).routes()
-        if parts.spam is not None:
-            yield from parts.spam.routes()
+        yield from SpamOperations(parts.spam).routes()
         yield from RulesOperations(parts.spam_rules).routes()
         yield from SuppressionOperations(parts.suppressions, clock).routes()
         yield from PrincipalOperations(parts.principals, self._background).routes()

@@ -25,9 +25,10 @@ from relayd.spam.facts import Facts, Scanned
 from relayd.spam.options import RecipientOptions, SpamOptions, ThresholdOptions
 from relayd.spam.ruleset import Lists
 from relayd.spam.scan import Scanner
+from relayd.spam.score import Score
 from relayd.spam.scoring import Limits, all_tags, bayes_tags
 from relayd.spam.tag import Tag
-from relayd.spam.verdict import Score, Thresholds, Weighed, weigh
+from relayd.spam.verdict import Thresholds, Weighed, weigh
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):

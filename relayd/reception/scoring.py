@@ -27,8 +27,9 @@ from relayd.reception.unscannable import DEFERRALS, Unscannable, body_digest
 from relayd.scanning.workers import Busy, Overrun
 from relayd.spam.facts import Facts
 from relayd.spam.heading import result_fields
+from relayd.spam.score import Action
 from relayd.spam.tag import Tag
-from relayd.spam.verdict import Action, Thresholds, Verdict, Weighed, judge, mildest
+from relayd.spam.verdict import Thresholds, Verdict, Weighed, judge, mildest
 
 __all__ = ["Assessor", "Scoring", "ScoringSettings", "Subject", "TagSource"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from relayd.spam.verdict import Action, Verdict
+from relayd.spam.score import Action
+from relayd.spam.verdict import Verdict
 
 RESULT = "X-Spam-Result"
 STATUS = "X-Spam-Status"

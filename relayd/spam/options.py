@@ -18,8 +18,7 @@ from relayd.options import (
     option,
     section,
 )
-from relayd.spam.ruleset import SCOPES, RulesetError, check_score
-from relayd.spam.verdict import Score
+from relayd.spam.score import SCOPES, Score, ScoreError, check_score
 
 
 def _parse_number(value: Raw) -> float:
@@ -34,8 +33,8 @@ def _parse_number(value: Raw) -> float:
 
 def _parse_score(value: Raw) -> Score:
     try:
-        return check_score(value if value in ("hold", "reject", "discard") else _parse_number(value), "")
-    except (RulesetError, OptionError):
+        return check_score(value if value in ("hold", "reject", "discard") else _parse_number(value))
+    except (ScoreError, OptionError):
         raise OptionError('expected a number from -1000 to 1000, "hold", "reject" or "discard"') from None
 
 

@@ -12,12 +12,11 @@ from typing import Any, cast
 
 import msgspec
 
-from relayd.spam.verdict import Action, Score
+from relayd.spam.score import SCOPES, Score, ScoreError, check_score
 
 MAX_OCTETS = 16 << 20
 MAX_RULES = 2000
 MAX_PATTERN = 2000
-SCOPES = ("header", "subject", "body", "raw", "url", "from", "to")
 
 _TAG = re.compile(r"[A-Z][A-Z0-9_]{1,63}")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,39}")
@@ -100,7 +99,7 @@ def read_ruleset(text: str) -> Ruleset:
         if not isinstance(entries, dict):
             raise RulesetError(f"scores.{group}: expected a table of tags")
         for tag, value in entries.items():
-            scores[check_tag(tag, f"scores.{group}")] = check_score(value, f"scores.{group}.{tag}")
+            scores[check_tag(tag, f"scores.{group}")] = _score(value, f"scores.{group}.{tag}")
     rules = tuple(_rule(id, each) for id, each in _table(document, "rules").items())
     if len(rules) > MAX_RULES:
         raise RulesetError(f"rules: more than {MAX_RULES}")
@@ -116,13 +115,11 @@ def check_tag(name: str, where: str) -> str:
     return name
 
 
-def check_score(value: object, where: str) -> Score:
-    """A score from a document; RulesetError."""
-    if isinstance(value, str) and value in ("hold", "reject", "discard"):
-        return Action(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and -1000 <= value <= 1000:
-        return float(value)
-    raise RulesetError(f'{where}: expected a number from -1000 to 1000, "hold", "reject" or "discard"')
+def _score(value: object, where: str) -> Score:
+    try:
+        return check_score(value)
+    except ScoreError as error:
+        raise RulesetError(f"{where}: {error}") from None
 
 
 def _table(document: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -155,7 +152,7 @@ def _rule(id: str, value: object) -> PatternRule:
         pattern=texts["pattern"],
         scope=scope,
         header=texts["header"].lower(),
-        score=check_score(value.get("score", 0.0), f"{where}.score"),
+        score=_score(value.get("score", 0.0), f"{where}.score"),
         reason=texts["reason"],
     )
 

@@ -21,7 +21,7 @@ from relayd.reception.examination import Unreadable
 from relayd.reception.transaction import Refused
 from relayd.reputation.bayes import Bayes
 from relayd.scanning.workers import Busy, Overrun
-from relayd.spam.verdict import Action, Score
+from relayd.spam.score import Action, Score
 
 AREA = "spam"
 _TRAIN = "spam-filter-train"
@@ -102,15 +102,26 @@ class ClassifyQuery:
     explain: bool = parameter(FLAG, "Say for each tag why, and what would have changed the verdict.")
 
 
-class SpamOperations:
-    """The handlers.  has_account: whether there is an account of a name."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpamSide:
+    """Whom this area asks.  has_account: whether there is an account of a name."""
 
-    def __init__(
-        self, classifications: Classifications, bayes: Bayes, has_account: Callable[[str], Awaitable[bool]]
-    ) -> None:
-        self._classifications = classifications
-        self._bayes = bayes
-        self._has_account = has_account
+    classifications: Classifications
+    bayes: Bayes
+    has_account: Callable[[str], Awaitable[bool]]
+
+
+class SpamOperations:
+    """The handlers.  side: None of a daemon without spam scoring."""
+
+    def __init__(self, side: SpamSide | None) -> None:
+        self._side_or_none = side
+
+    @property
+    def _side(self) -> SpamSide:
+        if self._side_or_none is None:
+            raise Failure("unsupported", details="There is no spam filter")
+        return self._side_or_none
 
     def routes(self) -> Iterator[Route]:
         """Learning and forgetting for everybody and for an account, classifying, and the models."""
@@ -166,14 +177,14 @@ class SpamOperations:
     def _trainer(self, kind: Kind) -> Callable[[Call], Awaitable[None]]:
         async def train(call: Call) -> None:
             account = await self._account(call)
-            await _guarded(self._classifications.train(call.body, kind, account))
+            await _guarded(self._side.classifications.train(call.body, kind, account))
 
         return train
 
     def _forgetter(self, kind: Kind) -> Callable[[Call], Awaitable[bool]]:
         async def forget(call: Call) -> bool:
             account = await self._account(call)
-            done: bool = await _guarded(self._classifications.forget(call.body, kind, account))
+            done: bool = await _guarded(self._side.classifications.forget(call.body, kind, account))
             return done
 
         return forget
@@ -181,7 +192,7 @@ class SpamOperations:
     async def _account(self, call: Call) -> str:
         """The account of the path, "" for everybody's model.  Raises Failure notFound."""
         name = call.path.get("account_id", "")
-        if name and not await self._has_account(name):
+        if name and not await self._side.has_account(name):
             raise Failure("notFound", item=name)
         return name.lower()
 
@@ -202,16 +213,16 @@ class SpamOperations:
             is_8bit=bool(body.env_from_flags & _8BIT),
             is_utf8=bool(body.env_from_flags & _UTF8),
         )
-        found: Classified = await _guarded(self._classifications.classify(asked))
+        found: Classified = await _guarded(self._side.classifications.classify(asked))
         return _value(found, explain=call.query.explain)
 
     async def models(self, call: Call) -> list[LearntValue]:
         """Every model, everybody's first."""
         return [
             LearntValue(
-                account=account, spam=learnt.spam, ham=learnt.ham, speaks=self._bayes.has_learnt_enough(account)
+                account=account, spam=learnt.spam, ham=learnt.ham, speaks=self._side.bayes.has_learnt_enough(account)
             )
-            for account, learnt in sorted(self._bayes.learnt.items())
+            for account, learnt in sorted(self._side.bayes.learnt.items())
         ]
 
 
