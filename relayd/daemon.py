@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from relayd import __version__
-from relayd.assembly.control_socket import Signatures, control_setting, spam_side
+from relayd.assembly.control_socket import Signatures, control_setting, learning, sending_side, spam_side
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
+from relayd.assembly.quarantine import QuarantineKeeper
 from relayd.assembly.spam_rules import SpamRules
 from relayd.assembly.switching import ScannerSwitches
 from relayd.assembly.telemetry import Views
@@ -161,6 +162,7 @@ class Daemon:
             events.STARTUP(
                 self.span, version=__version__, hostname=loaded.hostname, path=str(loaded.data), details=details
             )
+            await self._hidden()
             _settle_memory()
             self.supervisor.notify_ready("relaying")
             self.ready.set()
@@ -219,6 +221,8 @@ class Daemon:
         self._own("key rotation", self._rotation.run())
         inherited = inherited_sockets()
         self._own("bans", engine.receiving.ban_store.run())
+        keeper = QuarantineKeeper(engine, engine.receiving.remembering.quarantine_notes, self.span)
+        self._own("quarantine", keeper.run())
         self._own("what is remembered of strangers", engine.receiving.remembering.run())
         self._signing_in = SigningIn(
             engine.receiving.directory,
@@ -232,6 +236,7 @@ class Daemon:
             lambda: engine.delivering.pool.idle,
         )
         self._watch_smarthosts(engine.delivering.ways)
+        spam = spam_side(engine)
         parts = Parts(
             queue=engine.opened.queue,
             bodies=engine.opened.queue,
@@ -256,7 +261,8 @@ class Daemon:
             switches=ScannerSwitches(
                 engine.receiving.filtering.scanners, lambda: self.config, self.settings, self.reload_part, self.span
             ),
-            spam=spam_side(engine),
+            spam=spam,
+            learn=learning(spam),
             spam_rules=SpamRules(
                 engine.receiving.scoring, lambda: self.config, self.settings, self.reload_part, self.span
             ),
@@ -264,6 +270,7 @@ class Daemon:
             tls_hosts=engine.delivering.tls_hosts,
             tls_results=engine.delivering.tls_results,
             webhooks=engine.webhooks,
+            sending=sending_side(engine),
             signatures=Signatures(engine, self.settings),
             resolver=lambda: engine.resolver,
             explaining=Explaining(
@@ -346,13 +353,24 @@ class Daemon:
             for key in self._started_with.changed_keys(config)
             if key in FIXED or key.startswith("tracer.")
         ]
+        hidden = await self._hidden()
         if not dry_run:
             for each in waiting:
                 config_events.RESTART_NEEDED(self.span, key=each.key)
             for warning in config.warnings:
                 config_events.PARSE_WARNING(self.span, key=warning.key, reason=warning.text)
             config_events.RELOADED(self.span, path=path)
-        return ReloadAnswer(warnings=findings([*config.warnings, *waiting], config), errors={})
+        return ReloadAnswer(warnings=findings([*config.warnings, *waiting, *hidden], config), errors={})
+
+    async def _hidden(self) -> list[Problem]:
+        """Accounts of the configuration in force that stand in the way of the database's; each is an event."""
+        try:
+            found = await self.engine.principals.hidden()
+        except DatabaseError:  # stated by the database
+            return []
+        for name, text in found.items():
+            config_events.PARSE_WARNING(self.span, key=f"account.{name}", reason=text)
+        return [Problem(f"account.{name}", text, fatal=False, kind="build") for name, text in found.items()]
 
     async def _put_in_force(self, config: Config, loaded: Loaded) -> None:
         """Raises ConfigError for a plug-in that cannot be loaded: nothing has changed then."""

@@ -19,6 +19,7 @@ from relayd.delivery.endpoint import TlsWitness
 from relayd.delivery.host_policy import HostPolicies
 from relayd.delivery.hosts import Hosts, Refused
 from relayd.delivery.lanes import LaneStats
+from relayd.delivery.notices import Notices
 from relayd.delivery.oauth import Tokens
 from relayd.delivery.options import BounceOptions, ReuseOptions, TimeoutOptions
 from relayd.delivery.ourselves import Ourselves
@@ -87,6 +88,7 @@ class Delivering:
         self.bounces: Bounces
         self.scheduler: Scheduler
         self.suppressions: SuppressionList
+        self.notices: Notices
 
     async def open(self, stream: EventStream, span: Span) -> None:
         """Bring the parts up; nothing runs yet."""
@@ -125,6 +127,15 @@ class Delivering:
             seed=lambda: random.getrandbits(64),
             signing=self._signing,
             book=self._book,
+        )
+        self.notices = Notices(
+            self._opened.queue,
+            lambda: self._loaded.router,
+            lambda: self._loaded.settings.schedule,
+            self._signing,
+            hostname=loaded.hostname,
+            ids=self._snowflakes,
+            span=span,
         )
         self.suppressions = SuppressionList(loaded.data, stream.clock, span)
         await self.suppressions.reconfigure(loaded.config.section(SuppressionOptions))

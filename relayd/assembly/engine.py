@@ -10,6 +10,7 @@ from relayd.assembly.account_guard import AccountGuard
 from relayd.assembly.delivering import Delivering
 from relayd.assembly.loaded import Loaded
 from relayd.assembly.receiving import Receiving
+from relayd.assembly.sending import Sending
 from relayd.assembly.troubleshooting import Troubleshooting
 from relayd.directory.address_book import AddressBook
 from relayd.directory.principals import Principals, open_principals
@@ -46,6 +47,7 @@ class Engine:
         self.receiving: Receiving
         self.troubleshooting: Troubleshooting
         self.webhooks: Webhooks
+        self.sending: Sending
         self.guard: AccountGuard
 
     async def open(self, on_broken: Callable[[str], None]) -> None:
@@ -77,7 +79,11 @@ class Engine:
         self.receiving = Receiving(
             loaded, self.opened, self.book, self.principals, self.delivering, self.resolver, self.signing
         )
+        self.sending = Sending(lambda: self.loaded, self.principals, self.stream)
+        await self.sending.open()
+        self.receiving.sending = self.sending.addresses
         await self.receiving.open(self.stream, self.span, self.snowflakes)
+        self.sending.connect(self.receiving.directory, self.receiving.ledger, self.webhooks, self.delivering.notices)
         self.troubleshooting = Troubleshooting(
             lambda: self.loaded, lambda: self.resolver, self.receiving, self.delivering
         )

@@ -15,6 +15,7 @@ from relayd.directory.directory import Directory
 from relayd.directory.options import AccountOptions
 from relayd.directory.principal import reserved_by
 from relayd.directory.principals import Principals
+from relayd.directory.sending_addresses import SendingAddresses
 from relayd.directory.tokens import Tokens, load_key
 from relayd.events.event import EventStream, Span
 from relayd.listener.listeners import Listeners, Machinery
@@ -54,6 +55,7 @@ class Receiving:
         self._signing = signing
         self._book = book
         self.principals = principals
+        self.sending: SendingAddresses
         self.ledger: Ledger
         self.tokens: Tokens
         self.bans: Bans
@@ -86,7 +88,7 @@ class Receiving:
         self.directory = Directory(
             accounts,
             stream.clock,
-            [self.principals],
+            [self.principals, self.sending],
             rehash=self.principals.replace_password,
             decoys=hmac.digest(key, b"relayd decoys 1", "sha256"),
         )
@@ -109,6 +111,7 @@ class Receiving:
             book=self._book,
             principals=self.principals,
             ledger=self.ledger,
+            sending=self.sending,
             sign_ins=SignIns(
                 self.directory,
                 stream.clock,

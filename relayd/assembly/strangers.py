@@ -15,6 +15,7 @@ from relayd.reception.strangers import Strangers
 from relayd.reputation.bans import Bans
 from relayd.reputation.good_hosts import GoodHosts
 from relayd.reputation.greylist import Greylist
+from relayd.reputation.kept import Kept
 from relayd.reputation.memory_store import FILE, MemoryStore
 from relayd.reputation.options import GreylistOptions, ReputationOptions, TarpitOptions
 from relayd.reputation.record import Records
@@ -53,11 +54,18 @@ class Remembering:
         self.lists = DnsLists(loaded.dns_lists, config.section(DnsblOptions), resolver)
         self.lists.on_welcome = lambda address: self.strangers.good.note(address, clock())
         span.stream.subscribe(self.reputations.heard)
+        self.quarantine_notes: Kept[float] = Kept("quarantine", 10)
         self._clock = clock
         self._store = self._kept_in(loaded.data / FILE, span)
 
     def _kept_in(self, path: Path, span: Span) -> MemoryStore:
-        tables = (self.greylist.waiting, self.greylist.known, self.strangers.good.hosts, self.records.records)
+        tables = (
+            self.greylist.waiting,
+            self.greylist.known,
+            self.strangers.good.hosts,
+            self.records.records,
+            self.quarantine_notes,
+        )
         return MemoryStore(tables, path, span)
 
     async def open(self) -> None:

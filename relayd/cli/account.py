@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import click
 
+from relayd.cli.access_key import access_key, sending_address
 from relayd.cli.control import open_control
 from relayd.cli.failure import NO_INPUT, Failure
 from relayd.cli.principal import Kind, add_common, asked_secret, create, made_secret, one, patch, secret_list
@@ -28,6 +29,8 @@ def account() -> None:
     """Accounts and their secrets."""
 
 
+account.add_command(access_key)
+account.add_command(sending_address)
 add_common(account, ACCOUNT)
 
 

@@ -184,6 +184,10 @@ def _print_routes(routes: dict[str, Any]) -> None:
         print_table(["route", "to", "protocol", "TLS", "signs in as"], table)
         _print_pools(routes)
     _print_sources(routes)
+    if routes["tls-domains"]:
+        click.echo()
+        rows = [[domain, each["mode"], each["min-version"]] for domain, each in routes["tls-domains"].items()]
+        print_table(["domain", "TLS", "oldest version"], rows, title="TLS of mail hosts")
 
 
 def _print_rules(rules: list[dict[str, Any]]) -> None:

@@ -49,6 +49,9 @@ _EXIT_CODES = {
 }
 
 
+_REFUSALS = {"notFound": NO_INPUT, "fieldAlreadyExists": BAD_DATA, "fieldMissing": BAD_DATA}
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
@@ -173,8 +176,8 @@ def _data(status: int, raw: bytes) -> Any:
         return answer.get("data", answer)
     if status == 200:
         text = answer.get("details") or answer.get("item") or answer.get("field") or ""
-        reason = answer.get("reason")
-        code = NO_INPUT if answer.get("error") == "notFound" else SOFTWARE
+        reason = answer.get("reason") or answer.get("value")
+        code = _REFUSALS.get(str(answer.get("error")), SOFTWARE)
         parts = [str(answer.get("error", "no data")), str(text), str(reason or "")]
         raise Refused(code, "relayd refused: " + ": ".join(part for part in parts if part))
     detail = str(answer.get("detail") or answer.get("title") or "no reason given")

@@ -13,7 +13,7 @@ from relayd.mail.options import ServerOptions
 from relayd.options import format_duration
 from relayd.reception.options import KnownOptions, RcptOptions
 from relayd.routing.next_hop import NextHop
-from relayd.routing.options import DomainOptions, OutboundOptions, RouteOptions, ScheduleOptions
+from relayd.routing.options import DomainOptions, DomainTlsOptions, OutboundOptions, RouteOptions, ScheduleOptions
 from relayd.routing.schedule import Schedule
 from relayd.routing.smarthost import Smarthost
 
@@ -89,6 +89,10 @@ def _routes(config: Config) -> dict[str, Any]:
         "mx-port": outbound.port,
         "allow-private": outbound.allow_private,
         "domains": domains,
+        "tls-domains": {
+            domain: {"mode": each.mode, "min-version": each.min_version or outbound.tls_minimum}
+            for domain, each in config.records(DomainTlsOptions).items()
+        },
         "routes": {
             name: {
                 "to": _place(hop),

@@ -36,6 +36,7 @@ VERBS = {
     "events": ("relayd.cli.events:events", "Every event there is."),
     "forget": ("relayd.cli.forget:forget", "Overwrite an address in traces, history and logs."),
     "quota": ("relayd.cli.quota:quota", "Show what an account, domain or tenant sent and may send."),
+    "quarantine": ("relayd.cli.quarantine:quarantine", "Show and decide about held mail."),
     "greylist": ("relayd.cli.strangers:greylist", "Show and reset what greylisting remembers."),
     "reputation": ("relayd.cli.strangers:reputation", "Show and reset the records of senders."),
     "bans": ("relayd.cli.bans:bans", "Show and lift bans."),

@@ -71,6 +71,16 @@ class Caller:
         return self.permissions is None or permission in self.permissions
 
     @property
+    def tenant(self) -> str:
+        """The tenant whose things alone the caller may see and change, "" for everybody's."""
+        return "" if self.identity is None else self.identity.account.tenant
+
+    def check_unbound(self) -> None:
+        """Raise Problem 403 for a caller of a tenant: what is asked for concerns everybody."""
+        if self.tenant:
+            raise Problem(*FORBIDDEN)
+
+    @property
     def way(self) -> Way | None:
         """How the caller signed in."""
         return None if self.identity is None else self.identity.way
@@ -191,6 +201,11 @@ class Gate:
         else:
             auth.FAILED(span, account_name=named, type_=way, remote_ip=str(origin))
         return Problem(*UNAUTHORIZED)
+
+    def signature_failed(self, origin: Origin, span: Span) -> None:
+        """A request was signed with no key of ours, or wrongly; it counts as a wrong secret does."""
+        auth.FAILED(span, account_name="", type_="access-key", remote_ip=str(origin))
+        self._failed(origin, span, "")
 
     def _failed(self, origin: Origin, span: Span, login: str) -> None:
         """Count a wrong secret; it may bring a ban."""

@@ -29,10 +29,12 @@ from relayd.control.api.health import Health, Ready
 from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.oauth import OAuth
-from relayd.control.api.principals import PrincipalOperations
+from relayd.control.api.principals import PrincipalOperations, domains_of
+from relayd.control.api.quarantine import Learn, QuarantineOperations
 from relayd.control.api.queue import QueueOperations
 from relayd.control.api.quota import QuotaOperations, QuotaSide
 from relayd.control.api.rehearse import RehearsalOperation
+from relayd.control.api.sending import SendingOperations, SendingSide
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
 from relayd.control.api.spam import SpamOperations, SpamSide
 from relayd.control.api.spam_rules import NoRules, RulesOperations, RulesSide
@@ -51,6 +53,7 @@ from relayd.control.auth import TokenEndpoint
 from relayd.control.background import Background
 from relayd.control.compat.brainycp import BrainyCp
 from relayd.control.compat.brainycp_scanners import NoSwitches, Switches
+from relayd.control.compat.directmail import DirectMail
 from relayd.control.connection import Connection, Place
 from relayd.control.headers import Headers
 from relayd.control.hosts import Hosts
@@ -98,9 +101,9 @@ class Parts:
     (span ids).  bans: who is shut out.  certificates: of listeners with TLS.  signatures: the keys that sign.
     explaining: whom troubleshooting asks.  suppressions: the list of recipients that are not sent to.  tls_hosts,
     tls_results: what is known of hosts' TLS.  webhooks: who is told of events.  telemetry: the views of the events.
-    switches: of outside scanners.  known: what may be suspended.  resolver: asked for the DNS records that domains
-    should have.  spam: scoring and learning; spam_rules: who keeps its rules.  greylist, records: what is remembered of
-    strangers.
+    sending: keys and addresses of programs.  switches: of outside scanners.  greylist, records: what is remembered of
+    strangers.  learn: has the statistical model learn a message.  known: what may be suspended.  resolver: asked for
+    the DNS records that domains should have.  spam: scoring and learning; spam_rules: who keeps its rules.
     """
 
     queue: QueueOfMessages
@@ -128,12 +131,14 @@ class Parts:
     switches: Switches = field(default_factory=NoSwitches)
     greylist: Greylist = field(default_factory=Greylist)
     records: Records = field(default_factory=Records)
+    learn: Learn | None = None
     known: Known = lambda subject: None
     tls_hosts: TlsHosts | None = None
     tls_results: TlsResults | None = None
     webhooks: Webhooks | None = None
     spam: SpamSide | None = None
     spam_rules: RulesSide = field(default_factory=NoRules)
+    sending: SendingSide | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +204,11 @@ class ControlApp:
         """Every operation, by area."""
         parts, clock = self._parts, self._span.stream.clock
         steering = Steering(
-            queue=parts.queue, actions=parts.actions, bounce=parts.bounce, destinations=parts.destinations
+            queue=parts.queue,
+            actions=parts.actions,
+            bounce=parts.bounce,
+            destinations=parts.destinations,
+            owners_of=partial(domains_of, parts.principals),
         )
         yield from QueueOperations(steering, self._background, clock).routes()
         yield from SuspensionOperations(parts.queue, parts.known, clock).routes()
@@ -212,6 +221,7 @@ class ControlApp:
         yield from OAuth(self._codes, self._devices).routes()
         yield from StreamTokens(parts.signing_in).routes()
         yield from BanOperations(parts.bans, clock).routes()
+        yield from QuarantineOperations(parts.queue, parts.bodies, parts.actions, parts.learn).routes()
         yield from StrangerOperations(parts.greylist, parts.records, clock).routes()
         yield from DkimOperations(parts.signatures, parts.settings, clock).routes()
         yield from DnsOperations(
@@ -232,6 +242,7 @@ class ControlApp:
         yield from TlsOperations(parts.tls_hosts, parts.tls_results, clock, lambda: self._setting.hostname).routes()
         yield from QuotaOperations(parts.quota, parts.principals).routes()
         yield from WebhookOperations(parts.webhooks).routes()
+        yield from SendingOperations(parts.sending).routes()
         yield from AccountAuth(parts.principals).routes()
         yield from later.routes()
         yield from self._description.routes()
@@ -252,6 +263,17 @@ class ControlApp:
             parts.switches,
         )
         yield from brainycp.doors()
+        if parts.sending is not None:
+            yield from DirectMail(
+                parts.sending.operations,
+                parts.sending.keys,
+                self.gate,
+                self._limits,
+                self._checks.admitted,
+                lambda: self._setting.http,
+                lambda: self._setting.hostname,
+                self._span.stream.clock,
+            ).doors()
 
     @property
     def addresses(self) -> list[tuple[str, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from relayd.control.elsewhere_directmail import DIRECTMAIL
 from relayd.control.elsewhere_oauth import OAUTH
 from relayd.control.openapi_errors import described
 
@@ -240,6 +241,7 @@ ELSEWHERE: dict[str, Json] = {
     "/docs/docs.css": {"get": _asset("css", "text/css")},
     "/docs/docs.js": {"get": _asset("js", "text/javascript")},
     "/api/api.php": _BRAINYCP,
+    "/": DIRECTMAIL,
     **OAUTH,
 }
 """Path -> method -> operation."""

@@ -27,10 +27,14 @@ _ELEMENT = re.compile(r"\{(\w+)(?::([^{}]*))?\}")
 
 _ELEMENTS = {
     "messages/id": "The queue id: the decimal number of the 250 reply.",
+    "quarantine/id": "The queue id of a held message.",
     "reports/id": "The id of a report, as the list gives it.",
     "dmarc/id": "The id of a report, as the list gives it.",
     "tls/id": "The id of a report, as the list gives it.",
     "arf/id": "The id of a report, as the list gives it.",
+    "account": "The name of an account.",
+    "{account}/id": "The id of an access key.",
+    "sending-addresses/address": "A sending address.",
     "webhooks/id": "The id of a webhook, as the configuration has it.",
     "suppression/id": "The id of an entry, as the list gives it.",
     "dkim/id": "The id of a signature.",

@@ -26,7 +26,8 @@ from relayd.reputation.rate import RATE, Rate
 
 NATIVE = "native"
 BRAINYCP = "brainycp"
-DIALECTS = (NATIVE, BRAINYCP)
+DIRECTMAIL = "directmail"
+DIALECTS = (NATIVE, BRAINYCP, DIRECTMAIL)
 """The ways in which the control socket can be spoken to."""
 
 _OURS = frozenset({"content-length", "content-type", "transfer-encoding", "connection", "date", "x-request-id"})
@@ -100,8 +101,8 @@ class HttpOptions:
     dialects: tuple[str, ...] = option(
         list_of(choice(*DIALECTS)),
         list(DIALECTS),
-        "The dialects spoken: native (/api, /auth) and brainycp (/api/api.php). The control Unix socket always speaks "
-        "the native one, for the commands need it.",
+        "The dialects spoken: native (/api, /auth), brainycp (/api/api.php) and directmail (/, with an Action). The "
+        "control Unix socket always speaks the native one, for the commands need it.",
     )
 
 

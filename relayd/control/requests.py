@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -38,7 +38,7 @@ from relayd.control.refusals import form_of
 from relayd.control.routes import BODY, CALLER, SLOT, SPAN, Door
 from relayd.database.interface import DatabaseError
 from relayd.directory.permissions import UNLIMITED_REQUESTS
-from relayd.directory.refusals import DirectoryRefusal
+from relayd.directory.refusals import DirectoryRefusal, OverTenantQuota
 from relayd.events import http, limit, manage
 from relayd.events.event import Span
 from relayd.queue.failure import QueueUnavailable
@@ -98,6 +98,8 @@ async def _answer(request: web.Request, handler: Handler, span: Span) -> web.Str
         return problem_answer(Problem(error.status, None, error.reason))
     except DirectoryRefusal as refusal:
         form = form_of(refusal)
+        if isinstance(refusal, OverTenantQuota):
+            limit.TENANT_QUOTA(span, account_name=request[CALLER].name, reason=str(refusal))
         manage.ERROR(span, details=str(form), reason=str(refusal))
         return failure_answer(form) if isinstance(form, Failure) else problem_answer(form)
     except DatabaseError as error:
@@ -164,8 +166,14 @@ class Checks:
         if not login:
             self.limits.stranger(origin, span)
             raise Problem(*UNAUTHORIZED)
-        caller = request[CALLER] = await self.gate.sign_in(request, span, login, secret)
-        request[SLOT] = slot = self._slot(caller, origin, span)
+        with self.admitted(request, await self.gate.sign_in(request, span, login, secret)) as caller:
+            yield caller
+
+    @contextlib.contextmanager
+    def admitted(self, request: web.Request, caller: Caller) -> Iterator[Caller]:
+        """Who signed in at a door: counted, while this lasts, as every caller is.  Raises Problem."""
+        request[CALLER] = caller
+        request[SLOT] = slot = self._slot(caller, request[ORIGIN], request[SPAN])
         try:
             yield caller
         finally:

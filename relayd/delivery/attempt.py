@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from relayd.delivery.connection import Connection, Dialer
 from relayd.delivery.content import OpenBody, QueuedContent, SignAgain
 from relayd.delivery.delivering import Delivering
@@ -84,6 +86,16 @@ class Attempts:
 
     async def run(self, job: Job, next_hop: NextHop, permit: Permit | None = None) -> list[Outcome]:
         """Try every recipient of the job once; an outcome for each, in no order.  Raises nothing but CancelledError."""
+        groups = self._road.ways.groups(job.message, next_hop)
+        if len(groups) == 1:
+            return await self._run(job, next_hop, permit)
+        outcomes: list[Outcome] = []
+        for recipients in groups:
+            part = structs.replace(job, message=structs.replace(job.message, recipients=recipients))
+            outcomes += await self._run(part, next_hop, permit)
+        return outcomes
+
+    async def _run(self, job: Job, next_hop: NextHop, permit: Permit | None) -> list[Outcome]:
         message = job.message
         if message.tls is not MessageTls.USUAL:
             next_hop = replace(next_hop, message_tls=asked_tls(message))

@@ -123,7 +123,7 @@ class Bounces:
         return any(
             outcome.result in _FAILURES
             or (outcome.result is Result.DEFERRED and notice_due(recipient, now))
-            or (outcome.result in _SUCCESSES and _asked(recipient, Notify.SUCCESS))
+            or (outcome.result in _SUCCESSES and _success_asked(message, recipient, outcome))
             for recipient, outcome in _pairs(message, outcomes)
         )
 
@@ -173,6 +173,7 @@ class Bounces:
             recipients=reported,
             queue_id=str(message.id),
             arrival=message.created,
+            deliver_by=message.terms.by,
             envid=message.envid,
             original_message_id=message.message_id,
             header=header,
@@ -360,7 +361,7 @@ def action_of(message: Message, recipient: Recipient, outcome: Outcome, now: flo
             return None
         wanted = message.trusted if notify is None else Notify.DELAY in notify
         return Action.DELAYED if wanted else None
-    if not message.return_path or not _asked(recipient, Notify.SUCCESS):
+    if not message.return_path or not _success_asked(message, recipient, outcome):
         return None
     if result is Result.RELAYED:
         return Action.RELAYED
@@ -380,6 +381,14 @@ def header_of(octets: bytes) -> bytes:
 
 _FAILURES = (Result.BOUNCED, Result.EXPIRED)
 _SUCCESSES = (Result.DELIVERED, Result.RELAYED)
+
+
+def _success_asked(message: Message, recipient: Recipient, outcome: Outcome) -> bool:
+    """NOTIFY=SUCCESS, or a deadline with by-trace at a host that does not know of it (RFC 2852 §4.1.4)."""
+    if _asked(recipient, Notify.SUCCESS):
+        return True
+    traced = message.terms.traces and outcome.result is Result.RELAYED
+    return traced and (recipient.notify is None or Notify.NEVER not in recipient.notify)
 
 
 def _asked(recipient: Recipient, what: Notify) -> bool:

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 
 from relayd.delivery.endpoint import ConnectionFailed, Endpoint, Step, TlsWitness, Watch, watched
-from relayd.delivery.handshake import Handshake, reason_of
+from relayd.delivery.handshake import Caller, Handshake, reason_of
 from relayd.delivery.host_policy import configured
 from relayd.delivery.options import TimeoutOptions
 from relayd.delivery.outcome import Trouble
@@ -117,7 +117,8 @@ class Dialer:
             sock = await self._open_socket(endpoint, next_hop.source, span)
         local = "" if endpoint.is_unix else str(sock.getsockname()[0])
         hostname = (next_hop.source.ehlo if next_hop.source is not None else None) or self._hostname
-        handshake = Handshake(hostname, self._timeouts, endpoint, next_hop, demand, span, watch, self._tokens)
+        caller = Caller(hostname, self._timeouts, self._tokens)
+        handshake = Handshake(caller, endpoint, next_hop, demand, span, watch)
         try:
             context = await self._context(next_hop, demand)
             tls, extensions = await handshake.run(sock, context)

@@ -202,7 +202,10 @@ class Delivering:
     ) -> None:
         reply = with_enhanced(judged.reply, Stage.DOT)
         host = connection.host
-        relayed = recipient.notify is not None and wants_success_report(recipient) and not connection.extensions.dsn
+        peer = connection.extensions
+        relayed = recipient.notify is not None and wants_success_report(recipient) and not peer.dsn
+        if self.message.terms.traces and "DELIVERBY" not in peer.keywords:
+            relayed = True  # nobody promises the time further on
         self.outcomes.append(
             Outcome(
                 number=recipient.number,
@@ -297,3 +300,6 @@ class Delivering:
             events.MESSAGE_REJECTED(span, **about, class_=why.class_.value, rule=why.rule)
         if answers.lost:
             events.CONNECTION_LOST(span, hostname=host, reason=answers.lost)
+            if mail is not None and mail.is_positive:
+                for recipient in batch[len(answers.rcpts) :]:
+                    events.RCPT_TO_FAILED(span, hostname=host, to=recipient.address, reason=answers.lost)

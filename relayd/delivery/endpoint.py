@@ -13,6 +13,7 @@ from relayd.delivery.host_policy import HostPolicy
 from relayd.delivery.outcome import Stage, Trouble
 from relayd.events.event import Span
 from relayd.mail.reply import Reply
+from relayd.routing.next_hop import NextHop
 from relayd.routing.tls_defect import Defect
 
 
@@ -96,6 +97,9 @@ class Connected(Interface):
 
     @property
     def endpoint(self) -> Endpoint: ...
+
+    @property
+    def next_hop(self) -> NextHop: ...
 
     @property
     def tls(self) -> str | None: ...

@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import time
+from dataclasses import dataclass
 
 import aiosmtplib
 from aiosmtplib import errors
@@ -28,29 +29,38 @@ from relayd.smtp.extension import PeerExtensions
 from relayd.smtp.replies import ProtocolError, ReplyParser
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who we are to a peer.  hostname: for EHLO.  tokens: to sign in with."""
+
+    hostname: str
+    timeouts: TimeoutOptions
+    tokens: TokenSource | None = None
+
+
 class Handshake:
     """One run of aiosmtplib over one socket."""
 
     def __init__(
         self,
-        hostname: str,
-        timeouts: TimeoutOptions,
+        caller: Caller,
         endpoint: Endpoint,
         next_hop: NextHop,
         demand: Demand,
         span: Span,
         watch: Watch | None,
-        tokens: TokenSource | None,
     ) -> None:
-        self._tokens = tokens
+        self._tokens = caller.tokens
         self._watch = watch
-        self._timeouts = timeouts
+        self._timeouts = caller.timeouts
         self._endpoint = endpoint
         self._next_hop = next_hop
         self._demand = demand
         self._span = span
         self._name = "localhost" if endpoint.is_unix else (demand.sni or endpoint.host)
-        self._client = aiosmtplib.SMTP(local_hostname=hostname, hostname=self._name, timeout=timeouts.greeting)
+        self._client = aiosmtplib.SMTP(
+            local_hostname=caller.hostname, hostname=self._name, timeout=caller.timeouts.greeting
+        )
         self._connected = False
 
     async def run(self, sock: socket.socket, context: ssl.SSLContext | None) -> tuple[str | None, PeerExtensions]:

@@ -67,6 +67,8 @@ class Tokens:
         self._path = directory / FILE
         self._clock = clock
         self._kept: dict[str, _Kept] = {}
+        self._later: dict[str, dict[str, str]] = {}
+        self._writing = asyncio.Lock()
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def token(self, next_hop: NextHop, span: Span, *, instead_of: str = "") -> str:
@@ -84,7 +86,7 @@ class Tokens:
                 raise TokenFailed(kept.failed)
             kept.token = ""
             try:
-                answer = await self._ask(route, grant)
+                answer = await self._ask(next_hop, grant, span)
             except TokenFailed as error:
                 kept.failed, kept.failed_until = str(error), now + _AGAIN_AFTER
                 events.TOKEN_FAILED(span, id=next_hop.route, reason=str(error))
@@ -98,7 +100,7 @@ class Tokens:
             events.TOKEN(span, id=next_hop.route, expires=now + seconds)
             return kept.token
 
-    async def _ask(self, route: str, grant: TokenGrant) -> dict[str, Any]:
+    async def _ask(self, next_hop: NextHop, grant: TokenGrant, span: Span) -> dict[str, Any]:
         """One request; its answer, with a good access_token."""
         form = {"client_id": grant.client_id}
         if grant.client_secret is not None:
@@ -109,7 +111,7 @@ class Tokens:
         if grant.refresh_token is None:
             form["grant_type"] = "client_credentials"
         else:
-            current = await asyncio.to_thread(self._refresh_token, route, grant.refresh_token)
+            current = await asyncio.to_thread(self._refresh_token, next_hop.key, grant.refresh_token)
             form |= {"grant_type": "refresh_token", "refresh_token": current}
         try:
             async with asyncio.timeout(SECONDS):
@@ -122,7 +124,7 @@ class Tokens:
             raise TokenFailed("no token: the answer has no access_token that can be sent")
         later = _text(answer, "refresh_token")
         if current is not None and later and later != current:
-            await self._keep(route, grant.refresh_token or "", later)
+            await self._keep(next_hop, grant.refresh_token or "", later, span)
         return answer
 
     async def _post(self, url: str, form: dict[str, str]) -> dict[str, Any]:
@@ -149,17 +151,26 @@ class Tokens:
     # The refresh tokens that came later
 
     def _refresh_token(self, route: str, first: str) -> str:
-        entry = self._read().get(route)
+        entry = self._later.get(route) or self._read().get(route)
         if isinstance(entry, dict) and entry.get("first") == _digest(first) and _text(entry, "token"):
             return _text(entry, "token")
         return first
 
-    async def _keep(self, route: str, first: str, later: str) -> None:
-        """Durable before the token that came with it is used: the old one may be void already."""
-        try:
-            await asyncio.to_thread(self._write, route, {"first": _digest(first), "token": later})
-        except OSError as error:
-            raise TokenFailed(f"the refresh token could not be kept: {error.strerror or error}") from None
+    async def _keep(self, next_hop: NextHop, first: str, later: str, span: Span) -> None:
+        """Durable before the token that came with it is used: the old one may be void already.
+
+        Where that fails it is kept in memory and written with the next one; mail goes on, and an operator is told.
+        """
+        self._later[next_hop.key] = {"first": _digest(first), "token": later}
+        async with self._writing:
+            later_ones = dict(self._later)
+            try:
+                await asyncio.to_thread(self._write, later_ones)
+            except OSError as error:
+                reason = f"the refresh token could not be kept: {error.strerror or error}"
+                events.TOKEN_FAILED(span, id=next_hop.route, reason=reason)
+                return
+            self._later = {key: each for key, each in self._later.items() if later_ones.get(key) != each}
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -167,8 +178,8 @@ class Tokens:
         except OSError:
             return {}
 
-    def _write(self, route: str, entry: dict[str, str]) -> None:
-        octets = json.dumps(self._read() | {route: entry}).encode()
+    def _write(self, entries: dict[str, dict[str, str]]) -> None:
+        octets = json.dumps(self._read() | entries).encode()
         beside = self._path.with_name(FILE + ".new")
         beside.unlink(missing_ok=True)
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -89,7 +89,9 @@ class TlsHosts:
     def connected(self, connection: Connected, policy: HostPolicy, span: Span, *, met: bool) -> None:
         """A connection is ready.  met: TLS was tried as the policy wants it."""
         now, endpoint, version = self._clock(), connection.endpoint, connection.tls
-        if version is not None:
+        if connection.next_hop.implicit_tls:
+            pass  # another port than the one where STARTTLS is looked for
+        elif version is not None:
             self.memory.secured(endpoint.host, version, now)
         elif met:
             self._gone(endpoint.host, now, span)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from relayd.events import delivery as events
 from relayd.events.event import Span
 from relayd.mail.reply import Reply
+from relayd.queue.message import Message, Recipient
 from relayd.routing.next_hop import NextHop
 from relayd.routing.route import Router
 from relayd.routing.smarthost import Busy, Smarthost, Standings
@@ -23,7 +24,7 @@ from relayd.routing.source import Source, SourcePool
 SPENT = Reply(451, "4.4.5", "Every smarthost of the route has had its messages for now")
 SOURCES_SUSPENDED = Reply(451, "4.4.5", "Every source that the mail may leave from is suspended")
 
-SUSPENDED_LOOK = 300.0
+SUSPENDED_LOOK = 60.0
 """Seconds after which mail looks again whether a source is no longer suspended, when nobody said until when."""
 
 _SPREAD = 30.0
@@ -157,6 +158,17 @@ class Ways:
         free = [each for each in order if self.slots.is_free(each)]
         order = free + [each for each in order if each not in free]
         return [Way(replace(each.hop, source=source, message_tls=next_hop.message_tls), each) for each in order]
+
+    def groups(self, message: Message, next_hop: NextHop) -> list[tuple[Recipient, ...]]:
+        """The recipients by the source that their rules name; nearly always one group."""
+        rules, recipients = message.terms.rules, message.recipients
+        if not rules or not self._has_sources or len(recipients) == 1:
+            return [recipients]
+        found: dict[str, list[Recipient]] = {}
+        for each in recipients:
+            pool = self._router.source(next_hop, rules, each.address)
+            found.setdefault("" if pool is None else pool.id, []).append(each)
+        return [tuple(group) for group in found.values()]
 
     def begin(self, way: Way, span: Span) -> bool:
         """Set one message of a host's budget apart for a try; False: another attempt had the last."""

@@ -17,6 +17,9 @@ FREE = 5
 SHORTEST, LONGEST = 0.5, 8.0
 """Seconds that the first failure past those makes the next try wait, doubling up to the second."""
 
+PATIENCE = 20.0
+"""Seconds that a try waits at most."""
+
 FORGOTTEN_AFTER = 900.0
 """Seconds without a failure after which a login is as if it never failed."""
 
@@ -45,12 +48,15 @@ class Attempts:
         self._known: OrderedDict[bytes, float] = OrderedDict()
 
     def wait(self, login: str, site: str, now: float) -> float:
-        """Seconds that this try has to wait; the next one waits longer, for it has its place behind."""
+        """Seconds that this try has to wait; the next one waits longer, for it has its place behind.
+
+        The line is never longer than `PATIENCE`: however many strangers stand in it, the owner is heard.
+        """
         found = self._failures.get(_key(login))
         if found is None or now - found.last > FORGOTTEN_AFTER or found.count < FREE or self.is_known(login, site, now):
             return 0.0
         delay = min(SHORTEST * 2 ** min(found.count - FREE, 10), LONGEST)
-        at = max(now, found.next)
+        at = min(max(now, found.next), now + PATIENCE)
         found.next = at + delay
         return at - now
 

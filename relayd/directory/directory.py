@@ -39,9 +39,6 @@ REMEMBERED_FOR = 300.0
 MAX_REMEMBERED = 10_000
 
 
-MAX_WAIT = 20.0
-"""Seconds that a try waits at most for its turn; a line that is longer is told to come back."""
-
 PACE = 0.1
 """Seconds: a refusal is told at the next multiple of these, however long the checks took that led to it."""
 
@@ -182,7 +179,7 @@ class Directory:
         return None if found is None else replace(found.account, proof=proof_of(better.stored[0]))
 
     async def challenge(self, login: str, site: str = "") -> Challenge:
-        """What a SCRAM exchange with `login` begins with; TooBusy.
+        """What a SCRAM exchange with `login` begins with.
 
         An account without a verifier, or that is asked for one-time codes, is led as far as one that does not exist.
         """
@@ -254,8 +251,6 @@ class Directory:
     async def _take_turn(self, login: str, site: str) -> None:
         """Wait as long as the failures of a login make a try wait."""
         wait = self.attempts.wait(login, site, self._clock())
-        if wait > MAX_WAIT:
-            raise TooBusy
         if wait:
             await self._pause(wait)
 

@@ -74,8 +74,6 @@ def draft(type: Type, given: Mapping[str, Any]) -> dict[str, Value]:
 
     Fields must be known (`is_field`); `type` and what is read only are left out.
     """
-    if not given.get(NAME):
-        raise FieldMissing(NAME)
     values = {}
     for field, raw in given.items():
         if field == "type" or field in READ_ONLY:
@@ -83,8 +81,10 @@ def draft(type: Type, given: Mapping[str, Any]) -> dict[str, Value]:
         value = normal(type, field, raw)
         if value and field not in FIELDS[type]:
             raise invalid_parameter(field, f"a principal of type {type} has none")
-        if value or field == NAME:
+        if value:
             values[field] = value
+    if NAME not in values:
+        raise FieldMissing(NAME)
     return values
 
 

@@ -70,3 +70,17 @@ class CodeOptions:
     """`oauth.auth.*`"""
 
     max_attempts: int = option(integer(1, 100), 3, "Wrong tries after which a code is void.")
+
+
+@section("sending-address", "Addresses that programs make for themselves with an access key (the DirectMail dialect).")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendingOptions:
+    """`sending-address.*`"""
+
+    addresses: int = option(integer(0, 100_000), 100, "Sending addresses of one account at most.")
+    batch_daily: int = option(integer(), 10_000, "Messages a day from a new address of type batch.", key="batch.daily")
+    batch_monthly: int = option(integer(), 200_000, "The same a month.", key="batch.monthly")
+    trigger_daily: int = option(
+        integer(), 10_000, "Messages a day from a new address of type trigger.", key="trigger.daily"
+    )
+    trigger_monthly: int = option(integer(), 200_000, "The same a month.", key="trigger.monthly")

@@ -150,6 +150,24 @@ class Principals:
         """Who signs in by that name, with the secrets; see `PrincipalSource`."""
         return await self._remembered(self._signing_in, name, partial(_principal_of, name=name))
 
+    async def hidden(self) -> dict[str, str]:
+        """Accounts of the configuration whose name or address is a principal's of the database too: by name, what."""
+        entries, addresses = self.reserved.entries, self.reserved.addresses
+        if not entries:
+            return {}
+
+        def work(connection: Connection) -> dict[str, str]:
+            found = {}
+            for address, name in addresses.items():
+                if connection.execute("SELECT 1 FROM addresses WHERE address = ?", (address,)).fetchone():
+                    found[name] = f"has the address {address}, which is a principal's of the database too"
+            for name in entries:
+                if rows.id_of(connection, name) is not None:
+                    found[name] = "hides the principal of that name in the database"
+            return found
+
+        return await self.database.read(work)
+
     # --- listing ----------------------------------------------------------------------------------------------------
 
     async def count(self, selection: Selection) -> int:

@@ -3,6 +3,8 @@
 A principal's rows refer to each other by id, so a new name costs one row.  What is looked for stands in columns and
 tables with an index; the rest of a principal is the JSON object `attributes`.  `memberships` hold groups, lists and
 roles alike; the roles that are always there have ids that no principal has.
+
+access_keys and sending_addresses: see the modules of their names.
 """
 
 from __future__ import annotations
@@ -13,6 +15,19 @@ FILE = "directory.db"
 
 ROLE_IDS = {"user": 4294967294, "admin": 4294967293, "tenant-admin": 4294967292}
 """Ids of the roles that are always there; 4294967295 is the fallback administrator's."""
+
+_SENDING = (
+    # owner: the id of a principal, which is never used again; owner_name: for one of the configuration
+    "CREATE TABLE access_keys (id TEXT PRIMARY KEY, owner INTEGER NOT NULL, owner_name TEXT NOT NULL,"
+    " sealed BLOB NOT NULL, created REAL NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX access_keys_owner ON access_keys (owner)",
+    "CREATE TABLE sending_addresses (id INTEGER PRIMARY KEY AUTOINCREMENT, address TEXT NOT NULL UNIQUE,"
+    " owner INTEGER NOT NULL, owner_name TEXT NOT NULL, type TEXT NOT NULL, created REAL NOT NULL,"
+    " frozen TEXT NOT NULL, reply TEXT NOT NULL, reply_verified INTEGER NOT NULL, ticket TEXT NOT NULL,"
+    " ticket_until REAL NOT NULL, daily INTEGER NOT NULL, monthly INTEGER NOT NULL, password TEXT NOT NULL,"
+    " notify_url TEXT NOT NULL, notify_key TEXT NOT NULL)",
+    "CREATE INDEX sending_addresses_owner ON sending_addresses (owner, id)",
+)
 
 MIGRATIONS = (
     Migration(
@@ -35,4 +50,5 @@ MIGRATIONS = (
             "CREATE INDEX memberships_of ON memberships (of, member)",
         ),
     ),
+    Migration(2, _SENDING),
 )

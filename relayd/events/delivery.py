@@ -182,21 +182,21 @@ DEFERRED = EventKind(
     Level.INFO,
     "Delivery deferred",
     "The recipient will be tried again",
-    "queue_id hostname to code details reason next_retry expires total class_ rule maybe_delivered",
+    "queue_id hostname from_ to code details reason next_retry expires total class_ rule maybe_delivered",
 )
 BOUNCED = EventKind(
     "delivery.bounced",
     Level.INFO,
     "Delivery failed for good",
     "The recipient cannot be delivered",
-    "queue_id hostname to code details reason class_ rule maybe_delivered",
+    "queue_id hostname from_ to code details reason class_ rule maybe_delivered",
 )
 EXPIRED = EventKind(
     "delivery.expired",
     Level.INFO,
     "Delivery expired",
     "The recipient was tried for as long as it may be",
-    "queue_id hostname to details reason class_ rule maybe_delivered",
+    "queue_id hostname from_ to details reason class_ rule maybe_delivered",
 )
 START_TLS = EventKind(
     "delivery.start-tls",

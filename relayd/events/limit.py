@@ -24,3 +24,11 @@ QUOTA = EventKind(
 TOO_MANY_REQUESTS = EventKind(
     "limit.too-many-requests", Level.WARN, "Too many requests", "The caller is over its rate", "remote_ip"
 )
+
+TENANT_QUOTA = EventKind(
+    "limit.tenant-quota",
+    Level.INFO,
+    "Tenant quota exceeded",
+    "The tenant has as many principals of a type as it may",
+    "account_name reason",
+)

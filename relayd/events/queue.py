@@ -121,3 +121,10 @@ DISCARDED = EventKind(
     "The message was answered 250 and thrown away, as a filter or a threshold wants it",
     "queue_id from_ to size reason",
 )
+QUARANTINE_EXPIRED = EventKind(
+    "queue.quarantine-expired",
+    Level.INFO,
+    "Held mail removed",
+    "It was held for longer than quarantine.keep, and nobody released it",
+    "total reason",
+)

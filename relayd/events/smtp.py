@@ -363,7 +363,7 @@ RCPT_TO_GREYLISTED = EventKind(
     Level.INFO,
     "Recipient greylisted",
     "The remote host is new here and is asked to come again",
-    "to from_ elapsed",
+    "to from_ next_retry",
 )
 HELD_UP = EventKind(
     "smtp.held-up", Level.DEBUG, "Answer held up", "A host that asks for names waits for the answer", "elapsed total"

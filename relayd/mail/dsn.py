@@ -65,6 +65,7 @@ class DsnRequest:
     hostname: the reporting MTA.  message_id: of the report, with angle brackets.  boundary: a seed nobody else knows.
     to: the return path of the message.  queue_id, arrival (Unix time), envid (still xtext), original_message_id: of the
     message.  header: its header block.  content: all of it, to return it in full; None returns the header.
+    deliver_by: when it was to be delivered (RFC 2852 §5), Unix time.
     international: it was sent with SMTPUTF8, or an address of it needs that (RFC 6533 forms are used).
     """
 
@@ -76,6 +77,7 @@ class DsnRequest:
     recipients: Sequence[ReportedRecipient]
     queue_id: str = ""
     arrival: float | None = None
+    deliver_by: float | None = None
     envid: str | None = None
     original_message_id: str = ""
     header: bytes = b""
@@ -199,6 +201,8 @@ def _text_part(request: DsnRequest) -> bytes:
     about = []
     if request.arrival is not None:
         about.append(f"Received here: {rfc5322_date(request.arrival)}")
+    if request.deliver_by is not None:
+        about.append(f"To be delivered by: {rfc5322_date(request.deliver_by)}")
     if request.original_message_id:
         about.append(f"Message-ID: {_printable(request.original_message_id)[:300]}")
     if request.queue_id:
@@ -246,6 +250,8 @@ def _status_part(request: DsnRequest, international: bool) -> bytes:
     fields.append(fold("Reporting-MTA", f"dns; {request.hostname}"))
     if request.arrival is not None:
         fields.append(fold("Arrival-Date", rfc5322_date(request.arrival)))
+    if request.deliver_by is not None:
+        fields.append(fold("Deliver-By-Date", rfc5322_date(request.deliver_by)))
     groups = [b"".join(fields)]
     groups += [_recipient_fields(each, international) for each in request.recipients]
     kind = "message/global-delivery-status" if international else "message/delivery-status"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -30,7 +31,8 @@ class Filter:
     text: in the return path or in a recipient's address; then sender and recipient are ignored.  sender, recipient:
     in the one or the other.  Texts are looked for anywhere, whatever their case.  before, after: the next attempt,
     Unix seconds.  first_id, last_id: both included.  ids: only these.  domain: in the domain of a
-    recipient.  destination: exactly this one of a recipient.  kind: see Kind.
+    recipient.  destination: exactly this one of a recipient.  kind: see Kind.  owners: domains (lower case), one of
+    which is the return path's, or among which are those of all recipients.
     """
 
     text: str | None = None
@@ -44,6 +46,7 @@ class Filter:
     last_id: int | None = None
     ids: Sequence[int] | None = None
     kind: Kind | None = None
+    owners: Sequence[str] | None = None
 
     def conditions(self) -> tuple[list[str], list[Any]]:
         """SQL conditions over `messages` and their parameters, all but whether it is deleted."""
@@ -66,6 +69,15 @@ class Filter:
             add(self._has("substr(r.address, instr(r.address, '@') + 1) LIKE ? ESCAPE '!'"), _anywhere(self.domain))
         if self.destination is not None:
             add(self._has("r.destination = ?"), self.destination)
+        if self.owners is not None:
+            ours = "(SELECT value FROM json_each(?))"
+            others = f"r.message_id = messages.id AND {_domain('r.address')} NOT IN {ours}"
+            domains = json.dumps(list(self.owners))
+            add(
+                f"({_domain('return_path')} IN {ours} OR NOT EXISTS (SELECT 1 FROM recipients r WHERE {others}))",
+                domains,
+                domains,
+            )
         self._add_ranges(add)
         return found, parameters
 
@@ -100,6 +112,10 @@ class Filter:
         if self.last_id is not None:
             condition += f" AND r.message_id <= {int(self.last_id)}"
         return f"(id IN (SELECT r.message_id FROM recipients r WHERE {condition}))"
+
+
+def _domain(column: str) -> str:
+    return f"lower(substr({column}, instr({column}, '@') + 1))"
 
 
 def _anywhere(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from relayd.options import DURATION, SIZE, integer, option, section
+from relayd.options import BOOLEAN, DURATION, SIZE, integer, option, section
 
 
 @section("queue", "The queue as a whole.")
@@ -33,6 +33,19 @@ class DeletedOptions:
         "1d",
         "How long deleted messages and cancelled recipients can be brought back; 0: not at all. They go earlier when"
         " less than queue.min-free is left.",
+    )
+
+
+@section("quarantine", "Held mail.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineOptions:
+    """`quarantine.*`"""
+
+    keep: float = option(
+        DURATION, "30d", "How long a message is held before it is removed, because nobody released it; 0: for ever."
+    )
+    weekly_mail: bool = option(
+        BOOLEAN, True, "Whether server.postmaster is told once a week how much is held and how much was removed."
     )
 
 

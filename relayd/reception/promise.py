@@ -198,6 +198,8 @@ class Promises:
         body, head, plan, now = composed.body, composed.head, composed.plan, composed.now
         client = tx.client
         sender_key = client.account or tx.return_path
+        if tx.submission is not None and tx.submission.sending is not None:  # the two types take turns apart
+            sender_key = f"{sender_key}:{tx.submission.sending.type}"
         terms = self._terms(tx, return_path)
         places = [(each, self.admission.destination(each.address, terms.rules)) for each in recipients]
         waits = tx.held is not None or plan.first_attempt > now

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Protocol
 
 from relayd.blobs.spool import Blobs
@@ -13,11 +12,11 @@ from relayd.directory.address_book import AddressBook
 from relayd.directory.directory import Directory
 from relayd.directory.permissions import EMAIL_EXPAND, EMAIL_VERIFY
 from relayd.directory.principals import Principals
+from relayd.directory.sending_addresses import SendingAddresses
 from relayd.events import auth, smtp
 from relayd.mail.address import AddressError, check_domain, parse_address, qualify
 from relayd.mail.reply import Reply
 from relayd.mail.snowflake import Snowflakes
-from relayd.mail.terms import NO_TERMS, Terms
 from relayd.queue.usage import Ledger
 from relayd.reception.access import Rule, first_match
 from relayd.reception.admission import Admission, Prober
@@ -26,7 +25,6 @@ from relayd.reception.checks import Checks
 from relayd.reception.client import Client
 from relayd.reception.filtering import Filtering
 from relayd.reception.known import Probes
-from relayd.reception.options import ExtensionOptions
 from relayd.reception.policy import Policy, unmapped
 from relayd.reception.promise import NO_RECIPIENTS, TROUBLE, Intake, Promises, failure
 from relayd.reception.recipients import NOT_THERE, Recipients
@@ -37,6 +35,7 @@ from relayd.reception.standing import Standing
 from relayd.reception.strangers import Strangers
 from relayd.reception.submission import Quota, Submissions
 from relayd.reception.transaction import Transaction
+from relayd.reception.urgency import NOTHING, LatestRelease, terms_of
 from relayd.reputation.suppression import SuppressionList
 from relayd.resolver.answer import Resolver
 from relayd.smtp.command import MailCommand, RcptCommand
@@ -71,6 +70,7 @@ class Parts:
     book: AddressBook | None = None
     principals: Principals | None = None
     ledger: Ledger | None = None
+    sending: SendingAddresses | None = None
 
 
 class Reception:
@@ -84,12 +84,12 @@ class Reception:
     def __init__(self, policy: Policy, parts: Parts) -> None:
         self.policy = policy
         self._parts = parts
-        self._hour = (0, "")
+        self._latest = LatestRelease()
         self.probes = Probes(policy.options.probe, parts.prober, parts.clock)
         self._standing = Standing(parts.book) if parts.book is not None else None
         self._recipients = Recipients(self.probes, parts.clock, parts.suppressions, self._standing)
         self._checks = Checks(parts.resolver, parts.clock)
-        self._submissions = Submissions(parts.directory, parts.principals, parts.ledger, parts.clock)
+        self._submissions = Submissions(parts.directory, parts.principals, parts.ledger, parts.clock, parts.sending)
         self.sign_ins = parts.sign_ins or SignIns(parts.directory, parts.clock)
         self._promises = Promises(
             parts.queue,
@@ -179,11 +179,11 @@ class Reception:
     def offered(self, client: Client) -> Extensions:
         """What this session is offered; STARTTLS, XCLIENT, and whether AUTH may be used here, are the listener's."""
         limits = self.policy.limits
-        asks = self.policy.options.extensions if client.trusted else _NOTHING
+        asks = self.policy.options.extensions if client.trusted else NOTHING
         return Extensions(
             size=limits.size,
             future_release=int(asks.future_release),
-            latest_release=self._latest_release(asks.future_release) if asks.future_release else "",
+            latest_release=self._latest.text(asks, self._parts.clock()),
             deliver_by=asks.deliver_by,
             mt_priority=asks.mt_priority,
             auth=self.mechanisms(client),
@@ -194,14 +194,6 @@ class Reception:
             mail_max=limits.messages,
             origin=self.policy.origin if client.role == "submit" else "",
         )
-
-    def _latest_release(self, longest: float) -> str:
-        """The time until which a message may be held, to the hour, so that one answer serves many sessions."""
-        latest = self._parts.clock() + longest
-        hour = int(latest // 3600)
-        if self._hour[0] != hour:
-            self._hour = (hour, datetime.fromtimestamp(hour * 3600, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-        return self._hour[1]
 
     async def quota(self, name: str) -> Quota | None:
         """What an account, domain or tenant sent, and what it may; None when there is none.  Raises DatabaseError."""
@@ -265,7 +257,7 @@ class Reception:
         if refused is not None:
             return refused
         now = self._parts.clock()
-        terms = _terms(command, now, policy.options.extensions)
+        terms = terms_of(command, now, policy.options.extensions)
         if isinstance(terms, Reply):
             smtp.FUTURE_RELEASE_INVALID(client.span)
             return terms
@@ -439,31 +431,6 @@ class Reception:
             return parse_address(qualify(text, self.policy.origin), smtputf8=True)
         except AddressError as error:
             return Reply(501, "5.1.3", error.text)
-
-
-_NOTHING = ExtensionOptions(future_release=0.0, deliver_by=False, mt_priority=False)
-
-
-def _terms(command: MailCommand, now: float, allowed: ExtensionOptions) -> Terms | Reply:
-    """What MAIL asks of the message's way; a Reply refuses a release too far away.
-
-    The time to deliver by is counted from the release.  A release in the past is no hold.
-    """
-    release = command.hold_until if command.hold_for is None else now + command.hold_for
-    if release is not None:
-        if release > now + allowed.future_release:
-            return Reply(501, "5.5.4", "The time of release is too far away")
-        release = release if release > now else None
-    by = command.by
-    if release is None and by is None and not command.priority:
-        return NO_TERMS
-    return Terms(
-        priority=command.priority,
-        release=release,
-        by=None if by is None else (release or now) + by.seconds,
-        returns=by is not None and by.returns,
-        traces=by is not None and by.traces,
-    )
 
 
 def _session_rule(rule: Rule | None, client: Client) -> Reply | None:

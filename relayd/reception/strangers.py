@@ -124,7 +124,7 @@ class Strangers:
         if domain and self.greylist.knows(f"dkim:{domain}", now):
             tx.greylisted = wait  # its signature may show who it is
             return None
-        smtp.RCPT_TO_GREYLISTED(tx.client.span, to=recipient, from_=tx.sender, elapsed=wait)
+        smtp.RCPT_TO_GREYLISTED(tx.client.span, to=recipient, from_=tx.sender, next_retry=now + wait)
         return _come_again(wait)
 
     def _greylists(self, tx: Transaction) -> bool:
@@ -140,7 +140,9 @@ class Strangers:
         now = self.clock()
         if any(self.greylist.knows(each, now) for each in proved_domains(tx) if each.startswith("dkim:")):
             return
-        smtp.RCPT_TO_GREYLISTED(tx.client.span, to=", ".join(tx.given[:10]), from_=tx.sender, elapsed=tx.greylisted)
+        smtp.RCPT_TO_GREYLISTED(
+            tx.client.span, to=", ".join(tx.given[:10]), from_=tx.sender, next_retry=now + tx.greylisted
+        )
         raise Refused(_come_again(tx.greylisted))
 
     def taken(self, tx: Transaction) -> None:

@@ -9,13 +9,14 @@ the transaction that promises the message (`queue.usage`), and sessions at once 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from relayd.database.interface import DatabaseError
 from relayd.directory.account import Account
 from relayd.directory.allowance import Allowance, parse_allowance
 from relayd.directory.entry import Entry, Type
+from relayd.directory.sending_addresses import SendingAddress, SendingAddresses
 from relayd.events import auth, limit, smtp
 from relayd.mail.address import mailbox_key, split_address
 from relayd.mail.header import HeaderBlock
@@ -55,12 +56,13 @@ class Entries(Protocol):
 class Submission:
     """Of one transaction of an account.  limits: allowances, each with the name under which it is counted.
 
-    charges: once the message is made.
+    sending: the sending address that the return path is, if it is one.  charges: once the message is made.
     """
 
     account: Account
     limits: tuple[tuple[str, Allowance], ...]
     reservation: Reservation
+    sending: SendingAddress | None = None
     charges: tuple[Charge, ...] = ()
 
 
@@ -84,11 +86,20 @@ class Quota:
 
 
 class Submissions:
-    """Decides what accounts may send.  entries, ledger: None: nothing is counted.  clock: Unix seconds."""
+    """Decides what accounts may send.  entries, ledger: None: nothing is counted.  clock: Unix seconds.
+
+    sending: the addresses beside its own that an account may send from.
+    """
 
     def __init__(
-        self, accounts: Accounts, entries: Entries | None, ledger: Ledger | None, clock: Callable[[], float]
+        self,
+        accounts: Accounts,
+        entries: Entries | None,
+        ledger: Ledger | None,
+        clock: Callable[[], float],
+        sending: SendingAddresses | None = None,
     ) -> None:
+        self._sending = sending
         self._accounts = accounts
         self._entries = entries
         self._ledger = ledger
@@ -105,10 +116,13 @@ class Submissions:
             return _AUTHENTICATE
         try:
             account = client.signed_in or await self._accounts.get(client.account)
-            refused = self._refused(client, account, sender)
-            if refused is not None or account is None:
+            owner, address = account, None
+            if account is not None and self._sending is not None and self._sending.has_any:
+                account, owner, address = await self._sending_from(self._sending, account, sender)
+            refused = self._refused(client, account, sender, address)
+            if refused is not None or account is None or owner is None:
                 return refused or _GONE
-            submission = await self._counted(account, options)
+            submission = await self._counted(account, owner, address, options)
         except DatabaseError as error:
             auth.ERROR(client.span, account_name=client.account, reason=str(error))
             return _UNKNOWN_NOW
@@ -118,7 +132,27 @@ class Submissions:
             return refused
         return submission
 
-    def _refused(self, client: Client, account: Account | None, sender: str) -> Reply | None:
+    async def _sending_from(
+        self, sending: SendingAddresses, account: Account, sender: str
+    ) -> tuple[Account, Account | None, SendingAddress | None]:
+        """The account as it may send from `sender`, the account that it counts for, and the sending address.
+
+        One that signed in as a sending address counts for the account that the address belongs to.
+        """
+        own = await sending.get(account.name) if "@" in account.name else None
+        if own is not None and account.emails == (own.address,):
+            entry = await sending.owner(own)
+            return account, await self._accounts.get(entry.name) if entry is not None else None, own
+        address = await sending.get(sender) if sender else None
+        if address is not None:
+            entry = await sending.owner(address)
+            if entry is not None and entry.name == account.name:
+                return replace(account, senders=(*account.senders, address.address)), account, address
+        return account, account, None
+
+    def _refused(
+        self, client: Client, account: Account | None, sender: str, address: SendingAddress | None
+    ) -> Reply | None:
         if account is None or account.suspended or not account.may_send:
             reason = account.suspended if account is not None else "there is no such account"
             smtp.MAIL_FROM_UNAUTHORIZED(client.span, from_=sender, account_name=client.account, reason=reason)
@@ -131,14 +165,24 @@ class Submissions:
                 client.span, from_=sender, account_name=account.name, reason="not an address of the account"
             )
             return _NOT_YOURS
+        if address is not None and address.frozen:
+            smtp.MAIL_FROM_UNAUTHORIZED(
+                client.span, from_=sender, account_name=account.name, reason=f"frozen: {address.frozen}"
+            )
+            return Reply(550, "5.7.1", f"The sending address is frozen: {address.frozen}")
         return None
 
-    async def _counted(self, account: Account, options: SubmissionOptions) -> Submission:
+    async def _counted(
+        self, account: Account, owner: Account, address: SendingAddress | None, options: SubmissionOptions
+    ) -> Submission:
         if self._ledger is None:
-            return Submission(account, (), Reservation(()))
-        limits = await self._limits(account, options)
-        names = [f"account:{account.name}", *(each for each, _ in limits)]
-        return Submission(account, tuple(limits), await self._ledger.reserve(names))
+            return Submission(account, (), Reservation(()), address)
+        limits = await self._limits(owner, options)
+        if address is not None:
+            limits.append((address.usage, Allowance("messages", address.daily, "day")))
+            limits.append((address.usage, Allowance("messages", address.monthly, "month")))
+        names = [f"account:{owner.name}", *(each for each, _ in limits)]
+        return Submission(account, tuple(limits), await self._ledger.reserve(names), address)
 
     async def _limits(self, account: Account, options: SubmissionOptions) -> list[tuple[str, Allowance]]:
         """The allowances that hold for an account, each with the name under which it is counted."""

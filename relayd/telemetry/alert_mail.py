@@ -11,7 +11,9 @@ from relayd.telemetry.escape import escape
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertMail:
-    """What it says.  to: addresses.  now: Unix time.  message_id: with angle brackets."""
+    """What it says.  to: addresses.  now: Unix time.  message_id: with angle brackets.  opening: with "{}" for the
+    hostname.
+    """
 
     hostname: str
     to: Sequence[str]
@@ -19,6 +21,8 @@ class AlertMail:
     message_id: str
     subject: str
     lines: Sequence[str]
+    opening: str = "relayd on {} has something to say:"
+    closing: str = "It is said once for each cause, and once more when it is over."
 
     def compose(self) -> bytes:
         """The message, in seven bits: whatever peers said is escaped."""
@@ -33,11 +37,11 @@ class AlertMail:
             "Content-Type: text/plain; charset=us-ascii",
         ]
         body = [
-            f"relayd on {self.hostname} has something to say:",
+            self.opening.format(self.hostname),
             "",
             *(f"- {part}" for line in self.lines for part in [_ascii(line)[:900]]),
             "",
-            "It is said once for each cause, and once more when it is over.",
+            self.closing,
         ]
         return "\r\n".join([*head, "", *body, ""]).encode("ascii")
 

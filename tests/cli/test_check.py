@@ -28,6 +28,8 @@ check = "any"
 next-hop = "smarthost"
 [queue.outbound.domain]
 "example.com" = "mx"
+[queue.outbound.tls.domain."example.com"]
+mode = "verified"
 [queue.route.smarthost]
 address = "smtp.example.net"
 port = 587
@@ -59,6 +61,7 @@ def test_tables(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "example.org probe: the next hop is asked" in lines
     assert "example.com its MX, port 25" in lines
     assert "(every other) route smarthost" in lines
+    assert "example.com verified 1.2" in lines
     assert "smarthost smtp.example.net:587 smtp verified relay" in lines
     assert "Retry schedule (expires after 2d)" in lines
     assert "1 0 0" in lines

@@ -14,15 +14,20 @@ from relayd.config.load import load
 from relayd.config.settings import Settings
 from relayd.config.store import open_store
 from relayd.control.api.maintenance import ReloadAnswer
+from relayd.control.api.sending import SendingSide
 from relayd.control.api.telemetry import Telemetry
 from relayd.control.app import ControlApp, Parts, Setting
+from relayd.control.compat.directmail_operations import DirectMailOperations, Surroundings
 from relayd.control.options import FallbackAdminOptions, HttpOptions
 from relayd.control.signing_in import SigningIn
+from relayd.directory.access_keys import AccessKeys
 from relayd.directory.account import Account, Refusal
 from relayd.directory.directory import Directory, TooBusy
+from relayd.directory.entry import Entry
 from relayd.directory.options import AccountOptions
 from relayd.directory.principal import reserved_by
-from relayd.directory.principals import open_principals
+from relayd.directory.principals import Principals, open_principals
+from relayd.directory.sending_addresses import Quotas, SendingAddress, SendingAddresses
 from relayd.directory.tokens import Tokens
 from relayd.events.event import Event, EventStream, Span
 from relayd.listener.options import Bind, ListenerOptions
@@ -185,7 +190,8 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
     suppressions = SuppressionList(tmp_path, rig.clock, span)
     await suppressions.reconfigure(SuppressionOptions(enable=True))
     webhooks = Webhooks(tmp_path, stream, flakes, lambda: Zone({}))
-    submissions = Submissions(accounts, principals, Ledger(rig.o.queue.database, rig.clock), rig.clock)
+    ledger = Ledger(rig.o.queue.database, rig.clock)
+    submissions = Submissions(accounts, principals, ledger, rig.clock)
     parts = Parts(
         queue=rig.o.queue,
         bodies=rig.o.queue,
@@ -206,6 +212,7 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
         telemetry=Telemetry(stores=lambda: kept.stores, figures=Figures(metrics), live=Live(span), forget=kept.forget),
         suppressions=suppressions,
         webhooks=webhooks,
+        sending=await sending_of(principals, accounts, ledger, rig),
     )
     app = ControlApp(parts, span, setting)
     path = tmp_path / "control.sock"
@@ -221,6 +228,41 @@ async def control(tmp_path: Path, setting: Setting, rig: Rig, world: World) -> A
     await suppressions.close()
     await webhooks.close()
     await settings.store.close()
+
+
+async def sending_of(principals: Principals, accounts: Directory, ledger: Ledger, rig: Rig) -> SendingSide:
+    """Access keys and sending addresses; no ticket is mailed, and no domain but those of accounts is known."""
+
+    async def known(domain: str) -> bool:
+        return domain == "known.example"
+
+    async def somebodys(address: str, owner: Entry) -> bool:
+        return address == "taken@example.org"
+
+    async def mailed(address: SendingAddress, ticket: str) -> None:
+        return None
+
+    async def account(name: str) -> Entry | None:
+        return principals.reserved.entries.get(name) or await principals.get(name)
+
+    addresses = SendingAddresses(principals, rig.clock)
+    addresses.account_of = accounts.get
+    await addresses.open()
+    around = Surroundings(
+        account=accounts.get,
+        spent=ledger.spent,
+        is_known=known,
+        is_somebodys=somebodys,
+        send_ticket=mailed,
+        quotas=lambda: Quotas(addresses=3),
+    )
+    return SendingSide(
+        keys=AccessKeys(principals, bytes(32), rig.clock),
+        addresses=addresses,
+        operations=DirectMailOperations(addresses, around),
+        account=account,
+        spent=ledger.spent,
+    )
 
 
 FILE = """

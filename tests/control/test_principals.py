@@ -364,6 +364,7 @@ async def test_a_tenant_has_no_more_than_its_quota(control: Control, admin: aioh
     await ask(admin, "POST", "", {"type": "group", "name": "one", "tenant": "acme"})
     async with admin.post("/api/principal", json={"type": "group", "name": "two", "tenant": "acme"}) as answer:
         assert (answer.status, (await answer.json())["title"]) == (403, "Tenant quota exceeded")
+    assert control.named("limit.tenant-quota")
 
 
 async def test_a_database_that_fails_is_503(control: Control, admin: aiohttp.ClientSession) -> None:

@@ -494,3 +494,14 @@ async def test_every_step_is_stated(setting: Setting) -> None:
     assert span is not None
     assert span.keys["queueId"] == 4711
     assert all(event.span is span for event in setting.events)
+
+
+async def test_recipients_that_were_never_answered_are_stated() -> None:
+    async with running(Script(rcpt=["250 2.1.5 Ok", DROP])) as peer:
+        setting = Setting()
+        await setting.run(job("b@x.example", "c@x.example", "d@x.example"), smarthost(peer.port))
+        assert [each.fields["to"] for each in setting.stated("delivery.rcpt-to-failed")] == [
+            "c@x.example",
+            "d@x.example",
+        ]
+        await setting.pool.close()

@@ -280,11 +280,33 @@ async def test_a_refresh_token_that_is_replaced_is_kept(bench: Bench, tmp_path: 
     assert {form["grant_type"] for form in server.forms} == {"refresh_token"}
 
 
-async def test_a_token_whose_refresh_token_cannot_be_kept_is_not_used(bench: Bench, tmp_path: Path) -> None:
+async def test_a_refresh_token_that_cannot_be_written_is_kept_in_memory_and_told(bench: Bench, tmp_path: Path) -> None:
+    answers = [{"access_token": f"t{n}", "refresh_token": f"r{n}", "expires_in": 600} for n in (2, 3, 4)]
     (tmp_path / f"{oauth.FILE}.new").mkdir()
-    async with token_server({"access_token": "t1", "refresh_token": "r2"}) as server:
-        with pytest.raises(TokenFailed, match="the refresh token could not be kept"):
-            await bench.ask(server, refresh_token="r1")
+    async with token_server(*answers) as server:
+        assert await bench.ask(server, refresh_token="r1") == "t2"
+        [told] = [event for event in bench.events if event.kind.id == "delivery.token-failed"]
+        assert "the refresh token could not be kept" in told.fields["reason"]
+        (tmp_path / f"{oauth.FILE}.new").rmdir()
+        assert await bench.ask(server, refresh_token="r1", instead_of="t2") == "t3"
+        assert json.loads((tmp_path / oauth.FILE).read_text())["route:hub"]["token"] == "r3"
+    assert [form["refresh_token"] for form in server.forms] == ["r1", "r2"]
+
+
+async def test_routes_that_renew_at_once_keep_each_their_own(bench: Bench, tmp_path: Path) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        first = (await request.post())["refresh_token"]
+        assert isinstance(first, str)
+        return web.json_response({"access_token": "t", "refresh_token": f"{first}-later"})
+
+    async with token_server(answer) as server:
+        hops = [
+            NextHop(key=f"route:{n}", host="h", route=f"{n}", grant=_grant(server, refresh_token=f"r{n}"))
+            for n in range(8)
+        ]
+        await asyncio.gather(*(bench.tokens.token(hop, bench.span) for hop in hops))
+    kept = json.loads((tmp_path / oauth.FILE).read_text())
+    assert {route: each["token"] for route, each in kept.items()} == {f"route:{n}": f"r{n}-later" for n in range(8)}
 
 
 async def endless(request: web.Request) -> web.StreamResponse:

@@ -181,6 +181,16 @@ async def test_what_is_counted(
         await hosts.close()
 
 
+async def test_tls_from_the_first_octet_promises_no_starttls(folder: Path, tmp_path: Path) -> None:
+    async with running(tls=context(folder, "good"), implicit=True) as peer:
+        house = House(folder, peer.port)
+        hosts = await house.open(tmp_path)
+        await house.made.run(job(), smarthost(peer.port, tls=TlsMode.REQUIRED, implicit_tls=True))
+        assert not len(hosts.memory)
+        await house.made.pool.close()
+        await hosts.close()
+
+
 async def test_nobody_is_told_of_a_smarthost(folder: Path, tmp_path: Path) -> None:
     async with running(tls=context(folder, "good")) as peer:
         house = House(folder, peer.port)

@@ -231,6 +231,22 @@ async def test_the_source_and_its_name() -> None:
     await peer.stop()
 
 
+async def test_recipients_whose_rules_name_other_sources_go_apart() -> None:
+    peer = Seen()
+    await peer.start()
+    rules = {"a": RuleOptions(source="one", recipient=("b@x.example",)), "b": RuleOptions(source="two")}
+    made = Setting(router=sourced(peer, rules))
+    terms = Terms(rules=("a", "b"))
+    outcomes = await made.run(
+        job("a@x.example", "b@x.example", "c@x.example", terms=terms), made.router.next_hop("route:hub")
+    )
+    assert [each.result for each in outcomes] == [Result.DELIVERED] * 3
+    assert sorted(peer.came_from) == ["127.0.0.2", "127.0.0.3"]
+    assert sorted(len(each.rcpts) for each in peer.taken) == [1, 2]
+    await made.pool.close()
+    await peer.stop()
+
+
 async def test_a_suspended_source_gives_way_and_when_all_are_the_mail_waits() -> None:
     clock, peer = Clock(), Seen()
     await peer.start()

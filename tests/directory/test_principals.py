@@ -189,6 +189,16 @@ async def test_names_and_addresses_are_unique_over_types_and_the_configuration(p
         await add(principals, Type.GROUP, "")
 
 
+async def test_what_the_configuration_hides_is_told(principals: Principals) -> None:
+    await domain_and_jane(principals)
+    assert await principals.hidden() == {}
+    accounts = {"Jane": AccountOptions(secret="x"), "app": AccountOptions(secret="x", emails=("J@example.org",))}
+    principals.reserved = reserved_by(accounts | {"fine": AccountOptions(secret="x")})
+    found = await principals.hidden()
+    assert list(found) == ["app", "jane"]
+    assert "j@example.org" in found["app"]
+
+
 async def test_members_both_ways_and_what_cannot_be_one(principals: Principals) -> None:
     await domain_and_jane(principals)
     await add(principals, Type.GROUP, "staff", members=["jane"], emails=["staff@example.org"])

@@ -44,16 +44,11 @@ def test_the_example_of_rfc_7677() -> None:
     assert exchange.finish(final) == b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
 
 
-@pytest.mark.parametrize(
-    "password", ["pencil", "correct horse", "pässwörd", "I\u00adX", "ⅸ", "a\u00a0b", "\u0627\u0031"]
-)
+@pytest.mark.parametrize("password", ["pencil", "correct horse", "pässwörd", "I\u00adX", "ⅸ", "a\u00a0b"])
 @pytest.mark.parametrize("login", ["ann", "a=b,c", "änn@example.org"])
 def test_another_implementation_signs_in(login: str, password: str) -> None:
-    try:
-        client = ScramClient(["SCRAM-SHA-256"], login, password)
-        sent = client.get_client_first()
-    except ScramException:
-        pytest.skip("the other implementation refuses that text")
+    client = ScramClient(["SCRAM-SHA-256"], login, password)
+    sent = client.get_client_first()
     exchange = Exchange(parse_first(sent.encode()), known(password), "server-nonce")
     client.set_server_first(exchange.challenge.decode())
     try:

@@ -91,7 +91,7 @@ OURS = {
         converted tls-gone route-alarm suspended resumed slowed source-failed smarthost-back smarthost-spent
         smarthost-aside token token-failed""",
     "queue": """held released removed paused resumed audit-failed purged rules-matched restored rerouted space-low
-        space-ok discarded""",
+        space-ok discarded quarantine-expired""",
     "http": "handler-error",
     "security": "account-held",
     "manage": "action",

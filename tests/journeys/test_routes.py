@@ -24,6 +24,7 @@ import trustme
 
 from tests.journeys.conftest import StartPostfix, StartRelay, message, send, wait_logged, wait_until
 from tests.rig.daemon import Daemon, free_port, wait_for_port
+from tests.rig.dovecot import Dovecot
 from tests.rig.peer import PLAIN, Script, running_in_thread
 from tests.rig.peers import require_program
 from tests.rig.sink import Sink
@@ -152,6 +153,33 @@ def test_the_choice_outlives_a_kill_and_follows_a_reload(relay: StartRelay) -> N
         assert not usual.deliveries
 
 
+def test_a_suspended_source_gives_way_and_when_all_are_the_mail_waits(relay: StartRelay) -> None:
+    with Sink() as sink:
+        settings = {
+            "queue.source.one.address": "127.0.0.2",
+            "queue.source.two.address": "127.0.0.3",
+            "queue.source-pool.both.sources": ["one", "two"],
+            "queue.outbound.source": "both",
+            "queue.outbound.reuse.idle": "0",
+        }
+        daemon = relay(sink.port, settings)
+        daemon.data_of("POST", "/api/queue/suspensions", {"source": "one", "reason": "listed"})
+        for number in range(10):
+            send(daemon, message(f"number {number}"))
+        assert {each.came_from for each in sink.wait_for(10)} == {"127.0.0.3"}
+        daemon.data_of("POST", "/api/queue/suspensions", {"source": "two", "for": "1h"})
+        queue_id = send(daemon, message("waits"))
+
+        def waits() -> bool:
+            [domain] = daemon.data_of("GET", f"/api/queue/messages/{queue_id}")["domains"]
+            return domain["retry_num"] == 0 and _seconds(domain["next_retry"]) > time.time() + 20
+
+        wait_until(waits, "the mail waits, uncounted")
+        daemon.data_of("DELETE", "/api/queue/suspensions/source:one")
+        daemon.data_of("PATCH", f"/api/queue/messages/{queue_id}")
+        assert arrived(sink, "waits")[0] == "127.0.0.2"
+
+
 def test_a_smarthost_that_stops_costs_no_mail_and_its_share_goes_to_the_others(relay: StartRelay) -> None:
     program = require_program("smtp-sink")
     port = free_port()
@@ -254,6 +282,57 @@ def test_a_smarthost_s_tokens_are_got_used_and_got_anew(
         assert stat.S_IMODE((daemon.data / "tokens.json").stat().st_mode) == 0o600
 
 
+def test_every_mechanism_before_postfix_and_dovecot(relay: StartRelay, postfix: StartPostfix) -> None:
+    require_program("dovecot")
+    authority = trustme.CA()
+    mechanisms = ("plain", "login", "cram-md5", "xoauth2", "oauthbearer")
+    with tempfile.TemporaryDirectory(prefix="relayd-sasl-") as name, Sink() as sink, TokenServer() as tokens:
+        directory = Path(name)
+        directory.chmod(0o755)
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(directory / "server.pem")
+        authority.cert_pem.write_to_path(directory / "ca.pem")
+        with Dovecot(directory, {"relay": "s3cret"}, f"http://127.0.0.1:{tokens.port}/who") as dovecot:
+            receiver = postfix(
+                {
+                    "relayhost": f"[127.0.0.1]:{sink.port}",
+                    "smtpd_tls_security_level": "encrypt",
+                    "smtpd_tls_chain_files": str(directory / "server.pem"),
+                    "smtpd_sasl_auth_enable": "yes",
+                    "smtpd_sasl_type": "dovecot",
+                    "smtpd_sasl_path": f"inet:127.0.0.1:{dovecot.port}",
+                    "smtpd_sasl_security_options": "noanonymous",
+                    "mynetworks": "192.0.2.1",
+                    "smtpd_relay_restrictions": "permit_sasl_authenticated, reject",
+                }
+            )
+            settings: dict[str, object] = {"resolver.custom": []}
+            for each in mechanisms:
+                route = f"queue.route.{each}"
+                settings |= {
+                    f"{route}.address": "localhost",
+                    f"{route}.port": receiver.port,
+                    f"{route}.tls.ca-files": [str(directory / "ca.pem")],
+                    f"{route}.auth.mechanisms": [each],
+                    f"{route}.auth.username": "relay",
+                    f"queue.outbound.domain.'{each}.test'": each,
+                }
+                if each in ("xoauth2", "oauthbearer"):
+                    settings |= {
+                        f"{route}.auth.oauth.token-url": f"http://127.0.0.1:{tokens.port}/token",
+                        f"{route}.auth.oauth.client-id": "relayd",
+                        f"{route}.auth.oauth.refresh-token": f"r0-{each}",
+                    }
+                else:
+                    settings[f"{route}.auth.secret"] = "s3cret"
+            daemon = relay(None, settings)
+            for each in mechanisms:
+                send(daemon, message(each), to=f"b@{each}.test")
+            arrived = {each.recipients[0] for each in sink.wait_for(len(mechanisms))}
+            assert arrived == {f"b@{each}.test" for each in mechanisms}
+            log = receiver.log.read_text()
+            assert all(f"sasl_method={each.upper()}, sasl_username=relay" in log for each in mechanisms), log
+
+
 class TokenServer:
     """A token endpoint: each refresh token is good once, and comes with the next and a token."""
 
@@ -272,6 +351,16 @@ class TokenServer:
                 answer = {"access_token": f"t{number}", "refresh_token": f"r{number}secret", "expires_in": 3600}
                 body = json.dumps(answer).encode()
                 self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_GET(self) -> None:
+                """Whose is the token?  Asked by the host that it is shown to."""
+                known = self.headers["Authorization"].startswith("Bearer t")
+                body = json.dumps({"username": "relay", "active": True} if known else {}).encode()
+                self.send_response(200 if known else 401)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

@@ -8,6 +8,7 @@ import smtplib
 import sqlite3
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 import trustme
 
 from relayd.directory.password import matches
+from relayd.directory.totp import parse_totp
 from tests.journeys.conftest import Proxied, StartRelay, message, wait_until
 from tests.rig.client import Client, basic
 from tests.rig.daemon import Daemon
@@ -160,6 +162,30 @@ def test_what_an_account_is_now_counts_at_the_next_transaction(house: House) -> 
         assert phone.mail("bob@sender.test")[0] == 530
         with pytest.raises(smtplib.SMTPAuthenticationError):
             phone.login("bob", SECRET + " app")
+
+
+def test_a_one_time_code_goes_behind_the_password(house: House) -> None:
+    otp = "otpauth://totp/Relay:eve?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&period=120"
+    house.principal(type="individual", name="eve", secrets=[SECRET, otp], roles="user")
+    with house.smtp() as client:
+        with pytest.raises(smtplib.SMTPAuthenticationError):
+            client.login("eve", SECRET)
+        client.login("eve", f"{SECRET}${parse_totp(otp).generate_otp(int(time.time() // 120))}")
+
+
+def test_an_account_of_the_file_that_hides_one_of_the_database_is_told(house: House) -> None:
+    house.principal(type="individual", name="gone", secrets=SECRET, roles="user")
+    insert = {"type": "insert", "prefix": None, "values": [["account.gone.secret", "x"]], "assert_empty": False}
+    body = json.dumps([insert])
+    assert house.client.ask("POST", "/api/settings", body=body).json == {"data": None}
+    found = house.client.ask("GET", "/api/reload/").data
+    assert "hides the principal of that name" in found["warnings"]["account.gone"]["error"]
+    refused = house.client.ask("DELETE", "/api/principal/gone").json
+    assert (refused["error"], "configuration file" in refused["details"]) == ("unsupported", True)
+    body = json.dumps([{"type": "delete", "keys": ["account.gone.secret"]}])
+    assert house.client.ask("POST", "/api/settings", body=body).json == {"data": None}
+    house.client.ask("GET", "/api/reload/")
+    assert house.client.ask("DELETE", "/api/principal/gone").json == {"data": None}
 
 
 def test_an_old_hash_becomes_one_of_ours_at_the_next_sign_in_and_tokens_of_it_hold(house: House) -> None:

@@ -28,7 +28,7 @@ def house(relay: StartRelay, tmp_path: Path) -> Iterator[tuple[Daemon, Peer]]:
     context.load_cert_chain(tmp_path / "mx.pem")
     with running_in_thread(Script(), tls=context) as peer, serving_in_thread(ZONE) as dns:
         settings = {"resolver.custom": [f"udp://127.0.0.1:{dns.port}"], "queue.outbound.port": peer.port}
-        yield relay(None, settings | {"queue.outbound.reuse.idle": "0s"}), peer
+        yield relay(None, settings | {"queue.outbound.reuse.idle": "0s", "server.hostname": "relay"}), peer
 
 
 def relayd(daemon: Daemon, *arguments: str) -> str:
@@ -101,6 +101,7 @@ def test_broken_tls_is_left_out_until_somebody_says_otherwise(house: tuple[Daemo
 
 def test_explain_speaks_to_the_hosts_and_sends_nothing(house: tuple[Daemon, Peer]) -> None:
     relay, peer = house
+    wait_logged(relay, "delivery.missing-outbound-hostname", "relay")
     text = relayd(relay, "explain", "--to", "b@x.test", "--connect", "--timeout", "5")
     for line in ("MX of x.test", "STARTTLS", "RCPT TO", "It would be taken; nothing was sent."):
         assert line in text

@@ -77,9 +77,10 @@ class DeletionValue(TypedDict):
 
 
 class MessageValue(TypedDict):
-    """A queued message.  What is omitted does not hold; next_hop: where an operator sent it.
+    """A queued message.  What is omitted does not hold.
 
-    tls: "requiretls", or "tls-required: no" (RFC 8689).
+    next_hop: where an operator sent it.  deliver_by: when it is late.  rules: the routing rules that it matched.  tls:
+    "requiretls", or "tls-required: no" (RFC 8689).
     """
 
     id: int
@@ -94,6 +95,8 @@ class MessageValue(TypedDict):
     hold: NotRequired[HoldValue]
     corrupt: NotRequired[bool]
     next_hop: NotRequired[str]
+    deliver_by: NotRequired[str]
+    rules: NotRequired[list[str]]
     deleted: NotRequired[DeletionValue]
 
 
@@ -109,6 +112,10 @@ def message_value(message: Message, now: float) -> MessageValue:
     }
     if message.terms.priority:
         value["priority"] = message.terms.priority
+    if message.terms.by is not None:
+        value["deliver_by"] = rfc3339(message.terms.by)
+    if message.terms.rules:
+        value["rules"] = list(message.terms.rules)
     if message.envid:
         value["env_id"] = _decoded(message.envid)
     if message.tls is not MessageTls.USUAL:

@@ -7,7 +7,7 @@ what the principal is.  A caller of a tenant sees and changes that tenant's prin
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -32,6 +32,12 @@ AREA = "principals"
 
 FAMILIES = tuple(dict.fromkeys(each.family for each in Type))
 """The families of permissions."""
+
+MAX_CHANGES = 1_000
+"""Changes of one principal in one request; a list is replaced as a whole by one."""
+
+MAX_DOMAINS = 10_000
+"""Domains of one tenant."""
 
 _AT_ONCE = 250
 """Principals that are read at once, and answered in one piece."""
@@ -94,7 +100,13 @@ class PrincipalOperations:
             "POST", "/principal", "create", self.create, "Create a principal", 6, body=PrincipalBody, answer=int
         )
         yield _route(
-            "DELETE", "/principal", "delete", self.delete_many, "Delete many principals", query=DeleteQuery, answer=bool
+            "DELETE",
+            "/principal",
+            "delete",
+            self.delete_many,
+            "Delete many principals",
+            query=DeleteQuery,
+            answer=bool | None,
         )
         one = "/principal/{principal_id}"
         yield _route("GET", one, "get", self.show, "One principal", 8, answer=PrincipalValue)
@@ -166,6 +178,8 @@ class PrincipalOperations:
 
     async def update(self, call: Call) -> None:
         """9: make all of the changes, or none."""
+        if len(call.body) > MAX_CHANGES:
+            raise Problem(400, "Invalid parameters", f"expected at most {MAX_CHANGES} changes")
         view = await self._view(call, "update", secrets=False)
         changes = [change(view.entry.type, each.action, each.field, each.value) for each in call.body]
         await self._principals.update(view.entry.name, changes, _authority(call.caller))
@@ -195,7 +209,7 @@ class PrincipalOperations:
         """The principal that the path names, if the caller may do this to it.  Raises NotFound, Problem 403."""
         name = call.path["principal_id"]
         view = await self._principals.view(name, secrets=secrets)
-        if view is None or (tenant_of(call.caller) not in ("", view.entry.tenant)):
+        if view is None or (call.caller.tenant not in ("", view.entry.tenant)):
             raise NotFound(name)
         _check(call, view.entry.type, verb)
         return view
@@ -207,7 +221,7 @@ class PrincipalOperations:
         chosen = _types(types) or frozenset(Type)
         for each in sorted(chosen):
             _check(call, each, verb)
-        own = tenant_of(call.caller)
+        own = call.caller.tenant
         tenant = tenant.strip().lower()
         if tenant and own not in ("", tenant):
             raise NotFound(tenant)
@@ -218,13 +232,16 @@ class PrincipalOperations:
         return Selection(types=chosen, words=tuple((words or "").split()), tenant=tenant or own)
 
 
-def tenant_of(caller: Caller) -> str:
-    """The tenant that a caller is bound to, "" for none."""
-    return "" if caller.identity is None else caller.identity.account.tenant
+async def domains_of(principals: Principals, caller: Caller) -> Sequence[str] | None:
+    """The domains of the tenant that a caller is bound to, None when he is bound to none."""
+    if not caller.tenant:
+        return None
+    selection = Selection(types=frozenset({Type.DOMAIN}), tenant=caller.tenant)
+    return [each.entry.name for each in await principals.page(selection, Place(), MAX_DOMAINS)]
 
 
 def _authority(caller: Caller) -> Authority:
-    return Authority(caller.permissions, tenant_of(caller))
+    return Authority(caller.permissions, caller.tenant)
 
 
 def _types(names: Iterable[str]) -> frozenset[Type]:

@@ -95,6 +95,7 @@ class QueueOperations:
     """The handlers.  clock: Unix time in seconds."""
 
     def __init__(self, steering: Steering, background: Background, clock: Callable[[], float]) -> None:
+        self._steering = steering
         self._queue = steering.queue
         self._actions = steering.actions
         self._changes = Changes(steering, background, clock)
@@ -163,7 +164,8 @@ class QueueOperations:
     async def index(self, call: Call) -> Any:
         """11: ids, or with `values` messages."""
         query: ListQuery = call.query
-        ids, total = await self._queue.list(query.filter(), query.offset, query.size, query.max_total or 0)
+        filter = await self._steering.bound(call, query.filter())
+        ids, total = await self._queue.list(filter, query.offset, query.size, query.max_total or 0)
         rest = {"total": total, "status": self._queue.paused is None}
         if not query.values:
             return {"items": ids, **rest}
@@ -194,6 +196,7 @@ class QueueOperations:
 
     async def audit(self, call: Call) -> dict[str, int]:
         """The invariant: its counters, what is queued, and the difference, which is 0."""
+        call.caller.check_unbound()
         found = await self._queue.audit()
         return {**found.counters, "queued": found.queued, "difference": found.difference}
 
@@ -235,12 +238,17 @@ class QueueOperations:
         message = await self._queue.get(id) if id is not None and id < 1 << 63 else None
         if message is None or (message.deletion is not None and not deleted):
             raise Problem(*NOT_FOUND)
+        kind = None if message.deletion is None else Kind.DELETED
+        filter = await self._steering.bound(call, Filter(ids=[message.id], kind=kind))
+        if filter.owners is not None and not (await self._queue.list(filter, 0, 1, 0))[0]:
+            raise Problem(*NOT_FOUND)
         return message
 
     # The whole queue
 
     async def pause(self, call: Call) -> bool:
         """40: no more attempts; whether the queue ran before."""
+        call.caller.check_unbound()
         reason = call.body.reason
         ran = self._queue.paused is None
         await self._queue.pause(call.caller.name, reason)
@@ -249,6 +257,7 @@ class QueueOperations:
 
     async def resume(self, call: Call) -> bool:
         """41: attempts again; whether the queue ran before."""
+        call.caller.check_unbound()
         ran = self._queue.paused is None
         await self._queue.resume(call.caller.name)
         audit(call, "queue.resume", "resume", 1, "")

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TypedDict
 
 from relayd.control.answers import Failure
-from relayd.control.api.principals import tenant_of
 from relayd.control.routes import Call, Route
 from relayd.directory.principals import Principals
 from relayd.reception.submission import Quota
@@ -70,7 +69,7 @@ class QuotaOperations:
     async def show(self, call: Call) -> QuotaAnswer:
         """A caller of a tenant sees that tenant's alone."""
         name = call.path["name"]
-        tenant = tenant_of(call.caller)
+        tenant = call.caller.tenant
         if tenant:
             entry = await self._principals.get(name)
             if entry is None or tenant not in (entry.tenant, entry.name):

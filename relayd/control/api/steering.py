@@ -14,6 +14,7 @@ from typing import Any, NotRequired, Protocol, TypedDict
 
 import msgspec
 
+from relayd.control.access import Caller
 from relayd.control.answers import Problem
 from relayd.control.background import Background
 from relayd.control.queries import FLAG, TIME, MessageQuery, parameter
@@ -83,6 +84,14 @@ class RemoveQuery(ChangeQuery):
     purge: bool = parameter(FLAG, "For good: it cannot be undone. With state=deleted, of what is deleted already.")
 
 
+OwnersOf = Callable[[Caller], Awaitable[Sequence[str] | None]]
+"""The domains whose mail alone a caller may see and change; None for everybody's."""
+
+
+async def everybodys(caller: Caller) -> None:
+    """Nobody is bound to anything."""
+
+
 class QueueOfMessages(Protocol):
     """What these operations ask of the queue (`relayd.queue.store.Queue`)."""
 
@@ -122,13 +131,20 @@ class QueueActions(Protocol):
 class Steering:
     """The queue and what may be done to it.
 
-    bounce: by the daemon, which composes the reports.  destinations: of the configuration in force.
+    bounce: by the daemon, which composes the reports.  destinations: of the configuration in force.  owners_of: whose
+    mail a caller of a tenant may see.
     """
 
     queue: QueueOfMessages
     actions: QueueActions
     bounce: Bounce
     destinations: Destinations
+    owners_of: OwnersOf = everybodys
+
+    async def bound(self, call: Call, filter: Filter) -> Filter:
+        """The filter, within what the caller may see."""
+        owners = await self.owners_of(call.caller)
+        return filter if owners is None else replace(filter, owners=owners)
 
 
 class Changes:
@@ -188,31 +204,31 @@ class Changes:
 
     async def reschedule(self, call: Call) -> bool | Matched:
         """12: the next attempt at `at`, or now."""
-        filter = await self._selected(call.query)
+        filter = await self._selected(call)
         work = partial(self._actions.reschedule, filter, self.at(call.query.at))
         return _any(await self.run(call, Verb.RESCHEDULE, filter, work))
 
     async def remove(self, call: Call) -> bool | Matched:
         """13: gone, and nobody is told."""
-        filter, purge = await self._selected(call.query), call.query.purge
+        filter, purge = await self._selected(call), call.query.purge
         work = partial(self._actions.remove, filter, call.caller.name, purge=purge)
         return _any(await self.run(call, Verb.PURGE if purge else Verb.REMOVE, filter, work))
 
     async def hold(self, call: Call) -> Matched:
         """Keep from being tried until released."""
-        filter, reason = await self._selected(call.query), call.body.reason
+        filter, reason = await self._selected(call), call.body.reason
         work = partial(self._actions.hold, filter, call.caller.name, reason)
         return await self.run(call, Verb.HOLD, filter, work, reason)
 
     async def release(self, call: Call) -> Matched:
         """Let held messages go."""
-        filter, reason = await self._selected(call.query), call.body.reason
+        filter, reason = await self._selected(call), call.body.reason
         work = partial(self._actions.release, filter, call.caller.name)
         return await self.run(call, Verb.RELEASE, filter, work, reason)
 
     async def bounce(self, call: Call) -> Matched:
         """Give up: senders are told."""
-        filter, reason = await self._selected(call.query), call.body.reason
+        filter, reason = await self._selected(call), call.body.reason
         work = partial(self._steering.bounce, filter, call.caller.name, reason)
         return await self.run(call, Verb.BOUNCE, filter, work, reason)
 
@@ -223,14 +239,14 @@ class Changes:
             destination = self._steering.destinations(next_hop)
         except UnknownRoute as error:
             raise Problem(400, "Invalid parameters", f"next_hop: {error}") from None
-        filter = await self._selected(call.query)
+        filter = await self._selected(call)
         work = partial(self._actions.reroute, filter, next_hop, destination, call.caller.name, reason)
         return await self.run(call, Verb.REROUTE, filter, work, reason)
 
     async def undo(self, call: Call) -> Matched:
         """What was deleted or cancelled is queued again, and due."""
         query, reason = call.query, call.body.reason
-        filter = query.filter()
+        filter = await self._steering.bound(call, query.filter())
         if query.end is not None:  # a page of what can be undone, which is not what the list shows
             found = await self._actions.preview(Verb.UNDO, filter, query.end)
             filter = replace(filter, ids=found.sample[query.offset :])
@@ -253,9 +269,10 @@ class Changes:
         now = self._clock()
         return max(asked or now, now)
 
-    async def _selected(self, query: MessageQuery) -> Filter:
+    async def _selected(self, call: Call) -> Filter:
         """The filter; a page of it when there is a `limit`, the first when there is a `max-total`."""
-        filter, end = query.filter(), query.end
+        query: MessageQuery = call.query
+        filter, end = await self._steering.bound(call, query.filter()), query.end
         if end is None:
             return filter
         ids, _ = await self._steering.queue.list(filter, query.offset, query.size, end)

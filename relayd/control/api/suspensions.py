@@ -111,6 +111,7 @@ class SuspensionOperations:
 
     async def suspend(self, call: Call) -> SuspensionValue:
         """Suspend something, in place of a suspension of the same that there may be."""
+        call.caller.check_unbound()
         body: Suspending = call.body
         key = self._key(body)
         until = self._until(body)
@@ -125,6 +126,7 @@ class SuspensionOperations:
 
     async def unsuspend(self, call: Call) -> bool:
         """Lift one."""
+        call.caller.check_unbound()
         key = call.path["destination"]
         if all(each.destination != key for each in self._queue.suspensions()):
             raise Problem(*NOT_FOUND)
