@@ -85,12 +85,18 @@ class Workers:
             self._on_ended(worker.pid, reason)
             raise Overrun(f"the scan was ended: {reason}") from error
         if answer.scanned is None:
+            await worker.end()
             raise Overrun(answer.problem or "nothing was found out")
         return answer.scanned
 
     def reconfigure(self, setup: Setup) -> None:
         """Scan by another setup from the next message on: workers are started anew as they come free."""
         self._setup = setup
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that run now."""
+        return [worker.pid for worker in self._workers if worker.is_alive]
 
     async def close(self) -> None:
         """End all workers."""

@@ -61,6 +61,8 @@ class Scanner:
         for name, rule in self._more:
             try:
                 rule(view)
+            except MemoryError:
+                raise
             except Exception as error:  # a program of the operator's must not cost mail
                 view.tags.add("RULE_FAILED", f"rule {name}: {type(error).__name__}", str(error))
         _look_at_operators_lists(view)
