@@ -12,6 +12,8 @@ from relayd.spam.view import View
 _MIME_FIELDS = ("content-type", "content-transfer-encoding", "content-disposition", "content-id", "content-description")
 _TYPE = re.compile(rb"\s*[!#-'*+\-.0-9A-Z^-~]+/[!#-'*+\-.0-9A-Z^-~]+\s*(?:;|\Z)", re.I)
 _SHORT = 64
+_PACKED_WELL = frozenset(("htm", "html", "iso", "cab", "jar", "img"))
+"""Files that are packed for good reasons."""
 _SEVEN = frozenset(("", "7bit"))
 _BLANK = re.compile(r"\s+")
 _MIXED_LOOKED_AT = 4000
@@ -133,6 +135,12 @@ def _look_at_name(view: View, name: str) -> None:
         tags.add("MIME_BAD_EXTENSION", f"a file that runs what is in it (.{endings[0]})", name)
     if len(endings) > 1 and is_bad and (endings[1] in lists.types or endings[1] in lists.bad_extensions):
         tags.add("MIME_DOUBLE_BAD_EXTENSION", "a file that runs, named as another kind", name)
+    if (
+        len(endings) > 1
+        and endings[0] in lists.archive_extensions
+        and endings[1] in lists.bad_extensions - _PACKED_WELL
+    ):
+        tags.add("MIME_DOUBLE_BAD_EXTENSION", "a packed file that runs", name)
     if len(endings) > 1 and endings[0] in lists.archive_extensions and endings[1] in lists.archive_extensions - {"tar"}:
         tags.add("MIME_ARCHIVE_IN_ARCHIVE", "an archive within an archive", name)
 

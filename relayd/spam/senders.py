@@ -54,8 +54,8 @@ def _look_at_from(view: View) -> None:
     service = next((local for local in locals if local in _SERVICES), "")
     if service:
         tags.add("FROM_SERVICE_ACCT", "sent by an account of a service", service)
-    elif "+" in author.local:
-        tags.add("TAGGED_FROM", "the author's local part is tagged", author.local)
+    elif "+" in author.local or "+" in view.sender.local:
+        tags.add("TAGGED_FROM", "the sender's local part is tagged", author.local)
 
 
 def look_at_encoding(view: View, field: Field, name: str) -> None:
