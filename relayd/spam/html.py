@@ -133,7 +133,7 @@ class _Reader:
 
     def _open(self, name: str, rest: str) -> None:
         if name in _BREAKS:
-            self.words.append("\n")
+            (self.hidden if self.hiding else self.words).append("\n")
         if self.hiding:
             if name == self.hiding:
                 self.depth += 1
@@ -176,7 +176,7 @@ class _Reader:
     def _close(self, name: str) -> None:
         self.page.closed[name] = self.page.closed.get(name, 0) + 1
         if name in _BREAKS:
-            self.words.append("\n")
+            (self.hidden if self.hiding else self.words).append("\n")
         if name == "a":
             self._leave_link()
         if self.hiding == name:

@@ -22,7 +22,7 @@ _IN_TEXT = re.compile(
     re.I,
 )
 _BARE = re.compile(
-    r"(?<![\w@./=:-])((?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,5}"
+    r"(?<![\w@./=:-])(?!www\d{0,3}\.)((?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,5}"
     r"(?:com|net|org|info|biz|ru|cn|top|xyz|online|site|shop|club|io|co|us|me|tk|ml|ga|cf|icu|link|live|uk|de|fr|eu))"
     r"(/[^\s<>\"'`|{}]{0,1000}|(?![\w.@-]))",
     re.I,
@@ -33,6 +33,7 @@ _NUMBER = re.compile(r"0x[0-9a-f]{1,16}|\d{1,20}", re.I)
 _EMAIL = re.compile(
     r"(?<![\w.+-])([\w.+-]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,8}[a-z]{2,24})(?![\w-])", re.I
 )
+_LABELS = re.compile(r"[\w-]+(?:\.[\w-]+)*")
 _SPECIAL = ("http", "https", "ftp")
 
 
@@ -168,11 +169,13 @@ def _host(text: str) -> tuple[str, bool, bool]:
     try:
         return idna.encode(host, uts46=True).decode("ascii").lower(), False, False
     except (idna.IDNAError, UnicodeError):
-        labels = []
-        for label in host.split("."):
-            labels.append(label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii"))
+        if not _LABELS.fullmatch(host):
+            return "", False, False
+        labels = (
+            label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii") for label in host.split(".")
+        )
         name = ".".join(labels)
-        return (name if len(name) <= 253 and " " not in name else ""), False, False
+        return (name if len(name) <= 253 else ""), False, False
 
 
 def _number_address(host: str) -> str:

@@ -29,7 +29,7 @@ from tests.reception.house import House, octets
 
 GOOD = (
     b"From: a@sender.example\r\nTo: b@far.example\r\nSubject: Lunch\r\nMessage-ID: <1@x.sender.example>\r\n"
-    b"Date: Tue, 14 Nov 2023 22:00:00 +0000\r\n\r\nSee you at noon, as we said yesterday on the telephone, at the place.\r\n"
+    b"Date: Tue, 14 Nov 2023 22:00:00 +0000\r\n\r\nSee you at noon, as we said yesterday on the telephone.\r\n"
 )
 GTUBE = GOOD + b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X\r\n"
 RELAY = {"relay-domains": ["far.example", "mild.example"]}
