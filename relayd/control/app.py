@@ -37,6 +37,8 @@ from relayd.control.api.quota import QuotaOperations, QuotaSide
 from relayd.control.api.rehearse import RehearsalOperation
 from relayd.control.api.sending import SendingOperations, SendingSide
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
+from relayd.control.api.spam import SpamOperations, SpamSide
+from relayd.control.api.spam_rules import NoRules, RulesOperations, RulesSide
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.strangers import StrangerOperations
 from relayd.control.api.stream_tokens import StreamTokens
@@ -59,7 +61,7 @@ from relayd.control.hosts import Hosts
 from relayd.control.limits import Limits
 from relayd.control.listening import Certificates, Doorway, Listening, NoCertificates
 from relayd.control.oauth_endpoints import OAuthEndpoints
-from relayd.control.options import DIRECTMAIL, HttpOptions
+from relayd.control.options import HttpOptions
 from relayd.control.origin import ORIGIN
 from relayd.control.requests import Checks, doors, trace
 from relayd.control.routes import SPAN, Door, Route, add
@@ -103,7 +105,7 @@ class Parts:
     tls_results: what is known of hosts' TLS.  webhooks: who is told of events.  telemetry: the views of the events.
     sending: keys and addresses of programs.  switches: of outside scanners.  greylist, records: what is remembered of
     strangers.  learn: has the statistical model learn a message.  known: what may be suspended.  resolver: asked for
-    the DNS records that domains should have.
+    the DNS records that domains should have.  spam: scoring and learning; spam_rules: who keeps its rules.
     """
 
     queue: QueueOfMessages
@@ -136,6 +138,8 @@ class Parts:
     tls_hosts: TlsHosts | None = None
     tls_results: TlsResults | None = None
     webhooks: Webhooks | None = None
+    spam: SpamSide | None = None
+    spam_rules: RulesSide = field(default_factory=NoRules)
     sending: SendingSide | None = None
 
 
@@ -234,6 +238,8 @@ class ControlApp:
         yield from Troubleshooting(parts.explaining).routes()
         yield from RehearsalOperation(parts.explaining.rehearse, self.streams).routes()
         yield from Explanations(parts.explaining, parts.queue).routes()
+        yield from SpamOperations(parts.spam).routes()
+        yield from RulesOperations(parts.spam_rules).routes()
         yield from SuppressionOperations(parts.suppressions, clock).routes()
         yield from PrincipalOperations(parts.principals, self._background).routes()
         yield from TlsOperations(parts.tls_hosts, parts.tls_results, clock, lambda: self._setting.hostname).routes()
@@ -261,27 +267,20 @@ class ControlApp:
         )
         yield from brainycp.doors()
         yield from self._console.doors()
-        self._at_root = self._console_page
-        if parts.sending is not None:
-            directmail = DirectMail(
-                parts.sending.operations,
-                parts.sending.keys,
-                self.gate,
-                self._limits,
-                self._checks.admitted,
-                lambda: self._setting.http,
-                lambda: self._setting.hostname,
-                self._span.stream.clock,
-                self._console_page,
-            )
-            self._at_root = directmail.handle
-            yield from directmail.doors()
-        yield Door(method="GET", path="/", handler=self._root, dialect="", counts=True)
-
-    async def _root(self, request: web.Request) -> web.StreamResponse:
-        """`/` is the console's, but for what the dialect there takes for its own."""
-        spoken = DIRECTMAIL in self._setting.http.dialects
-        return await (self._at_root if spoken else self._console_page)(request)
+        if parts.sending is None:
+            yield Door(method="GET", path="/", handler=self._console_page, dialect="", counts=True)
+            return
+        yield from DirectMail(
+            parts.sending.operations,
+            parts.sending.keys,
+            self.gate,
+            self._limits,
+            self._checks.admitted,
+            lambda: self._setting.http,
+            lambda: self._setting.hostname,
+            self._span.stream.clock,
+            self._console_page,
+        ).doors()
 
     async def _console_page(self, request: web.Request) -> web.StreamResponse:
         self._limits.stranger(request[ORIGIN], request[SPAN])
