@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from relayd.control.answers import UNAUTHORIZED, Problem
 from relayd.control.routes import Door
 
 _STATIC = Path(__file__).resolve().parent / "static"
@@ -50,7 +51,9 @@ class Console:
                     yield Door(method=method, path=path, handler=self.serve, dialect="")
 
     async def serve(self, request: web.Request) -> web.Response:
-        """One file, or 304 where the browser has it."""
+        """One file, or 304 where the browser has it.  Raises Problem for what no browser asks."""
+        if request.method not in ("GET", "HEAD"):
+            raise Problem(*UNAUTHORIZED)
         file = self._files[request.path]
         headers = {**_HEADERS, "ETag": file.tag}
         if file.tag in request.headers.get("If-None-Match", ""):

@@ -62,9 +62,8 @@ from relayd.control.limits import Limits
 from relayd.control.listening import Certificates, Doorway, Listening, NoCertificates
 from relayd.control.oauth_endpoints import OAuthEndpoints
 from relayd.control.options import HttpOptions
-from relayd.control.origin import ORIGIN
 from relayd.control.requests import Checks, doors, trace
-from relayd.control.routes import SPAN, Door, Route, add
+from relayd.control.routes import Door, Route, add
 from relayd.control.signing_in import SigningIn
 from relayd.control.streaming import Streams
 from relayd.control.sweep import Sweep
@@ -268,7 +267,7 @@ class ControlApp:
         yield from brainycp.doors()
         yield from self._console.doors()
         if parts.sending is None:
-            yield Door(method="GET", path="/", handler=self._console_page, dialect="", counts=True)
+            yield Door(method="GET", path="/", handler=self._console.serve, dialect="")
             return
         yield from DirectMail(
             parts.sending.operations,
@@ -279,12 +278,8 @@ class ControlApp:
             lambda: self._setting.http,
             lambda: self._setting.hostname,
             self._span.stream.clock,
-            self._console_page,
+            self._console.serve,
         ).doors()
-
-    async def _console_page(self, request: web.Request) -> web.StreamResponse:
-        self._limits.stranger(request[ORIGIN], request[SPAN])
-        return await self._console.serve(request)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
