@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from relayd import __version__
-from relayd.assembly.control_socket import Signatures, control_setting, sending_side
+from relayd.assembly.control_socket import Signatures, control_setting, learning, sending_side, spam_side
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
 from relayd.assembly.quarantine import QuarantineKeeper
+from relayd.assembly.sending import SEAL
+from relayd.assembly.spam_rules import SpamRules
 from relayd.assembly.switching import ScannerSwitches
 from relayd.assembly.telemetry import Views
 from relayd.blobs.spool import BlobError
@@ -230,11 +232,17 @@ class Daemon:
             self.stream.clock,
         )
         self._metrics.watch(
+            "relayd_tls_broken_hosts",
+            "Hosts with which TLS is not tried now because it failed",
+            lambda: engine.delivering.tls_hosts.broken_hosts,
+        )
+        self._metrics.watch(
             "relayd_delivery_idle_connections",
             "Connections kept for the next message",
             lambda: engine.delivering.pool.idle,
         )
         self._watch_smarthosts(engine.delivering.ways)
+        spam = spam_side(engine)
         parts = Parts(
             queue=engine.opened.queue,
             bodies=engine.opened.queue,
@@ -258,6 +266,11 @@ class Daemon:
             suppressions=engine.delivering.suppressions,
             switches=ScannerSwitches(
                 engine.receiving.filtering.scanners, lambda: self.config, self.settings, self.reload_part, self.span
+            ),
+            spam=spam,
+            learn=learning(spam),
+            spam_rules=SpamRules(
+                engine.receiving.scoring, lambda: self.config, self.settings, self.reload_part, self.span
             ),
             known=engine.delivering.suspendable,
             tls_hosts=engine.delivering.tls_hosts,
@@ -387,6 +400,7 @@ class Daemon:
 
     async def _backup(self, directory: Path) -> Backup:
         beside = {SETTINGS: self.settings.store.copy_to, PRINCIPALS: self.engine.principals.copy_to}
+        beside[SEAL] = self.engine.sending.copy_seal
         suppressions = self.engine.delivering.suppressions
         if suppressions.is_open:
             beside[SUPPRESSIONS] = suppressions.copy_to

@@ -28,6 +28,7 @@ from relayd.reception.known import Probes
 from relayd.reception.policy import Policy, unmapped
 from relayd.reception.promise import NO_RECIPIENTS, TROUBLE, Intake, Promises, failure
 from relayd.reception.recipients import NOT_THERE, Recipients
+from relayd.reception.scoring import Scoring
 from relayd.reception.sign_in import SignIns
 from relayd.reception.signing import Signing
 from relayd.reception.standing import Standing
@@ -62,6 +63,7 @@ class Parts:
     snowflakes: Snowflakes
     signing: Signing
     filtering: Filtering | None = None
+    scoring: Scoring | None = None
     strangers: Strangers | None = None
     suppressions: SuppressionList | None = None
     sign_ins: SignIns | None = None
@@ -98,6 +100,7 @@ class Reception:
             parts.snowflakes,
             self._submissions,
             parts.filtering,
+            parts.scoring,
             parts.strangers,
         )
         self._filtering = parts.filtering
@@ -176,7 +179,8 @@ class Reception:
     def offered(self, client: Client) -> Extensions:
         """What this session is offered; STARTTLS, XCLIENT, and whether AUTH may be used here, are the listener's."""
         limits = self.policy.limits
-        asks = self.policy.options.extensions if client.trusted else NOTHING
+        trusted = client.trusted or client.role == "submission"  # where MAIL comes after AUTH, often without EHLO again
+        asks = self.policy.options.extensions if trusted else NOTHING
         return Extensions(
             size=limits.size,
             future_release=int(asks.future_release),
@@ -184,7 +188,7 @@ class Reception:
             deliver_by=asks.deliver_by,
             mt_priority=asks.mt_priority,
             auth=self.mechanisms(client),
-            dsn=client.trusted,
+            dsn=trusted,
             vrfy=client.trusted,
             expn=client.trusted and self._standing is not None and not self._standing.book.is_empty,
             rcpt_max=limits.recipients,
@@ -270,6 +274,7 @@ class Reception:
             trusted=client.trusted,
             announced_size=command.size,
             smtputf8=command.smtputf8,
+            is_8bit=command.body != "7BIT",
             requiretls=command.requiretls,
             ret=command.ret,
             envid=command.envid,
@@ -371,7 +376,9 @@ class Reception:
             tx.body.forget()
         elif self._strangers is not None:
             self._strangers.taken(tx)
-        return [reply] * len(tx.given) if tx.client.protocol == "lmtp" else reply
+        if tx.client.protocol != "lmtp":
+            return reply
+        return [tx.replies.get(address, reply) if reply.is_positive else reply for address in tx.given]
 
     def abort(self, tx: Transaction) -> None:
         """The transaction ends without a promise (RSET, connection lost); does nothing after `finish`."""
