@@ -54,6 +54,8 @@ async def ask(
         headers = {"X-Forwarded-For": client, "X-Forwarded-Proto": "https", **headers}
     async with control.session(**headers) as session:
         async with session.request(method, path) as answer:
+            if answer.content_type == "text/event-stream":
+                return answer.status, None  # it goes on until we leave
             body = await answer.json(content_type=None) if "json" in answer.content_type else await answer.text()
             return answer.status, {**body, "headers": answer.headers} if isinstance(body, dict) else body
 
