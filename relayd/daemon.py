@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from relayd import __version__
-from relayd.assembly.control_socket import Signatures, control_setting, sending_side
+from relayd.assembly.control_socket import Signatures, control_setting, learning, sending_side, spam_side
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
 from relayd.assembly.quarantine import QuarantineKeeper
 from relayd.assembly.sending import SEAL
+from relayd.assembly.spam_rules import SpamRules
 from relayd.assembly.switching import ScannerSwitches
 from relayd.assembly.telemetry import Views
 from relayd.blobs.spool import BlobError
@@ -241,6 +242,7 @@ class Daemon:
             lambda: engine.delivering.pool.idle,
         )
         self._watch_smarthosts(engine.delivering.ways)
+        spam = spam_side(engine)
         parts = Parts(
             queue=engine.opened.queue,
             bodies=engine.opened.queue,
@@ -264,6 +266,11 @@ class Daemon:
             suppressions=engine.delivering.suppressions,
             switches=ScannerSwitches(
                 engine.receiving.filtering.scanners, lambda: self.config, self.settings, self.reload_part, self.span
+            ),
+            spam=spam,
+            learn=learning(spam),
+            spam_rules=SpamRules(
+                engine.receiving.scoring, lambda: self.config, self.settings, self.reload_part, self.span
             ),
             known=engine.delivering.suspendable,
             tls_hosts=engine.delivering.tls_hosts,

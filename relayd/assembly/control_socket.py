@@ -8,9 +8,12 @@ from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded, keyring_of
 from relayd.config.configuration import ConfigError
 from relayd.config.settings import Settings as StoredSettings
+from relayd.control.api.quarantine import Learn
 from relayd.control.api.sending import SendingSide
+from relayd.control.api.spam import SpamSide
 from relayd.control.app import Setting
 from relayd.control.options import HttpOptions
+from relayd.database.interface import DatabaseError
 from relayd.directory.entry import Entry
 from relayd.directory.options import CodeOptions, ExpiryOptions
 from relayd.listener import options as listening
@@ -18,8 +21,11 @@ from relayd.listener.options import ListenerOptions
 from relayd.mailauth.dkim_sign import SignatureRule
 from relayd.mailauth.signing_key import SigningKey
 from relayd.options import OptionError
+from relayd.reception.classification import Classifications, Kind, Nothing
+from relayd.reception.examination import Unreadable
 from relayd.reception.keyring import Keyring
 from relayd.reception.rotation import unpublished
+from relayd.scanning.workers import Busy, Overrun
 
 
 class Signatures:
@@ -59,6 +65,31 @@ def control_setting(loaded: Loaded) -> Setting:
         expiry=config.section(ExpiryOptions),
         codes=config.section(CodeOptions),
     )
+
+
+def spam_side(engine: Engine) -> SpamSide:
+    """What the control socket asks about spam."""
+    receiving = engine.receiving
+    classifications = Classifications(
+        receiving.scoring.assessor, lambda: engine.troubleshooting.examinations, engine.stream.clock, engine.span
+    )
+
+    async def has_account(name: str) -> bool:
+        return await receiving.directory.get(name) is not None
+
+    return SpamSide(classifications=classifications, bayes=receiving.scoring.bayes, has_account=has_account)
+
+
+def learning(side: SpamSide) -> Learn:
+    """How mail that operators release, delete or report is learnt, for everybody."""
+
+    async def learn(message: bytes, kind: Kind, automatic: bool) -> bool:
+        try:
+            return await side.classifications.train(message, kind, automatic=automatic)
+        except (Unreadable, Nothing, Overrun, Busy, DatabaseError):
+            return False  # stated where it was found out; what the operator asked for is done
+
+    return learn
 
 
 def sending_side(engine: Engine) -> SendingSide:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 
+from relayd.assembly.spam import Spam
 from relayd.config.bounces import bounce_rules
 from relayd.config.configuration import Config
 from relayd.config.places import data_directory, submit_socket
@@ -60,6 +61,7 @@ class Loaded:
             shaping=shaping_rules(config),
         )
         self.keyring = keyring_of(config)
+        self.spam = Spam(config, self.data)
         self.srs = config.section(receiving.SrsOptions)
         self.bounce_rules = bounce_rules(config)
         self.dns_lists = enabled_lists(config.records(DnsListOptions))

@@ -8,6 +8,7 @@ import hmac
 from relayd.assembly.delivering import Delivering
 from relayd.assembly.filtering import open_filtering, reload_filtering
 from relayd.assembly.loaded import Loaded
+from relayd.assembly.scoring import ScoringParts
 from relayd.assembly.strangers import Remembering
 from relayd.directory.address_book import AddressBook
 from relayd.directory.directory import Directory
@@ -21,7 +22,7 @@ from relayd.listener.listeners import Listeners, Machinery
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.opening import OpenQueue
 from relayd.queue.usage import Ledger
-from relayd.reception.filtering import Filtering
+from relayd.reception.filtering import Filtering, ScannerTags
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
 from relayd.reception.sign_in import SignIns
@@ -61,6 +62,7 @@ class Receiving:
         self.ban_store: BanStore
         self.directory: Directory
         self.filtering: Filtering
+        self.scoring: ScoringParts
         self.remembering: Remembering
         self.reception: Reception
         self.trials: Trials
@@ -70,6 +72,8 @@ class Receiving:
         """Bring the parts up; nothing listens yet.  Raises OSError."""
         loaded = self._loaded
         self.filtering = open_filtering(loaded)
+        self.scoring = ScoringParts(loaded, stream.clock, span)
+        await self.scoring.open(lambda: self._resolver)
         key = await asyncio.to_thread(load_key, loaded.data / "token.key")
         self.tokens = Tokens(key, stream.clock)
         self.bans = Bans(loaded.config.section(BanOptions))
@@ -77,6 +81,11 @@ class Receiving:
         await self.ban_store.open(stream.clock())
         self.remembering = Remembering(loaded, self.bans, lambda: self.reception.policy, lambda: self._resolver, span)
         await self.remembering.open()
+        self.scoring.assessor.sources += [
+            self.remembering.lists,
+            self.remembering.reputations,
+            ScannerTags(self.filtering),
+        ]
         accounts = loaded.config.records(AccountOptions)
         self.principals.reserved = reserved_by(accounts)
         self.ledger = Ledger(self._opened.database, stream.clock)
@@ -100,6 +109,7 @@ class Receiving:
             snowflakes=snowflakes,
             signing=self._signing,
             filtering=self.filtering,
+            scoring=self.scoring.scoring,
             strangers=self.remembering.strangers,
             suppressions=self._delivering.suppressions,
             book=self._book,
@@ -132,6 +142,7 @@ class Receiving:
         self.directory.reconfigure(accounts)
         reload_filtering(self.filtering, loaded)
         self._resolver = resolver
+        self.scoring.reload(loaded)
         self.remembering.reload(loaded)
         self.bans.reconfigure(loaded.config.section(BanOptions))
         self.reception.reconfigure(loaded.policy, resolver)
@@ -148,6 +159,7 @@ class Receiving:
         """Close what is open, once the listeners are drained."""
         await self.reception.close()
         await self.filtering.scanners.close()
+        await self.scoring.close()
         self.directory.close()
         await self.ban_store.close()
         await self.remembering.close()

@@ -40,6 +40,7 @@ VERBS = {
     "greylist": ("relayd.cli.strangers:greylist", "Show and reset what greylisting remembers."),
     "reputation": ("relayd.cli.strangers:reputation", "Show and reset the records of senders."),
     "bans": ("relayd.cli.bans:bans", "Show and lift bans."),
+    "spam": ("relayd.cli.spam:spam", "What the spam filter says, what it learns, and its rules."),
     "tls": ("relayd.cli.tls:tls", "What is known of the TLS of hosts, and results by domain."),
     "suppression": ("relayd.cli.suppression:suppression", "Recipients that are not sent to."),
     "webhook": ("relayd.cli.webhook:webhook", "Show, replay and test webhooks."),

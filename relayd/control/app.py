@@ -36,6 +36,8 @@ from relayd.control.api.quota import QuotaOperations, QuotaSide
 from relayd.control.api.rehearse import RehearsalOperation
 from relayd.control.api.sending import SendingOperations, SendingSide
 from relayd.control.api.settings import OwnerOfSettings, SettingsOperations
+from relayd.control.api.spam import SpamOperations, SpamSide
+from relayd.control.api.spam_rules import NoRules, RulesOperations, RulesSide
 from relayd.control.api.steering import Bounce, Destinations, QueueActions, QueueOfMessages, Steering
 from relayd.control.api.strangers import StrangerOperations
 from relayd.control.api.stream_tokens import StreamTokens
@@ -101,7 +103,7 @@ class Parts:
     tls_results: what is known of hosts' TLS.  webhooks: who is told of events.  telemetry: the views of the events.
     sending: keys and addresses of programs.  switches: of outside scanners.  greylist, records: what is remembered of
     strangers.  learn: has the statistical model learn a message.  known: what may be suspended.  resolver: asked for
-    the DNS records that domains should have.
+    the DNS records that domains should have.  spam: scoring and learning; spam_rules: who keeps its rules.
     """
 
     queue: QueueOfMessages
@@ -134,6 +136,8 @@ class Parts:
     tls_hosts: TlsHosts | None = None
     tls_results: TlsResults | None = None
     webhooks: Webhooks | None = None
+    spam: SpamSide | None = None
+    spam_rules: RulesSide = field(default_factory=NoRules)
     sending: SendingSide | None = None
 
 
@@ -231,6 +235,8 @@ class ControlApp:
         yield from Troubleshooting(parts.explaining).routes()
         yield from RehearsalOperation(parts.explaining.rehearse, self.streams).routes()
         yield from Explanations(parts.explaining, parts.queue).routes()
+        yield from SpamOperations(parts.spam).routes()
+        yield from RulesOperations(parts.spam_rules).routes()
         yield from SuppressionOperations(parts.suppressions, clock).routes()
         yield from PrincipalOperations(parts.principals, self._background).routes()
         yield from TlsOperations(parts.tls_hosts, parts.tls_results, clock, lambda: self._setting.hostname).routes()

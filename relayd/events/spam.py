@@ -4,6 +4,47 @@ from __future__ import annotations
 
 from relayd.events.event import EventKind, Level
 
+CLASSIFY = EventKind(
+    "spam.classify",
+    Level.DEBUG,
+    "Message scored",
+    "The message was scored",
+    "queue_id result score policy tags elapsed reason",
+)
+CLASSIFY_ERROR = EventKind(
+    "spam.classify-error", Level.DEBUG, "Scoring failed", "A part of scoring failed; the rest counts", "queue_id reason"
+)
+VERDICT = EventKind(
+    "spam.verdict",
+    Level.INFO,
+    "Verdict of spam scoring",
+    "More is done with the message than to tag it",
+    "queue_id score policy reason to",
+)
+UNSCANNABLE = EventKind(
+    "spam.unscannable",
+    Level.WARN,
+    "Message cannot be scanned",
+    "The scan of the message went over its limits; it is deferred, and held when it comes again and again",
+    "queue_id reason times policy",
+)
+WORKER_ENDED = EventKind(
+    "spam.worker-ended", Level.WARN, "Scanning worker ended", "A worker process ended and is replaced", "pid reason"
+)
+TRAIN = EventKind(
+    "spam.train", Level.DEBUG, "Learnt", "A message was learnt or forgotten", "account_name result total queue_id"
+)
+TRAIN_BALANCE = EventKind(
+    "spam.train-balance",
+    Level.DEBUG,
+    "Not learnt: unbalanced",
+    "One kind is over its share of what was learnt; the message was not learnt",
+    "account_name result queue_id",
+)
+TRAIN_ERROR = EventKind("spam.train-error", Level.WARN, "Learning failed", "A message could not be learnt", "reason")
+RULES_UPDATED = EventKind(
+    "spam.rules-updated", Level.INFO, "Spam rules replaced", "Another set of rules is in force", "version previous"
+)
 DNSBL = EventKind(
     "spam.dnsbl",
     Level.DEBUG,

@@ -116,13 +116,14 @@ def read_parts(content: bytes) -> list[Part]:
             inside, after_message = entity.depth, True
         octets = content[entity.body : entity.end]
         if entity.kind is Kind.LEAF:
-            parts.append(Part(entity.content_type, block, _decoded(octets, entity.encoding), inside is not None))
+            parts.append(Part(entity.content_type, block, decode_body(octets, entity.encoding), inside is not None))
         elif entity.kind is Kind.GAP and len(octets) > _LONG_GAP:
             parts.append(Part("text/plain", HeaderBlock([]), octets, inside is not None))
     return parts
 
 
-def _decoded(body: bytes, encoding: str) -> bytes:
+def decode_body(body: bytes, encoding: str) -> bytes:
+    """The octets of a body with its Content-Transfer-Encoding undone; as they are where it names none that we know."""
     encoding = encoding.strip()
     if encoding == "base64":
         return _unbase64(body)

@@ -125,6 +125,7 @@ class Checks:
             why = f"client before our relay not known: {opened.hop.problem}"
             sender = Sender(address=address, helo=opened.hop.helo, return_path=tx.sender, unknown=why)
             known = await self._sender(tx, sender, None)
+            tx.came_from = (address, opened.hop.helo)
         began = self._monotonic()
         body = functools.partial(self._feed, tx, content, began + self._left(tx))
         is_sealed = examiner.options.arc_seal is not None

@@ -27,6 +27,7 @@ from relayd.reception.body import HeaderTooLarge
 from relayd.reception.checks import Checks
 from relayd.reception.filtering import Filtering
 from relayd.reception.head import Head, compose_head
+from relayd.reception.scoring import Scoring
 from relayd.reception.signing import Signing
 from relayd.reception.strangers import Strangers
 from relayd.reception.submission import Submissions
@@ -87,6 +88,7 @@ class Promises:
     snowflakes: Snowflakes
     submissions: Submissions
     filtering: Filtering | None = None
+    scoring: Scoring | None = None
     strangers: Strangers | None = None
 
     async def promise(self, tx: Transaction) -> Reply:
@@ -134,6 +136,8 @@ class Promises:
             self.strangers.proved(tx)
         if self.filtering is not None and self.filtering.scanners and not _is_to_be_shortened(tx):
             self.filtering.begin(tx, compose_head(tx, tx.body.header, self.clock(), marks), content)
+        if self.scoring is not None:
+            marks = await self.scoring.of_content(tx, content, marks)
         if _is_to_be_shortened(tx):
             content = await tx.body.shorten(content)
         now = self.clock()

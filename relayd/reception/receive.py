@@ -28,6 +28,7 @@ from relayd.reception.known import Probes
 from relayd.reception.policy import Policy, unmapped
 from relayd.reception.promise import NO_RECIPIENTS, TROUBLE, Intake, Promises, failure
 from relayd.reception.recipients import NOT_THERE, Recipients
+from relayd.reception.scoring import Scoring
 from relayd.reception.sign_in import SignIns
 from relayd.reception.signing import Signing
 from relayd.reception.standing import Standing
@@ -62,6 +63,7 @@ class Parts:
     snowflakes: Snowflakes
     signing: Signing
     filtering: Filtering | None = None
+    scoring: Scoring | None = None
     strangers: Strangers | None = None
     suppressions: SuppressionList | None = None
     sign_ins: SignIns | None = None
@@ -98,6 +100,7 @@ class Reception:
             parts.snowflakes,
             self._submissions,
             parts.filtering,
+            parts.scoring,
             parts.strangers,
         )
         self._filtering = parts.filtering
@@ -273,6 +276,7 @@ class Reception:
             trusted=client.trusted,
             announced_size=command.size,
             smtputf8=command.smtputf8,
+            is_8bit=command.body != "7BIT",
             requiretls=command.requiretls,
             ret=command.ret,
             envid=command.envid,
@@ -374,7 +378,9 @@ class Reception:
             tx.body.forget()
         elif self._strangers is not None:
             self._strangers.taken(tx)
-        return [reply] * len(tx.given) if tx.client.protocol == "lmtp" else reply
+        if tx.client.protocol != "lmtp":
+            return reply
+        return [tx.replies.get(address, reply) if reply.is_positive else reply for address in tx.given]
 
     def abort(self, tx: Transaction) -> None:
         """The transaction ends without a promise (RSET, connection lost); does nothing after `finish`."""

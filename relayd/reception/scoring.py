@@ -1,44 +1,218 @@
-"""Spam scoring on the live path: the content is scanned, others are asked, the sum is weighed, the verdict acted upon.
+"""Spam scoring on the live path: the verdict about a message, and what becomes of it.
 
 It stands behind the checks of who sent a message and before its 250, so that a refusal is given to the peer, never
-mailed back.  Strangers' mail to listeners with the role mx is scored, and where configured what our own people submit.
+mailed back.  Strangers' mail to listeners with the role mx is scored, and where configured what our own people submit,
+which may be held.  Of several recipients that want different things the mildest verdict holds for all; LMTP answers
+each (RFC 2033): one that refuses or drops it is taken out, the others get it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import time
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
-from relayd.events.event import Span
+from relayd.events import spam as events
+from relayd.mail.address import mailbox_key
+from relayd.mail.header import HeaderBlock
+from relayd.mail.reply import Reply
 from relayd.mailauth.findings import Findings
-from relayd.spam.facts import Facts, Scanned
+from relayd.reception.assessing import Assessor, ScoringSettings, Subject, TagSource
+from relayd.reception.head import Marks
+from relayd.reception.transaction import Discarded, Refused, Transaction
+from relayd.reception.unscannable import DEFERRALS, Unscannable, body_digest
+from relayd.scanning.workers import Busy, Overrun
+from relayd.spam.facts import Facts
+from relayd.spam.heading import result_fields
+from relayd.spam.score import Action
 from relayd.spam.tag import Tag
+from relayd.spam.verdict import Thresholds, Verdict, Weighed, judge, mildest
+
+__all__ = ["Assessor", "Scoring", "ScoringSettings", "Subject", "TagSource"]
+
+REFUSED = Reply(550, "5.7.1", "The message is taken for spam")
+NOT_NOW = Reply(451, "4.3.2", "The message cannot be scanned now, try again later")
+UNSCANNABLE = Reply(451, "4.7.0", "The message cannot be scanned, try again later")
+_TOLD = 20
+"""Tags that the event of a message names."""
 
 
-class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """A message about which others are asked.
+class Scoring:
+    """Scores transactions at the end of data."""
 
-    content: the whole of it as the client sent it, or the path of its file.  span: of the session.  queue_id: the id
-    under which it will be queued.  is_trial: an operator asks (classify): nothing may be learnt from it.
+    def __init__(self, assessor: Assessor, unscannable: Unscannable | None = None) -> None:
+        self.assessor = assessor
+        self._unscannable = unscannable or Unscannable(time.monotonic)
+
+    async def of_content(self, tx: Transaction, content: bytes | Path, marks: Marks) -> Marks:
+        """The marks with what was found, after the verdict was acted upon.  Raises Refused, Discarded."""
+        options = self.assessor.settings.options
+        if tx.trusted:
+            if options.submitted:
+                await self._of_submitted(tx, content)
+            return marks
+        if not options.enable or tx.skip_checks or tx.client.role != "mx":
+            return marks
+        facts = facts_of(tx)
+        began = time.monotonic()
+        subject = await self._subject(tx, content, facts)
+        if subject is None:
+            return _marked(tx, marks, options.result_header, options.status_header, "")
+        others = await self.assessor.ask(subject)
+        model = await self.assessor.model_tags(subject)
+        verdicts = {
+            address: judge(self.assessor.weighed(subject, others, model), thresholds)
+            for address, thresholds in self._thresholds(tx).items()
+        }
+        verdict = mildest(list(verdicts.values()))
+        _tell(tx, verdict, time.monotonic() - began)
+        if tx.client.protocol == "lmtp" and len(verdicts) > 1:
+            verdict = _take_out(tx, verdicts)
+        _act(tx, verdict)
+        fields = result_fields(verdict, options.result_header, options.status_header)
+        return _marked(tx, marks, options.result_header, options.status_header, fields)
+
+    async def _of_submitted(self, tx: Transaction, content: bytes | Path) -> None:
+        """What our own people send is held, never refused: who sends it may be the victim of somebody else."""
+        settings = self.assessor.settings
+        began = time.monotonic()
+        subject = await self._subject(tx, content, facts_of(tx))
+        if subject is None:
+            return
+        weighed = await self.assessor.weigh(subject, tx.client.account or "")
+        verdict = judge(weighed, Thresholds(spam=settings.thresholds.spam, hold=settings.options.submitted_hold))
+        if verdict.action in (Action.REJECT, Action.DISCARD):
+            verdict = msgspec.structs.replace(verdict, action=Action.HOLD)
+        _tell(tx, verdict, time.monotonic() - began)
+        _act(tx, verdict)
+
+    def _thresholds(self, tx: Transaction) -> dict[str, Thresholds]:
+        """Those of every recipient; of one alone where nobody has his own."""
+        settings = self.assessor.settings
+        if not settings.recipients:
+            return {"": settings.thresholds_of("")}
+        return {address: settings.thresholds_of(address) for address in tx.given} or {"": settings.thresholds_of("")}
+
+    async def _subject(self, tx: Transaction, content: bytes | Path, facts: Facts) -> Subject | None:
+        """The message, scanned; None where it cannot be and is held for it.  Refused."""
+        try:
+            scanned = await self.assessor.scan(content, facts, tx.body.size)
+        except Busy as error:
+            events.CLASSIFY_ERROR(tx.client.span, queue_id=tx.id, reason=str(error))
+            raise Refused(NOT_NOW) from error
+        except Overrun as error:
+            await self._overrun(tx, content, str(error))
+            return None
+        return Subject(
+            facts=facts,
+            findings=tx.findings or Findings(),
+            scanned=scanned,
+            content=content,
+            span=tx.client.span,
+            queue_id=tx.id,
+        )
+
+    async def _overrun(self, tx: Transaction, content: bytes | Path, reason: str) -> None:
+        """Defer the message, or hold it when it comes again and again.  Refused."""
+        digest = await asyncio.to_thread(partial(body_digest, content, len(tx.body.header)))
+        times = self._unscannable.again(digest)
+        is_held = times > DEFERRALS
+        policy = "hold" if is_held else "defer"
+        events.UNSCANNABLE(tx.client.span, queue_id=tx.id, reason=reason, times=times, policy=policy)
+        if not is_held:
+            raise Refused(UNSCANNABLE)
+        if tx.held is None:
+            tx.held, tx.held_by = f"unscannable: {reason}", "spam"
+
+
+def facts_of(tx: Transaction) -> Facts:
+    """What is known of a transaction beside its content."""
+    client = tx.client
+    address, helo = tx.came_from or (client.address, client.helo)
+    return Facts(
+        address=address,
+        helo=helo,
+        return_path=tx.sender,
+        recipients=tuple(tx.given[:200]),
+        account=client.account or "",
+        is_tls=client.tls is not None,
+        is_utf8=tx.smtputf8,
+        is_8bit=tx.is_8bit,
+        is_trusted=tx.trusted,
+        now=tx.started,
+    )
+
+
+def _tell(tx: Transaction, verdict: Verdict, elapsed: float) -> None:
+    span = tx.client.span
+    tags = [_shown(each) for each in reversed(verdict.tags) if each.score]
+    events.CLASSIFY(
+        span,
+        queue_id=tx.id,
+        result="spam" if verdict.is_spam else "ham",
+        score=verdict.score,
+        policy=verdict.action.value,
+        tags=tags[:_TOLD],
+        elapsed=elapsed,
+    )
+    if verdict.action is not Action.TAG:
+        events.VERDICT(
+            span,
+            queue_id=tx.id,
+            score=verdict.score,
+            policy=verdict.action.value,
+            reason=verdict.reason,
+            to=list(tx.given[:_TOLD]),
+        )
+
+
+def _shown(each: Weighed) -> str:
+    return f"{each.tag.name}={each.score if isinstance(each.score, Action) else format(each.score, 'g')}"
+
+
+def _act(tx: Transaction, verdict: Verdict) -> None:
+    if verdict.action is Action.REJECT:
+        raise Refused(REFUSED)
+    if verdict.action is Action.DISCARD:
+        raise Discarded(verdict.reason)
+    if verdict.action is Action.HOLD and tx.held is None:
+        tx.held, tx.held_by = verdict.reason, "spam"
+
+
+def _take_out(tx: Transaction, verdicts: dict[str, Verdict]) -> Verdict:
+    """Take those out who refuse the message or want it dropped; the mildest verdict of the rest.
+
+    When all do, the message as a whole is refused or dropped.
     """
+    left = {a: v for a, v in verdicts.items() if v.action not in (Action.REJECT, Action.DISCARD)}
+    if not left:
+        return mildest(list(verdicts.values()))
+    for address, verdict in verdicts.items():
+        if address in left:
+            continue
+        refused = verdict.action is Action.REJECT
+        tx.take_out(mailbox_key(address), refused=refused)
+        if refused:
+            tx.replies[address] = REFUSED
+    return mildest(list(left.values()))
 
-    facts: Facts
-    findings: Findings
-    scanned: Scanned
-    content: bytes | Path
-    span: Span
-    queue_id: int = 0
-    is_trial: bool = False
+
+def _marked(tx: Transaction, marks: Marks, result: str, status: str, fields: str) -> Marks:
+    """The marks with our fields, and without those that others wrote in our names."""
+    names = {name.lower() for name in (result, status) if name}
+    header = tx.body.header if marks.header is None else marks.header
+    if any(name.encode() in header.lower() for name in names):
+        block = HeaderBlock.parse(header)
+        if block.remove(names):
+            marks = msgspec.structs.replace(marks, header=block.encode())
+    if not fields:
+        return marks
+    return msgspec.structs.replace(marks, fields=marks.fields + fields.encode("ascii"))
 
 
-class TagSource(Protocol):
-    """Somebody who knows something of a message that its content does not say: DNS lists, reputation, a scanner."""
-
-    async def tags(self, subject: Subject) -> Sequence[Tag]:
-        """The tags that it sets.  It keeps to a time limit of its own; `Refused` where it is to be refused or
-        deferred at once.  Any other exception is stated and sets no tag.
-        """
-        ...
+def unscannable_tag(reason: str) -> Tag:
+    """What an operator who asks is told of a message that cannot be scanned."""
+    return Tag("UNSCANNABLE", "the scan went over its limits", reason)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from relayd.mail.address import mailbox_key
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
 from relayd.mail.terms import NO_TERMS, Terms
 from relayd.mailauth.examine import SenderFindings
 from relayd.mailauth.findings import Findings
+from relayd.mailauth.spf import Address
 from relayd.reception.access import Rule
 from relayd.reception.client import Client
 
@@ -71,11 +73,14 @@ class Transaction:
     commands answered 250 gave, repeated ones included (LMTP answers each of them).  accepted: recipients given by the
     client, once each; replaced: those of them that stood for others; expanded: the others.  seen: the keys of all.
     discarded: recipients that were taken out again after their 250.
+    is_8bit: the client asked for BODY=8BITMIME.
     redirect: where a rule sends the whole message.  redirected: recipients whose mail redirect-all sends elsewhere.
     held: why the message must wait for an operator, or None; held_by: who says so.
     greylisted: seconds for which the message is refused unless its signature shows who sent it.
     sender_findings: what the checks found at MAIL; findings: all of it, at the end of data.  checked_for: seconds that
     they have taken.  check_failed: a check that may refuse had a bug.  submission: of an account, None of anybody else.
+    came_from: the address and EHLO name of the client that was looked at, where a relay of ours gave us the message.
+    replies: of LMTP, to single recipients instead of the message's.
     """
 
     client: Client
@@ -88,6 +93,7 @@ class Transaction:
     trusted: bool
     announced_size: int = 0
     smtputf8: bool = False
+    is_8bit: bool = False
     requiretls: bool = False
     ret: str | None = None
     envid: str | None = None
@@ -108,6 +114,8 @@ class Transaction:
     held_by: str = "access"
     sender_findings: SenderFindings | None = None
     findings: Findings | None = None
+    came_from: tuple[Address | None, str] | None = None
+    replies: dict[str, Reply] = field(default_factory=dict)
     greylisted: float = 0.0
     checked_for: float = 0.0
     check_failed: bool = False
@@ -130,6 +138,23 @@ class Transaction:
         self.accepted, self.replaced, self.expanded = before.counts
         self.held, self.held_by = before.held
         self.redirect = before.redirect
+
+    def take_out(self, key: tuple[str, str], *, refused: bool) -> None:
+        """Take out a recipient that the client gave, or all that stand for it.  refused: the client is told so, and it
+        counts as never taken; else it is counted as discarded.
+        """
+        own = [each for each in self.recipients if each.stands_for is None and mailbox_key(each.address) == key]
+        others = [each for each in self.recipients if each.stands_for == key]
+        if not own and not others:
+            return
+        self.recipients = [each for each in self.recipients if each not in own and each not in others]
+        if not refused:
+            self.discarded += len(own) + len(others)
+            return
+        self.accepted -= 1
+        if others:
+            self.replaced -= 1
+            self.expanded -= len(others)
 
     @property
     def size(self) -> int:

@@ -38,6 +38,10 @@ class Tags:
         if name not in self._tags:
             self._tags[name] = Tag(name, reason, plain(evidence) if evidence else "")
 
+    def remove(self, name: str) -> None:
+        """Take a tag away, where it is set."""
+        self._tags.pop(name, None)
+
     def __contains__(self, name: object) -> bool:
         return name in self._tags
 

@@ -7,23 +7,12 @@ which then holds whatever the sum is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from enum import StrEnum
 
 import msgspec
 
+from relayd.spam.score import Action, Score
 from relayd.spam.tag import Tag
 
-
-class Action(StrEnum):
-    """What becomes of a message, the mildest first."""
-
-    TAG = "tag"
-    HOLD = "hold"
-    REJECT = "reject"
-    DISCARD = "discard"
-
-
-Score = float | Action
 _ORDER = {action: place for place, action in enumerate(Action)}
 
 

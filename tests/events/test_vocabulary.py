@@ -102,6 +102,7 @@ OURS = {
     "tls": "certificate-loaded certificate-error",
     "filter": "passed found skipped failed suspended resumed switched",
     "milter": "action-quarantine modified change-refused not-asked",
+    "spam": "verdict unscannable worker-ended rules-updated",
     "suppression": "added removed refused bounced evicted error",
     "dns": "lookup lookup-error",
     "signing": "signed sealed not-signed key-unreadable signed-again key-published key-awaited",

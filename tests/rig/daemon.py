@@ -82,6 +82,7 @@ class Daemon:
             "authentication.fallback-admin.secret": _HASHED,
             "queue.outbound.allow-private": True,
             "queue.min-free": "1MB",
+            "spam-filter.enable": False,
             **NO_CHECKS,
             **(settings or {}),
         }

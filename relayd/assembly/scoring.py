@@ -1,0 +1,55 @@
+"""Spam scoring of one configuration, and of another at a reload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from relayd.assembly.loaded import Loaded
+from relayd.config.spam_updates import SpamUpdates
+from relayd.events import spam as events
+from relayd.events.event import Span
+from relayd.reception.assessing import Assessor, TagSource
+from relayd.reception.hosts_asked import HostsAsked
+from relayd.reception.scoring import Scoring
+from relayd.reputation.bayes import Bayes
+from relayd.resolver.answer import Resolver
+from relayd.scanning.workers import Workers
+from relayd.spam.options import ScanOptions
+
+
+class ScoringParts:
+    """What scores, learns and is asked.  sources: more of them, of other parts."""
+
+    def __init__(
+        self, loaded: Loaded, clock: Callable[[], float], span: Span, sources: Sequence[TagSource] = ()
+    ) -> None:
+        self.bayes = Bayes(loaded.data, clock, span)
+        self.updates = SpamUpdates(loaded.data)
+        options = loaded.config.section(ScanOptions)
+        self.workers = Workers(
+            options.workers,
+            loaded.spam.setup,
+            options.patience,
+            lambda pid, reason: events.WORKER_ENDED(span, pid=pid, reason=reason),
+        )
+        self.assessor = Assessor(loaded.spam.settings, self.workers, self.bayes, sources)
+        self.scoring = Scoring(self.assessor)
+        self._loaded = loaded
+
+    async def open(self, resolver: Callable[[], Resolver]) -> None:
+        """Bring the model up, and ask the DNS from now on."""
+        self.bayes.options = self._loaded.spam.bayes
+        await self.bayes.open()
+        self.assessor.sources.insert(0, HostsAsked(resolver, lambda: self.assessor.settings.options.ask_hosts))
+
+    def reload(self, loaded: Loaded) -> None:
+        """Take another configuration; what is being scanned ends as it began."""
+        self._loaded = loaded
+        self.bayes.options = loaded.spam.bayes
+        self.workers.reconfigure(loaded.spam.setup)
+        self.assessor.settings = loaded.spam.settings
+
+    async def close(self) -> None:
+        """End the workers and close the model."""
+        await self.workers.close()
+        await self.bayes.close()

@@ -1,0 +1,50 @@
+"""Spam scoring as a configuration has it, compiled and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from relayd.config.configuration import Config
+from relayd.config.spam import rules_of
+from relayd.config.spam_updates import SpamUpdates
+from relayd.mailauth.options import AuthOptions
+from relayd.options import OptionError
+from relayd.reception.assessing import ScoringSettings
+from relayd.scanning.building import build_scanner
+from relayd.scanning.frames import Setup
+from relayd.spam.options import BayesOptions, RecipientOptions, ScanOptions, SpamOptions, ThresholdOptions
+from relayd.spam.ruleset import RulesetError
+from relayd.spam.scoring import Limits
+
+
+class Spam:
+    """settings: of the live path.  setup: of worker processes.  Raises OptionError."""
+
+    def __init__(self, config: Config, data: Path) -> None:
+        options = config.section(SpamOptions)
+        scan = config.section(ScanOptions)
+        self.bayes = config.section(BayesOptions)
+        try:
+            updated = SpamUpdates(data).current()
+        except (OSError, RulesetError) as error:
+            raise OptionError(f"spam rules that an update brought: {error}") from None
+        ruleset = rules_of(config, updated)
+        suffixes = config.section(AuthOptions).suffix_file
+        try:
+            scanner = build_scanner(ruleset, options.plugins, suffixes)
+        except OSError as error:
+            raise OptionError(f"auth.dmarc.public-suffix-file: {error}") from None
+        except RulesetError as error:
+            raise OptionError(f"spam rules: {error}") from None
+        self.setup = Setup(
+            ruleset=ruleset, plugins=options.plugins, suffixes=suffixes, cpu=scan.cpu, memory=scan.memory
+        )
+        self.settings = ScoringSettings(
+            options=options,
+            thresholds=config.section(ThresholdOptions),
+            recipients=tuple(config.records(RecipientOptions).values()),
+            scanner=scanner,
+            scores=ruleset.scores,
+            limits=Limits(self.bayes.spam, self.bayes.ham),
+            inline=scan.inline,
+        )

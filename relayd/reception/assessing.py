@@ -1,0 +1,160 @@
+"""What is known of a message put together and weighed: by the live path, and by an operator who asks.
+
+The content is scanned on the event loop where it is small, which takes a few milliseconds at the worst, else by a
+worker process.  Then whoever knows more is asked side by side - DNS, reputation, outside scanners, each within a limit
+of its own - and the statistical model, and all of it is weighed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from relayd.database.interface import DatabaseError
+from relayd.events import spam as events
+from relayd.events.event import Span
+from relayd.mailauth.findings import Findings
+from relayd.reception.transaction import Refused
+from relayd.reputation.bayes import EVERYBODY, Bayes
+from relayd.scanning.workers import Overrun, Workers
+from relayd.spam.facts import Facts, Scanned
+from relayd.spam.options import RecipientOptions, SpamOptions, ThresholdOptions
+from relayd.spam.ruleset import Lists
+from relayd.spam.scan import Scanner
+from relayd.spam.score import Score
+from relayd.spam.scoring import Limits, all_tags, bayes_tags
+from relayd.spam.tag import Tag
+from relayd.spam.verdict import Thresholds, Weighed, weigh
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """A message about which others are asked.
+
+    content: the whole of it as the client sent it, or the path of its file.  span: of the session.  queue_id: the id
+    under which it will be queued.  is_trial: an operator asks (classify): nothing may be learnt from it.
+    """
+
+    facts: Facts
+    findings: Findings
+    scanned: Scanned
+    content: bytes | Path
+    span: Span
+    queue_id: int = 0
+    is_trial: bool = False
+
+
+class TagSource(Protocol):
+    """Somebody who knows something of a message that its content does not say: DNS lists, reputation, a scanner."""
+
+    async def tags(self, subject: Subject) -> Sequence[Tag]:
+        """The tags that it sets.  It keeps to a time limit of its own; `Refused` where it is to be refused or
+        deferred at once.  Any other exception is stated and sets no tag.
+        """
+        ...
+
+
+class ScoringSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a configuration says of scoring, compiled.
+
+    scores: of the rules in force, the operator's among them.  inline: octets up to which the event loop scans itself.
+    """
+
+    options: SpamOptions
+    thresholds: ThresholdOptions
+    recipients: tuple[RecipientOptions, ...]
+    scanner: Scanner
+    scores: Mapping[str, Score]
+    limits: Limits
+    inline: int
+
+    @property
+    def lists(self) -> Lists:
+        return self.scanner.ruleset.lists
+
+    def thresholds_of(self, address: str) -> Thresholds:
+        """Those of a recipient; "" for those of everybody."""
+        general = self.thresholds
+        own = self._record(address.lower()) if self.recipients and address else None
+        if own is None:
+            return Thresholds(spam=general.spam, hold=general.hold, reject=general.reject, discard=general.discard)
+        return Thresholds(
+            spam=general.spam if own.spam is None else own.spam,
+            hold=general.hold if own.hold is None else own.hold,
+            reject=general.reject if own.reject is None else own.reject,
+            discard=general.discard if own.discard is None else own.discard,
+        )
+
+    def _record(self, address: str) -> RecipientOptions | None:
+        """The record that names the address, else the one that names its domain."""
+        domain = "@" + address.rpartition("@")[2]
+        for wanted in (address, domain):
+            for each in self.recipients:
+                if any(wanted == match.lower() for match in each.match):
+                    return each
+        return None
+
+
+class Assessor:
+    """See the module.  sources: who is asked beside the content."""
+
+    def __init__(
+        self, settings: ScoringSettings, workers: Workers, bayes: Bayes, sources: Sequence[TagSource] = ()
+    ) -> None:
+        self.settings = settings
+        self.workers = workers
+        self.bayes = bayes
+        self.sources = list(sources)
+
+    async def scan(self, content: bytes | Path, facts: Facts, size: int) -> Scanned:
+        """What the content gives.  Raises Overrun where it cannot be scanned within the limits, Busy."""
+        if isinstance(content, bytes) and size <= self.settings.inline:
+            try:
+                return self.settings.scanner.scan(content, facts, size)
+            except Exception as error:  # a bug in a rule: the message must neither be lost nor pass unscanned
+                raise Overrun(f"{type(error).__name__}: {error}") from error
+        return await self.workers.scan(content, facts, size)
+
+    async def weigh(self, subject: Subject, account: str = EVERYBODY) -> tuple[Weighed, ...]:
+        """Every tag of a message and what it counts.  account: whose model is asked first.  Refused."""
+        others = await self.ask(subject)
+        return self.weighed(subject, others, await self.model_tags(subject, account))
+
+    def weighed(self, subject: Subject, others: Sequence[Tag], model: Sequence[Tag]) -> tuple[Weighed, ...]:
+        """The same of tags that were asked for before."""
+        settings = self.settings
+        tags = all_tags(subject.scanned, subject.findings, subject.facts, settings.lists, [*others, *model])
+        return weigh(tags, settings.scores)
+
+    async def ask(self, subject: Subject) -> list[Tag]:
+        """What the sources say, side by side.  Refused."""
+        if not self.sources:
+            return []
+        found: list[Tag] = []
+        answers = await asyncio.gather(*(each.tags(subject) for each in self.sources), return_exceptions=True)
+        refusal: Refused | None = None
+        for answer in answers:
+            if isinstance(answer, Refused):
+                refusal = refusal or answer
+            elif isinstance(answer, Exception):
+                reason = f"{type(answer).__name__}: {answer}"
+                events.CLASSIFY_ERROR(subject.span, queue_id=subject.queue_id, reason=reason)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                found += answer
+        if refusal is not None:
+            raise refusal
+        return found
+
+    async def model_tags(self, subject: Subject, account: str = EVERYBODY) -> tuple[Tag, ...]:
+        """What the statistical model says."""
+        try:
+            found = await self.bayes.estimate(subject.scanned.tokens, account)
+        except DatabaseError as error:
+            events.CLASSIFY_ERROR(subject.span, queue_id=subject.queue_id, reason=f"model: {error}")
+            return ()
+        return bayes_tags(found[0], self.settings.limits, found[1]) if found is not None else ()
