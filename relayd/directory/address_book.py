@@ -4,8 +4,8 @@ An individual's addresses, sub-addresses and catch-all stand for its primary add
 One that has a catch-all alone gets each address as it is.
 A group's stand for its members, and the return path stays (an alias, §3.9.1).  A list's stand for its members too, and
 the return path becomes the list's owner, `<list>-owner`, so that bounces go to who can do something about them
-(§3.9.2); mail to the owner goes to the postmaster where the directory has nobody of that very address.  Groups in groups and
-lists in lists are followed, each once.
+(§3.9.2); mail to the owner goes to the postmaster where the directory has nobody of that address.  Groups in groups
+and lists in lists are followed, each once.
 
 Mail that so leaves for a foreign domain with a foreign return path gets one of ours that leads back (`mail.srs`).
 """
@@ -113,9 +113,8 @@ class AddressBook:
     async def stands_for(self, address: str, postmaster: Sequence[str] = ()) -> tuple[Target, ...] | None:
         """The recipients that an address of a domain of the directory stands for; None when it is nobody's.
 
-        Empty: a group or list without members.  postmaster: where mail to the owner of a list goes that is nobody's; when
-        empty, to postmaster at the list's domain.
-        Raises TooMany, DatabaseError.
+        Empty: a group or list without members.  postmaster: where mail to the owner of a list goes that is nobody's;
+        when empty, to postmaster at the list's domain.  Raises TooMany, DatabaseError.
         """
         if self.is_configured(address):
             return (Target(address),)
