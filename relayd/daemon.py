@@ -23,6 +23,7 @@ from relayd.assembly.control_socket import Signatures, control_setting, learning
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
 from relayd.assembly.quarantine import QuarantineKeeper
+from relayd.assembly.sending import SEAL
 from relayd.assembly.spam_rules import SpamRules
 from relayd.assembly.switching import ScannerSwitches
 from relayd.assembly.telemetry import Views
@@ -231,6 +232,11 @@ class Daemon:
             self.stream.clock,
         )
         self._metrics.watch(
+            "relayd_tls_broken_hosts",
+            "Hosts with which TLS is not tried now because it failed",
+            lambda: engine.delivering.tls_hosts.broken_hosts,
+        )
+        self._metrics.watch(
             "relayd_delivery_idle_connections",
             "Connections kept for the next message",
             lambda: engine.delivering.pool.idle,
@@ -394,6 +400,7 @@ class Daemon:
 
     async def _backup(self, directory: Path) -> Backup:
         beside = {SETTINGS: self.settings.store.copy_to, PRINCIPALS: self.engine.principals.copy_to}
+        beside[SEAL] = self.engine.sending.copy_seal
         suppressions = self.engine.delivering.suppressions
         if suppressions.is_open:
             beside[SUPPRESSIONS] = suppressions.copy_to

@@ -18,7 +18,7 @@ from relayd.delivery.connection import Dialer
 from relayd.delivery.endpoint import TlsWitness
 from relayd.delivery.host_policy import HostPolicies
 from relayd.delivery.hosts import Hosts, Refused
-from relayd.delivery.lanes import LaneStats
+from relayd.delivery.lane import LaneStats
 from relayd.delivery.notices import Notices
 from relayd.delivery.oauth import Tokens
 from relayd.delivery.options import BounceOptions, ReuseOptions, TimeoutOptions
@@ -206,6 +206,8 @@ class Delivering:
         """See `control.api.suspensions.Known`."""
         if subject is Subject.ROUTE:
             return self._loaded.router.routes.keys()
+        if subject is Subject.SOURCE:
+            return self._loaded.router.sources.sources.keys()
         return self.scheduler.shaping.providers() if subject is Subject.PROVIDER else None
 
     async def close(self) -> None:

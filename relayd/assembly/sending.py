@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 from relayd.assembly.loaded import Loaded
 from relayd.control.compat.directmail_operations import DirectMailOperations, Spent, Surroundings
@@ -85,6 +87,19 @@ class Sending:
             quotas=lambda: quotas_of(self._loaded()),
         )
         self.operations = DirectMailOperations(self.addresses, around)
+
+    async def copy_seal(self, path: Path) -> None:
+        """The key of `SEAL` in the new file `path`, for a backup; only its owner may read it.  Raises OSError."""
+
+        def copy() -> None:
+            octets = (self._loaded().data / SEAL).read_bytes()
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "wb") as file:
+                file.write(octets)
+                file.flush()
+                os.fsync(file.fileno())
+
+        await asyncio.to_thread(copy)
 
     def _watch(self) -> None:
         """Look at events only while somebody is told of any."""

@@ -44,6 +44,7 @@ class Views:
 
     def __init__(self, loaded: Loaded, span: Span, metrics: Metrics, defer: Defer) -> None:
         put_in_force(loaded.levels)
+        metrics.name_providers(loaded.settings.shaping.provider_of)
         self._pseudonyms = _pseudonyms(loaded)
         tracers = loaded.config.records(TracerOptions)
         self.log = LogFiles(tracers, loaded.data / "logs", span, defer, pseudonyms=self._pseudonyms)
@@ -132,6 +133,7 @@ class Views:
         """Keep and show what another configuration says."""
         config = loaded.config
         put_in_force(loaded.levels)
+        self._metrics.name_providers(loaded.settings.shaping.provider_of)
         self.log.forget_levels()
         self._options = config.section(MetricHistoryOptions)
         self.recording.configure(self._stores(config))

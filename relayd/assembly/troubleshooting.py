@@ -54,7 +54,7 @@ class Troubleshooting:
             resolver=self._resolver(),
             hosts=lambda resolver: self._delivering.hosts(loaded, resolver),
             lane=self._delivering.lane,
-            limits=self._delivering.scheduler.limits_of,
+            limits=self._delivering.scheduler.throttle.limits_of,
             most=loaded.settings.concurrency.per_destination,
             soft_bounce=soft_bounce(loaded),
             memory=self._delivering.tls_hosts.memory,

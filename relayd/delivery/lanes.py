@@ -8,80 +8,33 @@ senders: so nobody stands behind another's mass of mail.
 A lane whose destination is shaped (`routing/shaping`) starts a job only when each of its meters has room; else it is
 parked at the one that has not, and is offered room when there is some.  Of mail that a rate holds back no more waits in
 memory than goes within minutes.
+
+Lanes whose destination answered last time and those that did not, or were never tried, are told apart: each kind has
+slots of its own (`slots`), and mail for destinations that fail has no more than a quarter of the memory, that for those
+never tried no more than half.
 """
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Protocol
 
 from msgspec.structs import replace
 
+from relayd.delivery.lane import Gauges, Lane, LaneStats, NoGauges
 from relayd.delivery.parking import Parking
+from relayd.delivery.slots import Slot, Slots
 from relayd.queue.message import Job
 from relayd.routing.options import ConcurrencyOptions
 from relayd.routing.shaping.meter import Hold, Meter
-from relayd.routing.turns import Turns
-from relayd.routing.window import Window
+from relayd.routing.window import Standing
 
 _KEPT_IDLE = 4096
 """Lanes without work that are remembered (for their window) before they are swept."""
 
 _LOOKED_AT = 64
 """Blocked lanes that one freed slot is offered to; the others are further up the next time."""
-
-
-class Gauges(Protocol):
-    """Who knows the meters of destinations."""
-
-    def meters(self, destination: str) -> tuple[Meter, ...]:
-        """Those that a job for the destination must be let by; none while nothing is known of it."""
-
-    def destinations(self, meter: Meter) -> Collection[str]:
-        """Whom a meter is for, as far as known."""
-
-
-class NoGauges:
-    """Nothing is shaped."""
-
-    def meters(self, destination: str) -> tuple[Meter, ...]:
-        """None."""
-        return ()
-
-    def destinations(self, meter: Meter) -> Collection[str]:
-        """None."""
-        return ()
-
-
-class Lane:
-    """The work of one destination.  running: jobs in an attempt.  overflow: more of its mail may be due on disk.
-
-    meters: what else must have room; parked: the one it waits for.
-    """
-
-    __slots__ = ("key", "meters", "overflow", "parked", "running", "turns", "window")
-
-    def __init__(self, key: str, most: int) -> None:
-        self.key = key
-        self.window = Window(most)
-        self.turns: Turns[Job] = Turns()
-        self.running = 0
-        self.overflow = False
-        self.meters: tuple[Meter, ...] = ()
-        self.parked: Meter | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LaneStats:
-    """One destination for people.  limit: how many it may run at once now."""
-
-    destination: str
-    running: int
-    waiting: int
-    senders: int
-    limit: int
 
 
 class Lanes:
@@ -98,8 +51,9 @@ class Lanes:
         clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.options = options
-        self.running = 0
+        self.slots = Slots(options.total)
         self.waiting = 0
+        self._waiting_of = [0, 0, 0]  # by the standing of their lanes
         self.octets = 0
         self.suspended: set[str] = set()
         self.suspended_senders: frozenset[str] = frozenset()
@@ -109,7 +63,7 @@ class Lanes:
         self._clock = clock
         self._parking: Parking[Lane] = Parking()
         self._lanes: dict[str, Lane] = {}
-        self._blocked: OrderedDict[str, Lane] = OrderedDict()
+        self._blocked: tuple[OrderedDict[str, Lane], ...] = (OrderedDict(), OrderedDict())
 
     # -- letting in
 
@@ -119,23 +73,34 @@ class Lanes:
             return False
         options = self.options
         lane = self._lanes.get(destination)
+        standing = Standing.FRESH if lane is None else lane.window.standing
         if lane is None or not lane.turns:
-            if self.waiting < options.waiting + options.waiting // 4:
+            if self._has_room(standing, options.waiting // 4):
                 return lane is None or not lane.overflow
             return False
         own = lane.turns.waiting(sender)
         most = options.waiting_per_destination
         if own == 0:  # somebody new: past the bounds too, as long as the senders themselves are not a mass
-            return lane.turns.senders < most and self.waiting < options.waiting + options.waiting // 4
+            return lane.turns.senders < most and self._has_room(standing, options.waiting // 4)
         if lane.overflow:
             return False
         if lane.meters and self._is_crowded(lane):
             lane.overflow = True
             return False
-        if own < most // 2 and len(lane.turns) < most and self.waiting < options.waiting:
+        if own < most // 2 and len(lane.turns) < most and self._has_room(standing):
             return True
         lane.overflow = True
         return False
+
+    def _has_room(self, standing: Standing, beyond: int = 0) -> bool:
+        """Whether another job may wait, of a lane of that standing.  beyond: for newcomers."""
+        most = self.options.waiting
+        answering, fresh, failing = self._waiting_of
+        if standing is Standing.ANSWERS:
+            return self.waiting < most + beyond or answering < most // 2
+        if self.waiting >= most + beyond:
+            return False
+        return fresh < most // 2 + beyond // 2 if standing is Standing.FRESH else failing < most // 4
 
     def crowded(self, destination: str, sender: str) -> bool:
         """Whether a job leased from the database is one too many of its sender."""
@@ -154,6 +119,7 @@ class Lanes:
             job, octets = replace(job, body=None), 0
         self.octets += octets
         self.waiting += 1
+        self._waiting_of[lane.window.standing.value] += 1
         lane.turns.put(job.message.sender_key, job, job.message.terms.priority)
         for meter in lane.meters:
             meter.waiting += 1
@@ -178,67 +144,100 @@ class Lanes:
                 meter.waiting -= len(lane.turns)
             for meter in lane.meters:
                 meter.waiting += len(lane.turns)
-            self._parking.remove(lane)
-            self._blocked.pop(lane.key, None)
+            self._unblock(lane)
             if lane.turns:
                 self._block(lane)
 
     # -- starting and ending
 
-    def start_at_once(self, job: Job) -> Lane | None:
+    def start_at_once(self, job: Job) -> Slot | None:
         """Take a slot for a job before whom nobody waits; None: it must `enter`."""
         lane = self.lane(job.destination)
         if lane.turns or job.destination in self.suspended or job.message.sender_key in self.suspended_senders:
             return None
-        if not lane.window.allows(lane.running, self.running, self.options.total):
+        now = self._clock()
+        if not self.slots.allow(lane.window, lane.running, now):
             return None
-        if lane.meters and self.spend(lane) is None:
+        if lane.meters and not self._spend(lane, now):
             return None
         lane.running += 1
-        self.running += 1
-        return lane
+        return self.slots.take(lane.key, lane.window, lane.meters, now)
 
-    def spend(self, lane: Lane) -> tuple[Meter, ...] | None:
-        """Count a job that starts at the lane's meters; None: they have no room for it."""
-        now = self._clock()
+    def _spend(self, lane: Lane, now: float) -> bool:
+        """Count a job that starts at the lane's meters; False: they have no room for it."""
         if self._blocker(lane, now) is not None:
-            return None
+            return False
         for meter in lane.meters:
             meter.start(now)
-        return lane.meters
+        return True
 
-    def start_next(self) -> tuple[Lane, Job] | None:
+    def meet(self, slot: Slot) -> bool:
+        """Count a job that started before its destination's meters were known; False: they have no room for it."""
+        lane = self.lane(slot.key)
+        if not slot.meters and lane.meters:
+            if not self._spend(lane, self._clock()):
+                return False
+            slot.meters = lane.meters
+        return True
+
+    def start_next(self) -> tuple[Slot, Job] | None:
         """Take a slot for the next job of the next lane that may run one."""
-        if self._parking:
-            self._release()
-        blocked = self._blocked
-        slots = self.options.total
-        for _ in range(min(len(blocked), _LOOKED_AT)):
-            if not blocked:
-                break
-            lane = next(iter(blocked.values()))
-            if lane.key not in self.suspended and lane.window.allows(lane.running, self.running, slots):
-                if lane.meters and self.spend(lane) is None:
+        now = self._clock()
+        if self._parking.waiting:
+            self._offer(self._parking.due(now))
+        for key in self.slots.let_hang(now):
+            lane = self.lane(key)
+            self._restand(lane, lane.window.hung)
+        for pool, blocked in enumerate(self._blocked):
+            if not blocked or self.slots.is_full(pool, now):
+                continue
+            for _ in range(min(len(blocked), _LOOKED_AT)):
+                if not blocked:
+                    break
+                lane = next(iter(blocked.values()))
+                if lane.key not in self.suspended and self.slots.allow(lane.window, lane.running, now):
+                    if not lane.meters or self._spend(lane, now):
+                        return self._started(lane, now)
                     self._park(lane)
                     continue
-                job = self._take(lane)
-                lane.running += 1
-                self.running += 1
-                if lane.turns:
-                    blocked.move_to_end(lane.key)
-                self._offer(lane.meters)
-                return lane, job
-            self._offer(lane.meters)
-            blocked.move_to_end(lane.key)
+                if self._parking.waiting:
+                    self._offer(lane.meters)
+                blocked.move_to_end(lane.key)
         return None
 
-    def end(self, lane: Lane, meters: tuple[Meter, ...] = ()) -> None:
-        """Give a slot back.  meters: those at which the job was counted."""
+    def _started(self, lane: Lane, now: float) -> tuple[Slot, Job]:
+        job = self._take(lane)
+        lane.running += 1
+        slot = self.slots.take(lane.key, lane.window, lane.meters, now)
+        if lane.turns and lane.parked is None:
+            self._blocked[not lane.window.answers].move_to_end(lane.key)
+        self._offer(lane.meters)
+        return slot, job
+
+    def judge(self, key: str, *, answered: bool) -> None:
+        """Take note of whether a host of the destination answered an attempt."""
+        lane = self.lane(key)
+        self._restand(lane, lane.window.succeeded if answered else lane.window.failed)
+
+    def _restand(self, lane: Lane, change: Callable[[], None]) -> None:
+        """Something is learnt of a destination that may change its standing."""
+        before = lane.window.standing
+        change()
+        after = lane.window.standing
+        if before is not after and lane.turns:
+            self._waiting_of[before.value] -= len(lane.turns)
+            self._waiting_of[after.value] += len(lane.turns)
+            if self._blocked[before is not Standing.ANSWERS].pop(lane.key, None) is not None:
+                self._blocked[after is not Standing.ANSWERS][lane.key] = lane
+
+    def end(self, slot: Slot) -> None:
+        """Give a slot back."""
+        lane = self.lane(slot.key)
         lane.running -= 1
-        self.running -= 1
-        for meter in meters:
+        self.slots.give_back(slot)
+        for meter in slot.meters:
             meter.end()
-        self._offer(meters)
+        self._offer(slot.meters)
         if lane.turns:
             self._block(lane)
 
@@ -267,22 +266,58 @@ class Lanes:
             return False
         return all(meter.waiting <= meter.most_waiting(most) // 4 for meter in lane.meters)
 
+    @property
+    def waits_for_time(self) -> bool:
+        """Whether something may start without that an attempt ends."""
+        return bool(self._parking.waiting) or self.slots.held * 2 >= self.slots.total
+
     def next_release(self) -> float:
-        """When a limit has room for a lane that waits for it (Unix time); infinity: no time is known."""
-        return self._parking.next_at()
+        """When a limit has room for a lane that waits for it, or an attempt gives up its slot (Unix time); infinity:
+        no time is known.
+        """
+        at = self.slots.next_at(self._clock()) if any(self._blocked) else None
+        return min(self._parking.next_at(), math.inf if at is None else at)
+
+    @property
+    def running(self) -> int:
+        """Attempts in flight."""
+        return self.slots.held
 
     @property
     def room(self) -> int:
-        """How many jobs may be leased."""
-        return max(0, self.options.waiting - self.waiting)
+        """How many jobs may be leased, whoever they are for."""
+        most = self.options.waiting
+        return max(0, min(most - self.waiting, most // 2 - self._waiting_of[Standing.FRESH.value]))
+
+    @property
+    def room_beyond(self) -> int:
+        """How many more for the sake of fairness, when there is no room."""
+        most = self.options.waiting
+        fresh = self._waiting_of[Standing.FRESH.value]
+        return max(0, min(most + most // 4 - self.waiting, most // 2 + most // 8 - fresh))
+
+    @property
+    def room_answering(self) -> int:
+        """How many more for destinations that answer."""
+        most = self.options.waiting
+        return max(0, most - self.waiting, most // 2 - self._waiting_of[Standing.ANSWERS.value])
+
+    def hungry(self) -> set[str]:
+        """Destinations that answer, have more mail on disk, and little in memory."""
+        lanes = self.overflowing()
+        return {lane.key for lane in lanes if lane.window.answers and self.is_low(lane)} - self.suspended
 
     def full(self) -> set[str]:
         """Destinations that need no more mail from disk now."""
         return {lane.key for lane in self._with_work() if not self.is_low(lane)} | self.closed()
 
     def closed(self) -> set[str]:
-        """Destinations that get no mail from disk at all: suspended, or as much waits for their limits as may."""
+        """Destinations that get no mail from disk at all: suspended, or as much waits for their limits as may, or they
+        fail, and as much waits for those that do as may.
+        """
         found = set(self.suspended)
+        if self._waiting_of[Standing.FAILING.value] >= self.options.waiting // 4:
+            found.update(lane.key for lane in self._lanes.values() if lane.window.standing is Standing.FAILING)
         most = self.options.waiting_per_destination
         meters = {meter.key: meter for lane in self._with_work() for meter in lane.meters}
         for meter in meters.values():
@@ -298,6 +333,7 @@ class Lanes:
     def resize(self, options: ConcurrencyOptions) -> None:
         """The configuration changed."""
         self.options = options
+        self.slots.total = options.total
         for lane in self._lanes.values():
             lane.window.resize(options.per_destination)
 
@@ -312,7 +348,7 @@ class Lanes:
     # -- waiting
 
     def _with_work(self) -> list[Lane]:
-        return [*self._blocked.values(), *self._parking.lanes()]
+        return [*self._blocked[0].values(), *self._blocked[1].values(), *self._parking.lanes()]
 
     def _take(self, lane: Lane) -> Job:
         job = lane.turns.take()
@@ -322,6 +358,7 @@ class Lanes:
     def _left(self, lane: Lane, jobs: Collection[Job]) -> None:
         """Jobs were taken out of a lane."""
         self.waiting -= len(jobs)
+        self._waiting_of[lane.window.standing.value] -= len(jobs)
         self.octets -= sum(map(_octets, jobs))
         for meter in lane.meters:
             meter.waiting -= len(jobs)
@@ -329,16 +366,21 @@ class Lanes:
                 meter.overflow = False
                 self.on_low()
         if not lane.turns:
-            self._blocked.pop(lane.key, None)
-            self._parking.remove(lane)
+            self._unblock(lane)
 
     def _block(self, lane: Lane) -> None:
-        """Note that a lane waits for a slot; one that has none at all comes first."""
-        if lane.key in self._blocked or lane.parked is not None or (lane.meters and self._park(lane)):
+        """Note that a lane waits for a slot; one that has none at all comes first, unless it failed to answer."""
+        blocked = self._blocked[not lane.window.answers]
+        if lane.key in blocked or lane.parked is not None or (lane.meters and self._park(lane)):
             return
-        self._blocked[lane.key] = lane
-        if not lane.running:
-            self._blocked.move_to_end(lane.key, last=False)
+        blocked[lane.key] = lane
+        if not lane.running and lane.window.standing is not Standing.FAILING:
+            blocked.move_to_end(lane.key, last=False)
+
+    def _unblock(self, lane: Lane) -> None:
+        """It waits for nothing."""
+        self._blocked[not lane.window.answers].pop(lane.key, None)
+        self._parking.remove(lane)
 
     def _is_crowded(self, lane: Lane) -> bool:
         most = self.options.waiting_per_destination
@@ -359,15 +401,11 @@ class Lanes:
         found = self._blocker(lane, self._clock())
         if found is None:
             return False
-        self._blocked.pop(lane.key, None)
+        self._blocked[not lane.window.answers].pop(lane.key, None)
         meter, hold = found
         self._parking.park(lane, meter, hold.at)
         self.on_hold(meter, hold)
         return True
-
-    def _release(self) -> None:
-        """Offer the room that limits have by now."""
-        self._offer(self._parking.due(self._clock()))
 
     def _offer(self, meters: Collection[Meter]) -> None:
         """Give the room that each meter may have to one of those who wait for it."""

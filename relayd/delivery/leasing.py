@@ -96,17 +96,21 @@ class Leasing:
         options = lanes.options
         crowded = any(not lanes.is_low(lane) for lane in lanes.overflowing())
         fair = (crowded or not lanes.room) and abs(now - self._fair_at) >= FAIR
+        only: set[str] | None = None
         if fair:
             self._fair_at = now
-            quota, limit, saturated = options.per_destination, _BATCH, lanes.closed()
-        else:
+            quota, limit, saturated = options.per_destination, min(_BATCH, lanes.room_beyond), lanes.closed()
+        elif lanes.room:
             quota, limit = max(1, options.waiting_per_destination // 2), min(lanes.room, _BATCH)
             saturated = lanes.full()
-        if not limit:
+        else:  # memory is full of mail for who does not answer: who does is served all the same
+            quota, limit = max(1, options.waiting_per_destination // 2), min(_BATCH, lanes.room_answering)
+            only, saturated = lanes.hungry(), set()
+        if not limit or (only is not None and not only):
             self.is_hungry = True
             return Round(delay=FAIR)
         leased = await self._queue.lease_due(
-            now, per_destination=quota, limit=limit, saturated=saturated, retry_at=retry_at
+            now, per_destination=quota, limit=limit, saturated=saturated, retry_at=retry_at, only=only
         )
         found = Round()
         for job in leased:
@@ -116,8 +120,11 @@ class Leasing:
                 found.surplus.append(job)
             else:
                 found.jobs.append(job)
-        self.is_hungry = len(leased) >= limit
+        self.is_hungry = only is not None or len(leased) >= limit
         filled = self._note_overflow(leased, quota, saturated)
+        if only is not None:
+            for key in only - {job.destination for job in leased}:
+                lanes.lane(key).overflow = False
         found.delay = await self._delay(now, len(found.jobs), lanes.full() | filled)
         return found
 

@@ -11,7 +11,7 @@ import msgspec
 from relayd.delivery.endpoint import Endpoint
 from relayd.delivery.host_policy import configured
 from relayd.delivery.hosts import Hosts, NoHosts
-from relayd.delivery.lanes import LaneStats
+from relayd.delivery.lane import LaneStats
 from relayd.delivery.limits import LimitsInForce
 from relayd.delivery.outcome import Verdict, judge_trouble
 from relayd.delivery.tls import demanded_mode

@@ -25,23 +25,20 @@ L = TypeVar("L", bound=Parked)
 
 
 class Parking(Generic[L]):
-    """Who waits at which meter, and until when."""
+    """Who waits at which meter, and until when.  waiting: the lanes by the key of their meter."""
 
     def __init__(self) -> None:
-        self._lanes: dict[str, OrderedDict[str, L]] = {}
+        self.waiting: dict[str, OrderedDict[str, L]] = {}
         self._due: dict[str, tuple[float, Meter]] = {}
         self._heap: list[tuple[float, str]] = []
 
-    def __bool__(self) -> bool:
-        return bool(self._lanes)
-
     def park(self, lane: L, meter: Meter, at: float) -> bool:
         """Let a lane wait until `meter` has room, at `at` (infinity: somebody will say); whether it is the first."""
-        waiting = self._lanes.setdefault(meter.key, OrderedDict())
-        waiting[lane.key] = lane
+        there = self.waiting.setdefault(meter.key, OrderedDict())
+        there[lane.key] = lane
         lane.parked = meter
         self.expect(meter, at)
-        return len(waiting) == 1
+        return len(there) == 1
 
     def expect(self, meter: Meter, at: float) -> None:
         """`meter` has room at `at`."""
@@ -53,11 +50,11 @@ class Parking(Generic[L]):
 
     def waits_at(self, meter: Meter) -> bool:
         """Whether a lane waits at the meter."""
-        return meter.key in self._lanes
+        return meter.key in self.waiting
 
     def take(self, meter: Meter) -> L | None:
         """The lane that has waited longest there; it waits no more."""
-        waiting = self._lanes.get(meter.key)
+        waiting = self.waiting.get(meter.key)
         if not waiting:
             return None
         lane = next(iter(waiting.values()))
@@ -69,10 +66,10 @@ class Parking(Generic[L]):
         meter, lane.parked = lane.parked, None
         if meter is None:
             return
-        waiting = self._lanes[meter.key]
+        waiting = self.waiting[meter.key]
         del waiting[lane.key]
         if not waiting:
-            del self._lanes[meter.key]
+            del self.waiting[meter.key]
             self._due.pop(meter.key, None)
 
     def due(self, now: float) -> list[Meter]:
@@ -94,7 +91,7 @@ class Parking(Generic[L]):
 
     def lanes(self) -> list[L]:
         """Everybody who waits."""
-        return [lane for waiting in self._lanes.values() for lane in waiting.values()]
+        return [lane for waiting in self.waiting.values() for lane in waiting.values()]
 
     def _is_current(self) -> bool:
         at, key = self._heap[0]

@@ -39,8 +39,9 @@ class QueueSide(Protocol):
         limit: int,
         saturated: Collection[str],
         retry_at: Callable[[int, float], float],
+        only: Collection[str] | None = None,
     ) -> list[Job]:
-        """Jobs that are due, leased; fair between destinations and senders."""
+        """Jobs that are due, leased; fair between destinations and senders.  only: for these destinations."""
 
     async def next_due(self, saturated: Collection[str]) -> float | None:
         """The earliest time at which a row is due that is not leased."""

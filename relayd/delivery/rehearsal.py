@@ -235,6 +235,8 @@ class _Rehearsal:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._seconds):
                     addresses, answers = await self._hosts.addresses(host, self._hop, self._span, tally)
+        if self._direct:
+            addresses.sort(key=lambda each: ":" in each)  # IPv4 first, as the API says
         looked = _ms(started)
         policy = await self._tlsa(host, Found(host=host, signed=signed, addresses=answers), started)
         self._tell(stages.IpLookupStart())

@@ -23,13 +23,14 @@ from msgspec.structs import replace
 
 from relayd.delivery.bounce import Bounces
 from relayd.delivery.due import INTERNAL, conclude, failed, next_of, postponed, retried, unreachable
-from relayd.delivery.lanes import Lane, Lanes, LaneStats
+from relayd.delivery.lane import LaneStats
+from relayd.delivery.lanes import Lanes
 from relayd.delivery.leasing import IDLE, Leasing
-from relayd.delivery.limits import LimitsInForce, limits_in_force
 from relayd.delivery.parts import Attempter, QueueSide, RouterSide
 from relayd.delivery.permit import Permit
 from relayd.delivery.recording import MOST, Recorder
 from relayd.delivery.shaping import CountStore, Shaping
+from relayd.delivery.slots import Slot
 from relayd.delivery.statements import state
 from relayd.delivery.throttle import Throttle
 from relayd.events import delivery as events
@@ -120,7 +121,7 @@ class Scheduler:
         self._span = Span(stream)
         self.shaping = Shaping(settings.shaping, self._clock, lambda: self._settings.concurrency.per_destination)
         self._lanes = Lanes(settings.concurrency, self.shaping, self._clock)
-        self.throttle = Throttle(self.shaping, self._lanes, self, self._span, counts)
+        self.throttle = Throttle(self.shaping, self._lanes, self, queue, self._span, counts)
         self._breaker = Breaker(settings.breaker)
         self._bounces = bounces
         self._recorder = Recorder(queue, self._span)
@@ -154,11 +155,11 @@ class Scheduler:
         if not self._is_open():
             self._give_back([job])
             return
-        lane = self._lanes.start_at_once(job)
-        if lane is None:
+        slot = self._lanes.start_at_once(job)
+        if slot is None:
             self._lanes.enter(job)
         else:
-            self._spawn(lane, job)
+            self._spawn(slot, job)
 
     def plan(self, now: float) -> Plan:
         """The times of a message that is queued at `now` (Unix seconds)."""
@@ -231,16 +232,6 @@ class Scheduler:
             destinations=tuple(self._lanes.stats()),
         )
 
-    def limits_of(self, destination: str, hosts: Sequence[str] | None = None) -> LimitsInForce:
-        """What holds for a destination now.  hosts: its MX hosts of best preference, for one that was not met yet."""
-        shaping = self.shaping
-        shape = shaping.shape(destination)
-        if hosts is not None and shaping.is_unknown(destination):
-            shape = shaping.rules.shape(destination, hosts)
-        meters = {key: meter for key, _ in shape.subjects if (meter := shaping.meter(key)) is not None}
-        meters |= {meter.key: meter for meter in shaping.meters(destination)}
-        return limits_in_force(shape, meters, self._clock(), self.throttle.suspension_of(destination, shape.provider))
-
     @property
     def stalled(self) -> bool:
         """Whether nothing starts because an outcome cannot be recorded."""
@@ -255,7 +246,7 @@ class Scheduler:
             and not self.stalled
             and self._queue.paused is None
             and self._may_attempt()
-            and len(self._active) - self._lanes.waiting < self._lanes.options.total + MOST
+            and len(self._active) - self._lanes.waiting - self._lanes.running < MOST
         )
 
     def start_more(self) -> None:
@@ -264,12 +255,14 @@ class Scheduler:
         while lanes.waiting and self._is_open():
             started = lanes.start_next()
             if started is None:
-                self.throttle.arm()
+                if lanes.waits_for_time:
+                    self.throttle.arm()
                 return
-            lane, job = started
+            slot, job = started
+            lane = lanes.lane(slot.key)
             if lane.overflow and lanes.is_low(lane):
                 self._leasing.wake()
-            self._spawn(lane, job)
+            self._spawn(slot, job)
         if self._leasing.is_hungry and lanes.waiting <= lanes.options.waiting // 2:
             self._leasing.wake()
 
@@ -306,27 +299,23 @@ class Scheduler:
 
     # -- acting
 
-    def _spawn(self, lane: Lane, job: Job) -> None:
-        meters = lane.meters
-        if meters:
-            self.throttle.started(meters)
-        self._attempting.add(self.own(self._run(lane, job, meters)))
+    def _spawn(self, slot: Slot, job: Job) -> None:
+        if slot.meters:
+            self.throttle.started(slot.meters)
+        self._attempting.add(self.own(self._run(slot, job)))
 
-    async def _run(self, lane: Lane, job: Job, meters: tuple[Meter, ...]) -> None:
-        """One job, from its slot to its record.  meters: at which it is counted."""
-        if self.shaping.is_unknown(job.destination):
-            learnt = await self._learn_limits(lane, job, meters)
-            if learnt is None:
-                return
-            meters = learnt
+    async def _run(self, slot: Slot, job: Job) -> None:
+        """One job, from its slot to its record."""
+        if self.shaping.is_unknown(job.destination) and not await self._learn_limits(slot, job):
+            return
         try:
             try:
-                hop, outcomes = await self._attempt(job, meters)
+                hop, outcomes = await self._attempt(job, slot.meters)
                 if hop is not None:
-                    lane.window.failed() if unreachable(outcomes) else lane.window.succeeded()
+                    self._lanes.judge(slot.key, answered=not unreachable(outcomes))
             finally:
                 self._attempting.discard(asyncio.current_task())
-                self._lanes.end(lane, meters)
+                self._lanes.end(slot)
                 if self._lanes.waiting:
                     self.start_more()
             try:
@@ -338,33 +327,32 @@ class Scheduler:
             self._active.discard((job.message.id, job.destination))
             self.start_more()
 
-    async def _learn_limits(self, lane: Lane, job: Job, meters: tuple[Meter, ...]) -> tuple[Meter, ...] | None:
-        """Ask for the hosts of a destination, which say whose limits hold; at which meters the job is counted then.
+    async def _learn_limits(self, slot: Slot, job: Job) -> bool:
+        """Ask for the hosts of a destination, which say whose limits hold, and count the job at them.
 
-        None: it may not go now and waits for its turn, or is given back.
+        False: it may not go now and waits for its turn, or is given back.
         """
-        spent: tuple[Meter, ...] | None = None
+        may_go = False
         try:
             hop = self.router.next_hop(job.destination)
             self.throttle.learn(job.destination, await self._attempts.mx_hosts(hop) if hop.use_mx else None)
-            if not self.throttle.is_suspended(job.destination):
-                spent = meters or self._lanes.spend(lane)
+            may_go = not self.throttle.is_suspended(job.destination) and self._lanes.meet(slot)
         except Exception as error:  # the attempt will say what is wrong
             self.report(job.message.id, f"the limits of {job.destination} could not be found: {error!r}")
-            spent = meters
+            may_go = True
         finally:
-            if spent is None:
+            if not may_go:
                 self._attempting.discard(asyncio.current_task())
-                self._lanes.end(lane, meters)
-        if spent is not None:
-            self.throttle.started(spent)
-            return spent
+                self._lanes.end(slot)
+        if may_go:
+            self.throttle.started(slot.meters)
+            return True
         if self.throttle.is_suspended(job.destination) or self._lanes.is_crowded(job.destination):
             self._give_back([job])
         else:
             self._lanes.enter(job)
         self.start_more()
-        return None
+        return False
 
     async def _attempt(self, job: Job, meters: tuple[Meter, ...]) -> tuple[NextHop | None, list[Outcome]]:
         """The outcomes of one attempt; without a next hop none was made."""
@@ -380,11 +368,14 @@ class Scheduler:
             }
             if moved:
                 return None, postponed(job, MOVED, now, moved)
+            left, held = self.throttle.part(job)
+            if left is None:
+                return None, held
             hop = self.router.next_hop(job.destination)
             shape = self.shaping.shape(job.destination)
             if not meters and shape.messages is None and shape.recipients is None:
-                return hop, await self._attempts.run(job, hop)
-            return hop, await self._attempts.run(job, hop, Permit(shape, meters, self._clock))
+                return hop, held + await self._attempts.run(left, hop)
+            return hop, held + await self._attempts.run(left, hop, Permit(shape, meters, self._clock))
         except Exception as error:  # unknown failure is temporary
             self.report(job.message.id, f"the attempt failed by a fault of this server: {error!r}")
             return None, [failed(recipient, INTERNAL) for recipient in job.message.recipients]
@@ -444,12 +435,7 @@ class Scheduler:
 
     async def _suspend(self, key: str, due: float, by: str, reason: str) -> None:
         """Attempt nothing there until `due`."""
-        self.throttle.add(key)
-        events.SUSPENDED(self._span, id=key, account_name=by, reason=reason, due=due)
-        try:
-            await self._queue.suspend(key, due, by, reason)
-        except Exception as error:  # in force until the next round asks the queue
-            self.report(0, f"the suspension of {key} could not be kept: {error!r}")
+        await self.throttle.suspend(key, due, by, reason)
         self._give_back(self._lanes.drain_suspended())
 
     def _give_back(self, jobs: Iterable[Job]) -> None:

@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
+from relayd.delivery.due import postponed
 from relayd.delivery.lanes import Lanes
+from relayd.delivery.limits import LimitsInForce, limits_in_force
+from relayd.delivery.parts import QueueSide
 from relayd.delivery.shaping import Complaint, CountStore, Shaping
 from relayd.events import delivery as events
 from relayd.events.event import Span
+from relayd.mail.address import mailbox_key
+from relayd.mail.reply import Reply
+from relayd.queue.message import Job, Outcome, Recipient
 from relayd.queue.suspension import Subject, subject_of
 from relayd.routing.shaping.meter import Hold, Meter
 
@@ -25,6 +33,12 @@ REST = 60.0
 STATED = 60.0
 """Seconds for which one limit is not stated again."""
 
+HELD = Reply(451, "4.4.5", "Deliveries to the domain are suspended")
+
+HELD_LOOK = 300.0
+"""Seconds after which mail of a suspended domain that goes by a route looks again whether it may."""
+
+_ROUTE = "route:"
 _AGAIN = 1.0
 _MOST_STATED = 4096
 
@@ -53,17 +67,20 @@ class Throttle:
         shaping: Shaping,
         lanes: Lanes,
         actions: Actions,
+        queue: QueueSide,
         span: Span,
         counts: CountStore | None = None,
     ) -> None:
         self.shaping = shaping
-        self.suspended_sources: frozenset[str] = frozenset()
         self._lanes = lanes
         self._actions = actions
+        self._keep = queue.suspend
         self._span = span
         self._clock: Callable[[], float] = span.stream.clock
         self._counts = counts
         self._keys: frozenset[str] = frozenset()
+        self._pending: frozenset[str] = frozenset()
+        self._domains: frozenset[str] = frozenset()
         self._resting: dict[str, tuple[Meter, float]] = {}
         self._stated: dict[tuple[str, str], float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -102,18 +119,41 @@ class Throttle:
         Not at the start: what was on disk is no news.
         """
         found = {each.destination: each for each in suspensions}
-        for key in self._keys - found.keys():
+        for key in self._keys - found.keys() - self._pending:
             events.RESUMED(self._span, id=key)
         for key in found.keys() - self._keys if self._is_open else ():
             each = found[key]
             events.SUSPENDED(self._span, id=key, account_name=each.by, reason=each.reason, due=each.until)
-        self._keys, self._is_open = frozenset(found), True
+        self._keys, self._is_open = frozenset(found) | self._pending, True
         self._apply()
 
-    def add(self, key: str) -> None:
-        """Something was suspended just now."""
+    async def suspend(self, key: str, due: float, by: str, reason: str) -> None:
+        """Attempt nothing there until `due`, from now on: the queue is told, and may take its time."""
+        self._pending |= {key}
         self._keys |= {key}
         self._apply()
+        events.SUSPENDED(self._span, id=key, account_name=by, reason=reason, due=due)
+        try:
+            await self._keep(key, due, by, reason)
+        except Exception as error:  # in force until the next round asks the queue
+            self._actions.report(0, f"the suspension of {key} could not be kept: {error!r}")
+        finally:
+            self._pending -= {key}
+
+    def part(self, job: Job) -> tuple[Job | None, list[Outcome]]:
+        """Take out the recipients of a job for a route whose own domain is suspended: other mail of the route goes on.
+
+        What is left, None: nothing; and the outcomes of the others.
+        """
+        recipients = job.message.recipients
+        if not self._domains or not job.destination.startswith(_ROUTE):
+            return job, []
+        held = tuple(each for each in recipients if mailbox_key(each.address)[1] in self._domains)
+        if not held:
+            return job, []
+        left = tuple(each for each in recipients if each not in held)
+        outcomes = postponed(_with(job, held), HELD, self._clock() + HELD_LOOK)
+        return _with(job, left) if left else None, outcomes
 
     def is_suspended(self, destination: str) -> bool:
         """Whether nothing may be sent there now."""
@@ -124,6 +164,16 @@ class Throttle:
         keys = (destination, destination.removeprefix("mx:"), f"{Subject.PROVIDER.value}:{provider}")
         return next((key for key in keys if key in self._keys), "")
 
+    def limits_of(self, destination: str, hosts: Sequence[str] | None = None) -> LimitsInForce:
+        """What holds for a destination now.  hosts: its MX hosts of best preference, for one that was not met yet."""
+        shaping = self.shaping
+        shape = shaping.shape(destination)
+        if hosts is not None and shaping.is_unknown(destination):
+            shape = shaping.rules.shape(destination, hosts)
+        meters = {key: meter for key, _ in shape.subjects if (meter := shaping.meter(key)) is not None}
+        meters |= {meter.key: meter for meter in shaping.meters(destination)}
+        return limits_in_force(shape, meters, self._clock(), self.suspension_of(destination, shape.provider))
+
     def next_end(self) -> float:
         """When the first limit that mail rests for has room again; infinity: none does."""
         return min((until for _, until in self._resting.values()), default=math.inf)
@@ -131,17 +181,18 @@ class Throttle:
     def _apply(self) -> None:
         now = self._clock()
         closed: set[str] = set()
-        accounts, sources = set(), set()
+        accounts, domains = set(), set()
         for key in self._keys:
             subject, name = subject_of(key)
             if subject is Subject.PROVIDER:
                 closed.update(self.shaping.members(name))
             elif subject is Subject.ACCOUNT:
                 accounts.add(name)
-            elif subject is Subject.SOURCE:
-                sources.add(name)
-            else:
-                closed.update((key, f"mx:{key}"))
+            elif subject is Subject.ROUTE:
+                closed.add(key)
+            elif subject is Subject.DOMAIN:
+                domains.add(name)
+                closed.update((name, f"mx:{name}"))
         for key, (meter, until) in list(self._resting.items()):
             if until <= now or meter.hold(now) is None:
                 del self._resting[key]
@@ -149,7 +200,7 @@ class Throttle:
                 closed.update(self._members(meter))
         self._lanes.suspended = closed
         self._lanes.suspended_senders = frozenset(accounts)
-        self.suspended_sources = frozenset(sources)
+        self._domains = frozenset(domains)
 
     def _members(self, meter: Meter) -> Iterable[str]:
         return self.shaping.destinations(meter)
@@ -253,3 +304,7 @@ class Throttle:
         finally:
             self._writing = False
         self._actions.start_more()
+
+
+def _with(job: Job, recipients: tuple[Recipient, ...]) -> Job:
+    return replace(job, message=replace(job.message, recipients=recipients))

@@ -66,6 +66,12 @@ class TlsHosts:
         self._clock = clock
         self._span = span
 
+    @property
+    def broken_hosts(self) -> int:
+        """With how many hosts TLS is not tried now where it may be left out."""
+        now = self._clock()
+        return sum(each.is_broken(now) for each in self.memory)
+
     # What connections tell
 
     def broken(self, host: str, policy: HostPolicy) -> str:
@@ -141,6 +147,9 @@ class TlsHosts:
         except DatabaseError as error:
             self.memory.put_back(changes)
             store_events.COMMIT_FAILED(self._span, reason=f"{FILE}: {error}")
+        except asyncio.CancelledError:  # whether they were written is unknown; once more does no harm
+            self.memory.put_back(changes)
+            raise
 
     async def close(self) -> None:
         """Write what is left."""

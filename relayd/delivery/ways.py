@@ -155,8 +155,9 @@ class Ways:
         order = self.standings.order(hosts, now, self._chance)
         if isinstance(order, Busy):
             return self._wait(SPENT, order.until)
-        free = [each for each in order if self.slots.is_free(each)]
-        order = free + [each for each in order if each not in free]
+        if len(order) > 1:  # one that has a connection to give goes before one that has none, among their like
+            aside = {each.name: self.standings.of(each).aside_until > now for each in order}
+            order.sort(key=lambda each: (aside[each.name], not each.weight, not self.slots.is_free(each)))
         return [Way(replace(each.hop, source=source, message_tls=next_hop.message_tls), each) for each in order]
 
     def groups(self, message: Message, next_hop: NextHop) -> list[tuple[Recipient, ...]]:
@@ -233,8 +234,8 @@ class Ways:
         return Wait(reply, due + _SPREAD * self._chance())
 
     def _resumed_at(self, pool: SourcePool, now: float) -> float:
-        ends = [self._suspended_until(each.key) or now for each in pool.members]
-        return min([*ends, now + SUSPENDED_LOOK])
+        ends = [until for each in pool.members if (until := self._suspended_until(each.key)) is not None]
+        return max(now + 1.0, min([*ends, now + SUSPENDED_LOOK]))
 
 
 def _from(next_hop: NextHop, source: Source | None) -> NextHop:

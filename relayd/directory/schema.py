@@ -25,7 +25,7 @@ _SENDING = (
     " owner INTEGER NOT NULL, owner_name TEXT NOT NULL, type TEXT NOT NULL, created REAL NOT NULL,"
     " frozen TEXT NOT NULL, reply TEXT NOT NULL, reply_verified INTEGER NOT NULL, ticket TEXT NOT NULL,"
     " ticket_until REAL NOT NULL, daily INTEGER NOT NULL, monthly INTEGER NOT NULL, password TEXT NOT NULL,"
-    " notify_url TEXT NOT NULL, notify_key TEXT NOT NULL)",
+    " scram TEXT NOT NULL, notify_url TEXT NOT NULL, notify_key TEXT NOT NULL)",
     "CREATE INDEX sending_addresses_owner ON sending_addresses (owner, id)",
 )
 

@@ -174,7 +174,10 @@ class SendingAddresses:
         return await self._database.read(work)
 
     async def create(self, owner: Entry, address: str, type: SendingType, reply: str, quotas: Quotas) -> int:
-        """A new address; its id.  Raises AddressTaken, TooManyAddresses."""
+        """A new address; its id.  One whose owner is gone is free again.  Raises AddressTaken, TooManyAddresses."""
+        before = await self.get(address)
+        if before is not None and await self.owner(before) is None:
+            await self.delete(before.id)
         daily, monthly = quotas.of(type)
         row = (address.lower(), owner.id, owner.name, type.value, self._clock(), reply, daily, monthly)
 
@@ -186,8 +189,8 @@ class SendingAddresses:
                 raise TooManyAddresses(owner.name)
             made = connection.execute(
                 "INSERT INTO sending_addresses (address, owner, owner_name, type, created, frozen, reply,"
-                " reply_verified, ticket, ticket_until, daily, monthly, password, notify_url, notify_key)"
-                " VALUES (?, ?, ?, ?, ?, '', ?, 0, '', 0, ?, ?, '', '', '') RETURNING id",
+                " reply_verified, ticket, ticket_until, daily, monthly, password, scram, notify_url, notify_key)"
+                " VALUES (?, ?, ?, ?, ?, '', ?, 0, '', 0, ?, ?, '', '', '', '') RETURNING id",
                 row,
             ).fetchone()
             return int(made[0])
@@ -198,9 +201,9 @@ class SendingAddresses:
         """Delete an address."""
         await self._run("DELETE FROM sending_addresses WHERE id = ?", (id,))
 
-    async def set_password(self, id: int, hash: str) -> None:
-        """Let the address sign in with a password; `hash` is what it is stored as."""
-        await self._set(id, password=hash)
+    async def set_password(self, id: int, secrets: Secrets) -> None:
+        """Let the address sign in with a password; `secrets` has its hash, and the verifier of SCRAM."""
+        await self._set(id, password=secrets.stored[0], scram=secrets.scram)
 
     async def set_reply(self, id: int, reply: str) -> None:
         """Another reply address, which is to be verified anew."""
@@ -251,10 +254,12 @@ class SendingAddresses:
         owner = await self.account_of(entry.name) if entry is not None else None
         if owner is None or not owner.may_send:
             return None
-        (stored,) = await self._database.read(
+        stored, scram = await self._database.read(
             lambda connection: (
-                connection.execute("SELECT password FROM sending_addresses WHERE id = ?", (address.id,)).fetchone()
-                or ("",)
+                connection.execute(
+                    "SELECT password, scram FROM sending_addresses WHERE id = ?", (address.id,)
+                ).fetchone()
+                or ("", "")
             )
         )
         account = Account(
@@ -264,7 +269,7 @@ class SendingAddresses:
             tenant=owner.tenant,
             suspended=owner.suspended,
         )
-        return Principal(account, Secrets((stored,) if stored else ()))
+        return Principal(account, Secrets((stored,) if stored else (), scram))
 
     async def _set(self, id: int, **values: Any) -> None:
         assignments = ", ".join(f"{name} = ?" for name in values)

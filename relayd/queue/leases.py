@@ -30,6 +30,7 @@ class Request:
     default: int
     skipped: frozenset[str]
     passed_over: frozenset[str]
+    only: frozenset[str] | None
     retry_at: Callable[[int, float], float]
     turn: int
 
@@ -51,7 +52,7 @@ class Taken:
 
 def take(connection: Connection, request: Request) -> tuple[list[Taken], bool]:
     """Lease what is due, in turns over destinations and over senders within each; and whether to ask again at once."""
-    names = lines.waiting_destinations(connection, request.now, request.skipped, request.limit)
+    names = lines.waiting_destinations(connection, request.now, request.skipped, request.limit, request.only)
     turns = [lines.Turns(connection, name, request.now, request.share(name), request.passed_over) for name in names]
     active = deque(turns)
     taken: list[Taken] = []

@@ -56,10 +56,20 @@ def earliest(entries: Iterable[tuple[str, str, float]]) -> dict[tuple[str, str],
     return due
 
 
-def waiting_destinations(connection: Connection, now: float, skipped: frozenset[str], limit: int) -> list[str]:
-    """Destinations whose turn it is, in order, without `skipped`."""
+def waiting_destinations(
+    connection: Connection, now: float, skipped: frozenset[str], limit: int, only: frozenset[str] | None = None
+) -> list[str]:
+    """Destinations whose turn it is, in order, without `skipped`, and of `only` where that is given."""
     found: list[str] = []
-    for (name,) in connection.execute("SELECT name FROM destinations WHERE wake <= ? ORDER BY wake, turn", (now,)):
+    if only is None:
+        names = connection.execute("SELECT name FROM destinations WHERE wake <= ? ORDER BY wake, turn", (now,))
+    else:
+        names = connection.execute(
+            "SELECT name FROM destinations WHERE name IN (SELECT value FROM json_each(?)) AND wake <= ?"
+            " ORDER BY wake, turn",
+            (json.encode(sorted(only)).decode(), now),
+        )
+    for (name,) in names:
         if name not in skipped:
             found.append(name)
             if len(found) >= limit:

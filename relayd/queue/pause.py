@@ -6,8 +6,8 @@ They are notes in the database, so they outlive a restart; what is in force is h
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field
 
 from relayd.database.interface import Connection
 from relayd.queue import lines
@@ -38,6 +38,28 @@ class Suspension:
     since: float
     by: str
     reason: str
+
+
+@dataclass(slots=True)
+class State:
+    """What is in force, or was until its time was over."""
+
+    pause: Pause | None = None
+    suspensions: dict[str, Suspension] = field(default_factory=dict)
+
+    def in_force(self, now: float) -> list[Suspension]:
+        """The suspensions that hold at `now`."""
+        return [each for each in self.suspensions.values() if each.until is None or each.until > now]
+
+    def ended(self, now: float) -> list[str]:
+        """The keys of those that do not any more."""
+        return [key for key, each in self.suspensions.items() if each.until is not None and each.until <= now]
+
+    def skipped(self, now: float, saturated: Collection[str]) -> frozenset[str]:
+        """The destinations to lease nothing for."""
+        if not self.suspensions:
+            return frozenset(saturated)
+        return frozenset(saturated).union(each.destination for each in self.in_force(now))
 
 
 def load(connection: Connection) -> tuple[Pause | None, dict[str, Suspension]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -56,12 +56,6 @@ class _Lease:
     in_file: bool
 
 
-@dataclass(slots=True)
-class _State:
-    pause: Pause | None = None
-    suspensions: dict[str, Suspension] = field(default_factory=dict)
-
-
 class Queue:
     """See the package's docstring.  `open` before use."""
 
@@ -76,7 +70,7 @@ class Queue:
         self._clock = clock
         self._span = span
         self._setting = setting or Setting()
-        self._state = _State()
+        self._state = pause.State()
         self._leases: dict[tuple[int, str], _Lease] = {}
         self._turn = 0
         self.unrecorded = 0
@@ -188,14 +182,15 @@ class Queue:
         limit: int,
         saturated: Collection[str],
         retry_at: Callable[[int, float], float],
+        only: Collection[str] | None = None,
     ) -> list[Job]:
         """Take up to `limit` jobs that are due, in turns over destinations and over senders within each.
 
         per_destination: jobs that each may get now; with a mapping, `Setting.share` for those not in it.  saturated:
-        destinations that get none.  retry_at(attempts, now): when a recipient is due again whose attempt number
-        `attempts` (the one made now included) is never settled; it runs on the writer's thread.  Held, corrupt,
-        suspended and leased recipients are passed over; nothing is taken while the queue is paused or an outcome
-        waits to be recorded.  Raises QueueUnavailable.
+        destinations that get none; only: the others that get some, None: all.  retry_at(attempts, now): when a
+        recipient is due again whose attempt number `attempts` (this one included) is never settled; it runs on the
+        writer's thread.  Held, corrupt, suspended and leased recipients are passed over; nothing is taken while the
+        queue is paused or an outcome waits to be recorded.  Raises QueueUnavailable.
         """
         if not self._may_attempt or limit <= 0:
             return []
@@ -207,8 +202,9 @@ class Queue:
             limit=limit,
             per_destination=per_destination,
             default=self._setting.share,
-            skipped=self._skipped(now, saturated),
+            skipped=self._state.skipped(now, saturated),
             passed_over=accounts_of([each.destination for each in self.suspensions()]),
+            only=None if only is None else frozenset(only),
             retry_at=retry_at,
             turn=self._turn,
         )
@@ -226,7 +222,7 @@ class Queue:
         """
         if not self._may_attempt:
             return None
-        skipped = self._skipped(self._clock(), saturated)
+        skipped = self._state.skipped(self._clock(), saturated)
         try:
             wake = await self.database.read(lambda connection: lines.next_wake(connection, skipped))
         except DatabaseError as error:
@@ -448,8 +444,8 @@ class Queue:
     async def suspend(self, destination: str, until: float | None, by: str, reason: str) -> None:
         """Attempt nothing to `destination` before `until` (None: until `unsuspend`).
 
-        destination: of rows, or another subject (`suspension`); what is due for providers and from sources is leased
-        all the same, unless it is among the saturated.
+        destination: of rows, or another subject (`suspension`); mail for providers and from sources is leased all the
+        same, unless it is saturated.
         """
         note = Suspension(destination=destination, until=until, since=self._clock(), by=by, reason=reason)
         await self.write(lambda connection: pause.keep(connection, note))
@@ -465,8 +461,7 @@ class Queue:
 
     async def lapse(self) -> None:
         """Lift the suspensions whose time is over.  Raises QueueUnavailable."""
-        now = self._clock()
-        ended = [name for name, each in self._state.suspensions.items() if each.until is not None and each.until <= now]
+        ended = self._state.ended(self._clock())
         if ended:
             await self.write(lambda connection: pause.lift(connection, ended))
             for name in ended:
@@ -474,16 +469,7 @@ class Queue:
 
     def suspensions(self) -> Sequence[Suspension]:
         """Those in force."""
-        now = self._clock()
-        return [each for each in self._state.suspensions.values() if each.until is None or each.until > now]
-
-    def _skipped(self, now: float, saturated: Collection[str]) -> frozenset[str]:
-        suspended = self._state.suspensions
-        if not suspended:
-            return frozenset(saturated)
-        return frozenset(saturated).union(
-            name for name, each in suspended.items() if each.until is None or each.until > now
-        )
+        return self._state.in_force(self._clock())
 
 
 def _unavailable(error: Exception) -> QueueUnavailable:

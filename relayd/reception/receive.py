@@ -141,8 +141,10 @@ class Reception:
             return await self._filtering.connect(client)
         return None
 
-    def leave(self, client: Client) -> None:
-        """The session is over."""
+    def leave(self, client: Client, *, idle: bool = False) -> None:
+        """The session is over.  idle: because nothing came."""
+        if idle and self._strangers is not None:
+            self._strangers.loitered(client)
         if client.milters is not None:
             client.milters.close()
 
@@ -179,7 +181,8 @@ class Reception:
     def offered(self, client: Client) -> Extensions:
         """What this session is offered; STARTTLS, XCLIENT, and whether AUTH may be used here, are the listener's."""
         limits = self.policy.limits
-        asks = self.policy.options.extensions if client.trusted else NOTHING
+        trusted = client.trusted or client.role == "submission"  # where MAIL comes after AUTH, often without EHLO again
+        asks = self.policy.options.extensions if trusted else NOTHING
         return Extensions(
             size=limits.size,
             future_release=int(asks.future_release),
@@ -187,7 +190,7 @@ class Reception:
             deliver_by=asks.deliver_by,
             mt_priority=asks.mt_priority,
             auth=self.mechanisms(client),
-            dsn=client.trusted,
+            dsn=trusted,
             vrfy=client.trusted,
             expn=client.trusted and self._standing is not None and not self._standing.book.is_empty,
             rcpt_max=limits.recipients,

@@ -88,6 +88,7 @@ class Filter:
 
     def where(self) -> tuple[str, list[Any]]:
         """The condition and its parameters."""
+        host = self.host.lower() if self.host is not None else None
         conditions = ["1"]
         values: list[Any] = []
         for condition, value in (
@@ -97,7 +98,7 @@ class Filter:
             ("scope = ?", self.scope),
             ("cause = ?", self.cause),
             ("rule = ?", self.rule),
-            ("(host = ? OR host LIKE '%.' || ?)", self.host.lower() if self.host is not None else None),
+            ("(host = ? OR substr(host, -length(?) - 1) = '.' || ?)", host),
             ("since >= ?", self.since),
             ("since < ?", self.until),
         ):

@@ -92,5 +92,8 @@ class NextHop:
     route: str | None = None
     message_tls: MessageTls = MessageTls.USUAL
 
+    def __hash__(self) -> int:  # of all fields it would be asked for several times with every message
+        return hash((self.key, self.host, self.port))
+
     def __repr__(self) -> str:  # never the password
         return f"NextHop({self.key} -> {self.protocol.value}://{self.host}:{self.port})"

@@ -237,7 +237,8 @@ class ConcurrencyOptions:
     total: int = option(
         integer(1, 10000),
         200,
-        "Deliveries at once, over all destinations. One that has none running may start one beside them (up to four"
+        "Deliveries at once to destinations that answer, and as many to others. A destination that has none running may"
+        " start one beside them (up to four times as many), and what has hung for 5 seconds counts apart (up to four"
         " times as many), so that slow ones do not keep others waiting.",
     )
     per_destination: int = option(

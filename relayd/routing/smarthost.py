@@ -53,13 +53,12 @@ def name_of(hop: NextHop) -> str:
 
 @dataclass(slots=True)
 class Standing:
-    """What is known of one host.  failures: in a row.  aside_until: Unix seconds.  used: when it was last chosen."""
+    """What is known of one host.  failures: in a row.  aside_until: Unix seconds."""
 
     hour: Budget
     day: Budget
     failures: int = 0
     aside_until: float = 0.0
-    used: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,6 @@ class Standings:
     def spend(self, host: Smarthost, now: float, count: int = 1) -> None:
         """Note messages given to a host; a negative count takes back."""
         standing = self.of(host)
-        standing.used = now
         if host.allowance.hour:
             standing.hour.spend(now, count)
         if host.allowance.day:

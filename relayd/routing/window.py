@@ -9,30 +9,62 @@ Hahne 1998); when the slots are gone all the same, a destination that has nothin
 
 from __future__ import annotations
 
+from enum import Enum
+
 SPARE = 4
 """How many times the shared slots are there beside them for destinations that have nothing running."""
 
 _PART = 4
 
 
-class Window:
-    """The window of one destination.  most: its largest size; a quarter of it is the smallest."""
+class Standing(Enum):
+    """What is known of a destination."""
 
-    __slots__ = ("least", "limit", "most")
+    ANSWERS = 0
+    """A host of it answered the last attempt."""
+    FRESH = 1
+    """It was not tried yet."""
+    FAILING = 2
+    """No host answered the last attempt, or the first one hangs."""
+
+
+class Window:
+    """The window of one destination.  most: its largest size; a quarter of it is the smallest.
+
+    answers: whether a host of it answered the last attempt; False before the first.  failed_once: one attempt failed,
+    or hung.
+    """
+
+    __slots__ = ("answers", "failed_once", "least", "limit", "most")
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.least = max(1, most // 4)
         self.limit = most
+        self.answers = False
+        self.failed_once = False
 
     def succeeded(self) -> None:
         """A host of the destination answered."""
+        self.answers = True
         if self.limit < self.most:
             self.limit += 1
 
     def failed(self) -> None:
         """No host of the destination could be reached, or none took mail at all."""
+        self.answers, self.failed_once = False, True
         self.limit = max(self.least, self.limit // 2)
+
+    def hung(self) -> None:
+        """An attempt runs for long: one that never was answered is not fresh any more."""
+        self.failed_once = True
+
+    @property
+    def standing(self) -> Standing:
+        """What is known of the destination."""
+        if self.answers:
+            return Standing.ANSWERS
+        return Standing.FAILING if self.failed_once else Standing.FRESH
 
     def resize(self, most: int) -> None:
         """The configuration changed."""

@@ -17,11 +17,12 @@ import msgspec
 from relayd.database.segments import Bounds, Series
 from relayd.events import delivery, queue, smtp
 from relayd.events.event import TABLE, Event, EventKind
-from relayd.mail.snowflake import EPOCH, issued_at
+from relayd.mail.snowflake import issued_at, least_issued_at
+from relayd.telemetry import word_index
 from relayd.telemetry.forgetting import Oblivion
 from relayd.telemetry.render import rfc3339
 from relayd.telemetry.rows import ShownEvent, decode, encode, shown, terms, word_of, words
-from relayd.telemetry.traces import matching
+from relayd.telemetry.word_index import matching
 
 _MOST_AT_ONCE = 10_000
 """Messages of one event: an operator may remove a million in one go."""
@@ -42,16 +43,12 @@ SCHEMA = (
     "CREATE TABLE message (id INTEGER PRIMARY KEY)",
     "CREATE TABLE fact (message INTEGER NOT NULL, facts TEXT NOT NULL)",
     "CREATE INDEX fact_message ON fact (message)",
-    "CREATE TABLE word (value TEXT NOT NULL, message INTEGER NOT NULL, PRIMARY KEY (value, message)) WITHOUT ROWID",
+    *word_index.SCHEMA,
 )
 _INSERT_MESSAGES = "INSERT OR IGNORE INTO message (id) SELECT value FROM json_each(?)"
 _INSERT_FACTS = (
     "INSERT INTO fact (message, facts) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') "
     "FROM json_each(?)"
-)
-_INSERT_WORDS = (
-    "INSERT OR IGNORE INTO word (value, message) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') "
-    "FROM json_each(?) ORDER BY 1, 2"
 )
 
 
@@ -160,13 +157,13 @@ class History:
                 if begins:
                     begun.append(id)
                     index += [(word, id) for word in words((event,), {})]
-        encoded = encode(list(facts.items())), encode(begun), encode(index)
+        encoded, messages, prepared = encode(list(facts.items())), encode(begun), word_index.Prepared(index)
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute(_INSERT_FACTS, (encoded[0],))
+            connection.execute(_INSERT_FACTS, (encoded,))
             if begun:
-                connection.execute(_INSERT_MESSAGES, (encoded[1],))
-                connection.execute(_INSERT_WORDS, (encoded[2],))
+                connection.execute(_INSERT_MESSAGES, (messages,))
+                prepared.insert(connection)
 
         self.series.write(work, now)
 
@@ -188,11 +185,12 @@ class History:
 
     def search(self, query: MessageQuery, offset: int, limit: int | None, now: float) -> MessagePage:
         """Messages that fit.  limit: None for all.  Raises DatabaseError, ReadCut."""
-        where, parameters = _where(query, now - self.bounds.keep)
+        words_asked = _words(query)
         ids: list[int] = []
         total = 0
         with self.series.reading() as connections:
             for connection in connections:
+                where, parameters = _where(query, now - self.bounds.keep, matching(connection, words_asked))
                 count = connection.execute(f"SELECT count(*) FROM message WHERE {where}", parameters).fetchone()[0]
                 skip = max(0, offset - total)
                 total += count
@@ -232,21 +230,21 @@ def _ids(value: Any) -> Iterator[int]:
         yield from value[:_MOST_AT_ONCE]
 
 
-def _where(query: MessageQuery, oldest: float) -> tuple[str, list[Any]]:
-    conditions, parameters = ["id >= ?"], [_first_id(max(oldest, query.after or 0))]
+def _words(query: MessageQuery) -> list[tuple[str, bool]]:
+    exact = [(word_of(text), True) for text in (query.address, query.message_id) if text]
+    return exact + terms(query.filter or "")
+
+
+def _where(query: MessageQuery, oldest: float, words: tuple[list[str], list[Any]]) -> tuple[str, list[Any]]:
+    """A condition on `message` and its parameters."""
+    conditions, parameters = ["id >= ?"], [least_issued_at(max(oldest, query.after or 0))]
     if query.before is not None:
         conditions.append("id < ?")
-        parameters.append(_first_id(query.before))
+        parameters.append(least_issued_at(query.before))
     if query.queue_id is not None:
         conditions.append("id = ?")
         parameters.append(min(query.queue_id, (1 << 63) - 1))
-    exact = [(word_of(text), True) for text in (query.address, query.message_id) if text]
-    more, values = matching("message", exact + terms(query.filter or ""))
-    return " AND ".join(conditions + more), [*parameters, *values]
-
-
-def _first_id(at: float) -> int:
-    return min(max(0, int((at - EPOCH) * 1000)) << 21, (1 << 63) - 1)
+    return " AND ".join(conditions + words[0]), [*parameters, *words[1]]
 
 
 _ORIGINS = {

@@ -19,12 +19,14 @@ from prometheus_client.registry import Collector
 from relayd.events import delivery, dns, http, queue, smtp
 from relayd.events.event import Event, EventKind
 from relayd.telemetry.histogram import SIZES, TIMES, Histogram, Labelled, family, labelled
-from relayd.telemetry.provider import provider
 from relayd.telemetry.render import milliseconds
 
 DELAYS = ("before_queue", "in_queue", "connecting", "transmitting")
 """The parts of a recipient's delay, as Postfix has them: until the message was queued; until its last attempt began;
 until the transaction began (look-ups, connection, TLS, EHLO); until the peer took it."""
+
+OTHER = "other"
+"""The provider of hosts that are nobody's in particular."""
 
 _MOST_HOSTS = 1000
 """Hosts whose provider is remembered."""
@@ -36,12 +38,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """The subscriber that counts; call it with each event.
+    """The subscriber that counts; call it with each event."""
 
-    provider_of: the name of a bounded set of providers that a host belongs to.
-    """
-
-    def __init__(self, provider_of: Callable[[str], str] = provider) -> None:
+    def __init__(self) -> None:
         self.events: dict[EventKind, int] = {}
         self.sessions = 0
         self.delivery_total_time = Histogram(TIMES)
@@ -52,7 +51,7 @@ class Metrics:
         self.message_size = {False: Histogram(SIZES), True: Histogram(SIZES)}
         """By whether the session was trusted."""
         self.delays = {part: Histogram(TIMES) for part in DELAYS}
-        self._provider_of = provider_of
+        self._provider_of: Callable[[str], str] = lambda host: ""
         self._providers: dict[str, str] = {}
         self.deliveries: dict[tuple[str, str], int] = {}
         """Recipients by provider and outcome."""
@@ -92,6 +91,11 @@ class Metrics:
         special = self._special.get(kind)
         if special is not None:
             special(event)
+
+    def name_providers(self, provider_of: Callable[[str], str]) -> None:
+        """Name the providers of hosts from now on by `provider_of`, "" for one that is none; they must be few."""
+        self._provider_of = provider_of
+        self._providers.clear()
 
     def set(self, name: str, doc: str, value: float) -> None:
         """Set the gauge `name`."""
@@ -218,7 +222,7 @@ class Metrics:
         if known is None:
             if len(self._providers) >= _MOST_HOSTS:
                 self._providers.clear()
-            known = self._providers[host] = self._provider_of(host) if host else "none"
+            known = self._providers[host] = (self._provider_of(host) or OTHER) if host else "none"
         return known
 
 

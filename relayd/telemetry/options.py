@@ -32,7 +32,7 @@ def _parse_type(value: Raw) -> str:
     if isinstance(value, str) and value in _TYPES:
         return value
     if value == "webhook":
-        raise OptionError('"webhook" is not available in this version; expected one of "log", "stdout", "journal"')
+        raise OptionError('expected one of "log", "stdout", "journal"; a webhook is a record of its own, webhook.<id>')
     raise OptionError("expected one of " + ", ".join(f'"{word}"' for word in _TYPES))
 
 

@@ -14,10 +14,12 @@ from typing import Any
 from relayd.database.segments import Bounds, Series
 from relayd.events import delivery, queue, smtp
 from relayd.events.event import Event, EventKind, Span
-from relayd.mail.snowflake import EPOCH
+from relayd.mail.snowflake import least_issued_at
+from relayd.telemetry import word_index
 from relayd.telemetry.forgetting import Oblivion
 from relayd.telemetry.render import rfc3339
 from relayd.telemetry.rows import Headline, ShownEvent, Stored, data_of, decode, encode, shown, terms, words
+from relayd.telemetry.word_index import matching
 
 MOST_EVENTS = 2048
 """Events kept of a span."""
@@ -38,16 +40,12 @@ VERSION = 1
 SCHEMA = (
     "CREATE TABLE span (id INTEGER PRIMARY KEY, type INTEGER NOT NULL, events TEXT NOT NULL)",
     "CREATE INDEX span_type ON span (type, id)",
-    "CREATE TABLE word (value TEXT NOT NULL, span INTEGER NOT NULL, PRIMARY KEY (value, span)) WITHOUT ROWID",
+    *word_index.SCHEMA,
 )
 
 _INSERT_SPANS = (
     "INSERT OR IGNORE INTO span (id, type, events) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), "
     "json_extract(value, '$[2]') FROM json_each(?)"
-)
-_INSERT_WORDS = (
-    "INSERT OR IGNORE INTO word (value, span) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') "
-    "FROM json_each(?) ORDER BY 1, 2"
 )
 
 
@@ -102,11 +100,11 @@ class Traces:
             rows = [(event.kind.id, event.at, event.fields) for event in events]
             spans.append((span.id, TYPES[events[0].kind], rows))
             index += [(word, span.id) for word in words(events, span.keys)]
-        encoded, found = encode(spans), encode(index)
+        encoded, prepared = encode(spans), word_index.Prepared(index)
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(_INSERT_SPANS, (encoded,))
-            connection.execute(_INSERT_WORDS, (found,))
+            prepared.insert(connection)
 
         self.series.write(work, now)
 
@@ -125,22 +123,23 @@ class Traces:
         """Spans that fit.  limit: None for all.  Raises DatabaseError, ReadCut."""
         if query.is_empty:
             return TracePage([], 0, [])
-        where, parameters = _where(query, now - self.bounds.keep)
+        wanted = _words(query)
         items: list[int] = []
         shown_ones: list[Headline] = []
         total = 0
         with self.series.reading() as connections:
             for connection in connections:
+                where, parameters = _where(query, now - self.bounds.keep, matching(connection, wanted))
                 count = connection.execute(f"SELECT count(*) FROM span WHERE {where}", parameters).fetchone()[0]
                 skip = max(0, offset - total)
                 total += count
-                wanted = count if limit is None else limit - len(items)
-                if wanted <= 0 or skip >= count:
+                most = count if limit is None else limit - len(items)
+                if most <= 0 or skip >= count:
                     continue
                 column = "events" if headlines else "''"
                 rows = connection.execute(
                     f"SELECT id, {column} FROM span WHERE {where} ORDER BY id DESC LIMIT ? OFFSET ?",
-                    (*parameters, wanted, skip),
+                    (*parameters, most, skip),
                 )
                 for id, events in rows:
                     items.append(id)
@@ -150,7 +149,7 @@ class Traces:
 
     def get(self, ids: Iterable[int], now: float) -> dict[int, list[ShownEvent]]:
         """The events of spans, oldest first; ids that are not known are left out.  Raises DatabaseError, ReadCut."""
-        oldest = _first_id(now - self.bounds.keep)
+        oldest = least_issued_at(now - self.bounds.keep)
         wanted = {id for id in ids if oldest <= id < 1 << 63}
         found: dict[int, list[ShownEvent]] = {}
         if not wanted:
@@ -166,36 +165,21 @@ class Traces:
         return found
 
 
-def _first_id(at: float) -> int:
-    """The least id issued at Unix time `at` or later."""
-    return min(max(0, int((at - EPOCH) * 1000)) << 21, (1 << 63) - 1)
+def _words(query: TraceQuery) -> list[tuple[str, bool]]:
+    exact = [(str(query.queue_id), True)] if query.queue_id is not None else []
+    return exact + terms(query.filter or "")
 
 
-def _where(query: TraceQuery, oldest: float) -> tuple[str, list[Any]]:
+def _where(query: TraceQuery, oldest: float, words: tuple[list[str], list[Any]]) -> tuple[str, list[Any]]:
     """A condition on `span` and its parameters."""
     number = _NUMBERS.get(query.type or "", 0)
     types = [number] if query.type else list(_NUMBERS.values())
     conditions = [f"type IN ({', '.join(map(str, types))})", "id >= ?"]
-    parameters: list[Any] = [_first_id(max(oldest, query.after or 0))]
+    parameters: list[Any] = [least_issued_at(max(oldest, query.after or 0))]
     if query.before is not None:
         conditions.append("id < ?")
-        parameters.append(_first_id(query.before))
-    exact = [(str(query.queue_id), True)] if query.queue_id is not None else []
-    more, values = matching("span", exact + terms(query.filter or ""))
-    return " AND ".join(conditions + more), parameters + values
-
-
-def matching(column: str, wanted: Iterable[tuple[str, bool]]) -> tuple[list[str], list[Any]]:
-    """Conditions on `id` for the words of a filter: `column` of table `word` has the ids.  And their parameters."""
-    conditions, parameters = [], []
-    for word, exact in wanted:
-        if exact:
-            conditions.append(f"id IN (SELECT {column} FROM word WHERE value = ?)")
-            parameters.append(word)
-        else:
-            conditions.append(f"id IN (SELECT {column} FROM word WHERE value >= ? AND value < ?)")
-            parameters += [word, word + "\U0010ffff"]
-    return conditions, parameters
+        parameters.append(least_issued_at(query.before))
+    return " AND ".join(conditions + words[0]), parameters + words[1]
 
 
 def _headline(id: int, events: str) -> Iterable[Headline]:

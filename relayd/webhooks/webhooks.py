@@ -71,7 +71,12 @@ class _Waiting:
     given: Event | bytes
 
     def row(self) -> tuple[int, float, str, str, bytes]:
-        data = event_data(self.given) if isinstance(self.given, Event) else self.given
+        if not isinstance(self.given, Event):
+            return self.id, self.at, self.type, self.target, self.given
+        try:
+            data = event_data(self.given)
+        except Exception as error:  # a field that JSON cannot say must hurt neither the others nor the engine
+            data = plain_data({"reason": f"the event cannot be shown: {type(error).__name__}"})
         return self.id, self.at, self.type, self.target, data
 
 

@@ -60,7 +60,7 @@ def test_create(control: FakeControl, url: list[str], capsys: pytest.CaptureFixt
         "field": "signature.x.private-key",
         "value": "x",
     }
-    assert main(["dkim", "create", "example.org", *url]) == 70
+    assert main(["dkim", "create", "example.org", *url]) == 65
     assert "fieldAlreadyExists" in capsys.readouterr().err
 
 

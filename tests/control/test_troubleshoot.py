@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from relayd.delivery.lanes import LaneStats
+from relayd.delivery.lane import LaneStats
 from relayd.mailauth.options import AuthOptions
 from relayd.mailauth.signing_key import record_name
 from relayd.options import parse_network

@@ -6,7 +6,7 @@ import dataclasses
 
 from msgspec.structs import replace
 
-from relayd.delivery.lanes import Lane, Lanes
+from relayd.delivery.lanes import Lanes
 from relayd.queue.message import Body, Job
 from relayd.routing.options import ConcurrencyOptions
 from tests.delivery.test_due import job, recipient
@@ -56,13 +56,89 @@ def test_while_more_is_on_disk_new_mail_goes_there_too() -> None:
 
 def test_all_lanes_together_are_bounded_newcomers_a_little_later() -> None:
     lanes = Lanes(OPTIONS)
-    for number in range(5):
-        fill(lanes, 4, f"{number}.example")
+    for number in range(2):
+        fill(lanes, 5, f"{number}.example")
     assert lanes.room == 0
     assert not lanes.admits("0.example", "mass")
     assert lanes.admits("new.example", "mass")
-    fill(lanes, 5, "new.example")
+    fill(lanes, 2, "new.example")
     assert not lanes.admits("newer.example", "mass")
+
+
+def test_mail_for_who_answers_has_room_beside_mail_for_who_does_not() -> None:
+    lanes = Lanes(OPTIONS)
+    answering(lanes, "live.example")
+    for number in range(4):
+        fill(lanes, 4, f"{number}.example")
+    assert not lanes.admits("new.example", "mass")
+    assert lanes.admits("live.example", "mass")
+    fill(lanes, 1, "live.example")
+    assert lanes.admits("live.example", "mass")
+    assert lanes.waiting == 17
+    lanes.drain()
+    assert (lanes.waiting, lanes.room) == (0, 10)
+
+
+def answering(lanes: Lanes, destination: str) -> None:
+    """A destination whose hosts answer."""
+    lanes.judge(destination, answered=True)
+
+
+def test_who_does_not_answer_takes_no_slot_from_who_does() -> None:
+    now = 100.0
+    lanes = Lanes(OPTIONS, clock=lambda: now)
+    dead = [lanes.start_at_once(work(f"{number}.example")) for number in range(60)]
+    assert sum(slot is not None for slot in dead) == 50, "those that have none running go beside the shared slots"
+    answering(lanes, "live.example")
+    live = [lanes.start_at_once(work("live.example")) for _ in range(3)]
+    assert sum(slot is not None for slot in live) >= 2
+    now += 6.0
+    fill(lanes, 1, "late.example")
+    assert lanes.start_next() is not None, "what hangs holds no slot"
+    for slot in (*dead, *live):
+        if slot is not None:
+            lanes.end(slot)
+    assert lanes.running == 1
+
+
+def test_what_hangs_is_bounded_and_then_few_more_are_tried_each_second() -> None:
+    now = 100.0
+    lanes = Lanes(OPTIONS, clock=lambda: now)
+
+    def at_once() -> int:
+        """How many of those never tried may start at this moment."""
+        slots = [lanes.start_at_once(work(f"{now}-{number}.example")) for number in range(100)]
+        return sum(slot is not None for slot in slots)
+
+    assert at_once() == 50
+    now += 3.0
+    assert at_once() == 0
+    now += 3.0
+    assert lanes.start_next() is None
+    assert at_once() == 1, "so many hang that the next is tried later"
+    fill(lanes, 1, "late.example")
+    assert lanes.next_release() == now + 0.5
+    answering(lanes, "live.example")
+    assert lanes.start_at_once(work("live.example")) is not None
+    for _ in range(300):
+        now += 1.0
+        lanes.start_next()
+        at_once()
+    assert lanes.running == 10 * 4 + 50 + 1
+
+
+def test_a_lane_that_begins_to_answer_waits_among_those_that_do() -> None:
+    lanes = Lanes(OPTIONS)
+    fill(lanes, 4, "a.example")
+    (slot, _), (other, _) = lanes.start_next() or (None, None), lanes.start_next() or (None, None)
+    assert slot is not None
+    assert other is not None
+    lanes.judge("a.example", answered=True)
+    lanes.end(slot)
+    assert lanes.start_next() is not None
+    lanes.judge("a.example", answered=False)
+    assert len(lanes.drain()) == 1
+    assert lanes.room == 10
 
 
 def test_a_suspended_destination_neither_lets_in_nor_starts() -> None:
@@ -87,7 +163,7 @@ def test_lanes_and_senders_take_turns() -> None:
 def test_slots_come_back() -> None:
     lanes = Lanes(OPTIONS)
     begun = [lanes.start_at_once(work()) for _ in range(4)]
-    running = [lane for lane in begun if isinstance(lane, Lane)]
+    running = [slot for slot in begun if slot is not None]
     assert 1 <= len(running) < 4  # no more than its part of the shared slots
     fill(lanes, 1)
     assert lanes.start_next() is None

@@ -10,10 +10,11 @@ import pytest
 from relayd.mail.reply import Reply
 from relayd.queue.message import Job, Outcome, Result
 from relayd.routing.next_hop import NextHop
+from relayd.routing.options import RouteOptions
 from relayd.routing.shaping.options import ShapingOptions
 from relayd.routing.shaping.pace import Rate
 from relayd.routing.shaping.rules import ShapingRules, read_rules
-from tests.delivery.stage import Stage, delivered, outcomes_of, settings, stage
+from tests.delivery.stage import Stage, delivered, outcomes_of, router, settings, stage
 
 RESPONSES = """
 [[response]]
@@ -166,7 +167,7 @@ async def test_who_complains_is_given_half(tmp_path: Path) -> None:
         for _ in range(20):
             await it.send("x@b.example")
         assert it.attempts.running["b.example"] == 4
-        found = it.scheduler.limits_of("b.example")
+        found = it.scheduler.throttle.limits_of("b.example")
         assert found.provider == "big"
         assert found.slowed[0].startswith("provider:big to 50% for 10m by slow-down: 451")
         assert [(each.limit, each.value, each.used) for each in found.limits] == [("concurrency", "8", "4")]
@@ -228,3 +229,20 @@ async def test_mail_that_a_rate_holds_back_leaves_memory_to_others(tmp_path: Pat
             await it.send(f"x@free{number}.example")
         await it.until(lambda: len(it.attempts.started) >= made + 20)
         assert (await it.queue.audit()).difference == 0
+
+
+async def test_a_suspended_domain_waits_where_others_go_by_the_same_route(tmp_path: Path) -> None:
+    routing = router({"smart": RouteOptions(address="smtp.example")}, default="smart")
+    async with stage(tmp_path, routing=routing) as it:
+        await it.queue.suspend("held.example", None, "ann", "")
+        await it.until(lambda: bool(it.looks))
+        id = await it.send("x@held.example", "y@free.example")
+        await it.send("z@held.example")
+        await it.attempts_made(1)
+        await it.idle()
+        assert [[to.address for to in job.message.recipients] for job in it.attempts.started] == [["y@free.example"]]
+        (left,) = [row for row in await it.rows(id) if row.state.is_pending]
+        assert (left.address, left.attempts) == ("x@held.example", 0)
+        await it.queue.unsuspend("held.example")
+        await it.pass_time(301)
+        await it.attempts_made(3)

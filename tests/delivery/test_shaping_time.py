@@ -20,12 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from relayd.delivery.lanes import Lane, Lanes
+from relayd.delivery.lanes import Lanes
 from relayd.delivery.shaping import Shaping
+from relayd.delivery.slots import Slot
 from relayd.mail.reply import Reply
 from relayd.queue.message import Job, Outcome, Result
 from relayd.routing.options import ConcurrencyOptions
-from relayd.routing.shaping.meter import Meter
 from relayd.routing.shaping.options import ShapingOptions
 from relayd.routing.shaping.pace import Rate
 from relayd.routing.shaping.responses import Action
@@ -60,7 +60,7 @@ class Simulation:
         self.shaping = Shaping(self.rules, lambda: self.now, lambda: self.options.per_destination)
         self.lanes = Lanes(self.options, self.shaping, lambda: self.now)
         self.disk: dict[str, deque[Job]] = defaultdict(deque)
-        self._ends: list[tuple[float, int, Lane, Job, tuple[Meter, ...]]] = []
+        self._ends: list[tuple[float, int, Slot, Job]] = []
         self._numbers = itertools.count()
         self._look = 0.0
         self.on_end: Callable[[Job], None] = lambda job: None
@@ -69,13 +69,13 @@ class Simulation:
         """A new message, as reception offers it."""
         if not self.lanes.admits(work.destination, "a"):
             self.disk[work.destination].append(work)
-        elif (lane := self.lanes.start_at_once(work)) is None:
+        elif (slot := self.lanes.start_at_once(work)) is None:
             self.lanes.enter(work)
         else:
-            self._start(lane, work)
+            self._start(slot, work)
 
-    def _start(self, lane: Lane, work: Job) -> None:
-        heapq.heappush(self._ends, (self.now + self.took(), next(self._numbers), lane, work, lane.meters))
+    def _start(self, slot: Slot, work: Job) -> None:
+        heapq.heappush(self._ends, (self.now + self.took(), next(self._numbers), slot, work))
         provider = self.shaping.shape(work.destination).provider
         self.sent.append(Sent(provider, work.destination, self.now, self._ends[0][0]))
 
@@ -93,8 +93,9 @@ class Simulation:
                 return
             self.now = max(self.now, at)
             while self._ends and self._ends[0][0] <= self.now:
-                _, _, lane, work, meters = heapq.heappop(self._ends)
-                self.lanes.end(lane, meters)
+                _, _, slot, work = heapq.heappop(self._ends)
+                self.lanes.judge(slot.key, answered=True)
+                self.lanes.end(slot)
                 self.on_end(work)
 
     def _lease(self) -> None:

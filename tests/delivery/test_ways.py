@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import pytest
 
 from relayd.delivery import pool
 from relayd.delivery.options import ReuseOptions, TimeoutOptions
+from relayd.delivery.ways import Wait
 from relayd.mail.terms import Terms
 from relayd.queue.message import Outcome, Result
 from relayd.routing.options import OutboundOptions, RouteOptions
@@ -185,6 +187,37 @@ async def test_no_more_connections_at_once_than_a_host_allows() -> None:
     assert most == 2
     await made.pool.close()
     await peer.stop()
+
+
+def hosts_of(made: Setting) -> list[int]:
+    """The ports of the hosts that an attempt would try now, in order."""
+    ways = made.ways.of(made.router.next_hop("route:hub"), (), "b@x.example")
+    assert not isinstance(ways, Wait)
+    return [way.hop.port for way in ways]
+
+
+async def test_a_host_without_a_free_connection_gives_way_to_its_like_alone() -> None:
+    hosts = ("127.0.0.1:2 weight=1", "127.0.0.1:3 weight=0")
+    options = RouteOptions(address="127.0.0.1", port=1, weight=1000, hosts=hosts, connections=1)
+    made = Setting(router=Router(OutboundOptions(), {"hub": options}), clock=Clock())
+    first, second, _ = made.router.hosts["hub"]
+    assert hosts_of(made) == [1, 2, 3]
+    async with made.ways.slots.one(first):
+        assert hosts_of(made) == [2, 1, 3]
+        async with made.ways.slots.one(second):
+            assert hosts_of(made) == [1, 2, 3]  # the last is not for rush hours
+        made.ways.standings.failed(second, START)
+        assert hosts_of(made) == [1, 3, 2]
+
+
+async def test_a_source_that_takes_nothing_makes_nobody_hurry() -> None:
+    sources = {"a": SourceOptions(address="127.0.0.2"), "b": SourceOptions(address="127.0.0.3")}
+    pools = {"p": SourcePoolOptions(sources=("a", "b weight=0"))}
+    router = Router(OutboundOptions(source="p"), None, None, None, Sources(sources, pools))
+    made = Setting(router=router, clock=Clock(), suspended={"source:a": math.inf})
+    wait = made.ways.of(router.next_hop("x.example"), (), "b@x.example")
+    assert isinstance(wait, Wait)
+    assert wait.due == START + 60
 
 
 # Sources

@@ -42,7 +42,7 @@ def test_any_value_is_shown_and_matched(value: Any, wanted: str) -> None:
         is_like(name, value, wanted)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.text(st.characters(codec=None), max_size=30), st.text(max_size=30))
 def test_what_was_said_is_found_by_it_and_any_filter_can_be_asked(said: str, asked: str) -> None:
     with tempfile.TemporaryDirectory() as directory:

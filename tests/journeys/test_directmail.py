@@ -21,7 +21,7 @@ import pytest
 from tests.journeys.conftest import StartRelay, message, wait_until
 from tests.journeys.test_webhooks import Background
 from tests.rig.daemon import Daemon, free_port
-from tests.rig.peers import absent
+from tests.rig.peers import absent, require_program
 from tests.rig.sink import Delivery, Sink
 
 _CALLS = Path(__file__).parents[1] / "clients" / "directmail" / "calls.py"
@@ -239,3 +239,24 @@ def test_what_the_clients_are_refused(ann: Account) -> None:
     ann.daemon.data_of("DELETE", f"/api/access-keys/ann/{ann.key}")
     (revoked,) = ann.calls(("GET", "GetMailAddressMsgCallBackUrl", {"MailFrom": "ann@mail.test"}))
     assert "InvalidAccessKeyId.NotFound" in revoked["error"]
+
+
+def test_a_sending_address_signs_in_by_scram_as_well(ann: Account, sink: Sink, tmp_path: Path) -> None:
+    """SCRAM is offered once an account of the database has a verifier; who takes it must not be locked out."""
+    ann.daemon.data_of("POST", "/api/principal", {"type": "domain", "name": "stored.test"})
+    zoe = {"type": "individual", "name": "zoe", "secrets": ["secret of zoe"], "emails": ["zoe@stored.test"]}
+    ann.daemon.data_of("POST", "/api/principal", zoe)
+    (created,) = ann.calls(("dm", "create_mail_address", {"account_name": "scram@mail.test", "sendtype": "trigger"}))
+    change = {"mail_address_id": created["MailAddressId"], "password": "S3cret-enough"}
+    assert ann.calls(("dm", "modify_mail_address", change))[0]["status"] == 200
+    config = tmp_path / "msmtprc"
+    config.write_text(
+        f"account default\nhost 127.0.0.1\nport {ann.submission}\ntls off\nauth scram-sha-256\nuser scram@mail.test\n"
+        f'passwordeval "echo S3cret-enough"\nfrom scram@mail.test\n'
+    )
+    config.chmod(0o600)
+    command = [require_program("msmtp"), "-C", str(config), "a@x.test"]
+    letter = message(From="scram@mail.test", To="a@x.test")
+    done = subprocess.run(command, input=letter, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert sink.wait_for(1)[0].return_path == "scram@mail.test"

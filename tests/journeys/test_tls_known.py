@@ -88,6 +88,7 @@ def test_broken_tls_is_left_out_until_somebody_says_otherwise(house: tuple[Daemo
     peer.script.broken_tls = True
     assert not deliver(relay, peer)
     assert "left out until" in relayd(relay, "tls", "hosts", "--broken")
+    assert "relayd_tls_broken_hosts 1.0" in relay.request("GET", "/metrics")[1]
     assert "TLS failed there, so it is left out until" in relayd(relay, "explain", "--to", "b@x.test")
     peer.script.broken_tls = False
     assert not deliver(relay, peer)

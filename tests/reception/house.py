@@ -20,6 +20,7 @@ from relayd.options import Raw, section_of
 from relayd.queue.message import Job, NewMessage
 from relayd.reception.admission import Plan
 from relayd.reception.client import Client
+from relayd.reception.filtering import Filtering
 from relayd.reception.options import (
     AccessOptions,
     DataLimits,
@@ -86,9 +87,13 @@ class FakeQueue:
 
     messages: list[NewMessage] = field(default_factory=list)
     failure: Exception | None = None
+    discarded: list[Mapping[str, int]] = field(default_factory=list)
 
     async def discard(self, counts: Mapping[str, int]) -> None:
-        """Nothing is kept of it."""
+        """Note it."""
+        if self.failure is not None:
+            raise self.failure
+        self.discarded.append(counts)
 
     async def enqueue(self, message: NewMessage, *others: NewMessage) -> None:
         if self.failure is not None:
@@ -159,6 +164,7 @@ class House:
         accounts: dict[str, dict[str, Raw]] | None = None,
         *,
         resolver: Resolver | None = None,
+        filtering: Filtering | None = None,
         **given: Any,
     ) -> None:
         """No checks of strangers' mail, unless `auth` or a resolver is given."""
@@ -190,6 +196,7 @@ class House:
                 clock=lambda: self.now,
                 snowflakes=Snowflakes(1),
                 signing=signing_with(signatures, Span(self.stream)),
+                filtering=filtering,
             ),
         )
 

@@ -103,6 +103,8 @@ async def test_only_the_trusted_are_offered_it_and_only_what_is_configured(tmp_p
     assert offered.latest_release == "2023-11-21T22:00:00Z"
     stranger = rig.reception.offered(await rig.stranger())
     assert (stranger.future_release, stranger.deliver_by, stranger.mt_priority) == (0, False, False)
+    to_sign_in = rig.reception.offered(await rig.stranger(role="submission"))
+    assert (to_sign_in.future_release, to_sign_in.dsn) == (604800, True)
     off = House(tmp_path, extensions={"future-release": "0", "deliver-by": False, "mt-priority": False})
     offered = off.reception.offered(await off.trusted())
     assert (offered.future_release, offered.deliver_by, offered.mt_priority) == (0, False, False)

@@ -154,6 +154,8 @@ async def test_what_somebody_made_is_not_changed_by_a_bounce(kept: Kept) -> None
         (Filter(rule="unknown"), []),
         (Filter(rule="other"), ["a@x.example", "b@x.example", "c@y.example"]),
         (Filter(host="X.example"), []),
+        (Filter(host="%"), ["a@x.example", "b@x.example", "c@y.example"]),
+        (Filter(host="ample"), ["a@x.example", "b@x.example", "c@y.example"]),
         (Filter(scope="account:ann"), ["a@x.example", "c@y.example"]),
         (Filter(since=START + 10), ["a@x.example"]),
         (Filter(until=START + 10), ["b@x.example", "c@y.example"]),

@@ -10,7 +10,7 @@ from typing import Any
 
 from relayd.control.api.troubleshoot import Explaining
 from relayd.delivery.hosts import Hosts
-from relayd.delivery.lanes import LaneStats
+from relayd.delivery.lane import LaneStats
 from relayd.delivery.limits import LimitsInForce
 from relayd.delivery.options import ReuseOptions
 from relayd.delivery.outlook import Outlook, Outlooks, Roads

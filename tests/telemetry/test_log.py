@@ -213,8 +213,8 @@ def test_the_day_changes_with_the_events(open_log: Open, recorder: Recorder, tmp
     assert "sunday" not in today(tmp_path).read_text()
 
 
-def test_a_webhook_is_not_available_yet() -> None:
-    with pytest.raises(OptionError, match="not available in this version"):
+def test_a_webhook_is_no_tracer() -> None:
+    with pytest.raises(OptionError, match="a record of its own"):
         section_of(TracerOptions).build({"type": "webhook"})
     with pytest.raises(OptionError, match="expected one of"):
         section_of(TracerOptions).build({"type": "syslog"})

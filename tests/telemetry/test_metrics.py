@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from relayd.config.shaping import shipped_shaping
 from relayd.events import delivery, queue, smtp
+from relayd.routing.shaping.rules import ShapingRules
 from relayd.telemetry.metrics import Metrics
 from tests.telemetry.conftest import Recorder
 
@@ -103,3 +105,33 @@ def test_a_gauge_with_one_label() -> None:
     text = metrics.exposition().decode()
     assert 'relayd_x{host="a"} 1.0' in text
     assert 'relayd_x{host="b"} 2.5' in text
+
+
+def test_deliveries_by_provider_listener_and_part_of_the_delay(recorder: Recorder) -> None:
+    metrics = Metrics()
+    recorder.stream.subscribe(metrics)
+    metrics.name_providers(ShapingRules([shipped_shaping()]).provider_of)
+    for host in ("aspmx.l.google.com", "alt1.aspmx.l.GOOGLE.com", "mx.example.org"):
+        delivery.DELIVERED(recorder.daemon, queue_id=1, to="a@x", hostname=host, delays=[0.1, 2.0, 0.3, 0.04])
+    delivery.BOUNCED(recorder.daemon, queue_id=1, to="a@x", hostname="")
+    smtp.RCPT_TO_REJECTED(recorder.session, to="a@x", code=550)
+    found = samples(metrics)
+    assert found["relayd_deliveries_total{outcome=delivered,provider=google}"] == 2
+    assert found["relayd_deliveries_total{outcome=delivered,provider=other}"] == 1
+    assert found["relayd_deliveries_total{outcome=bounced,provider=none}"] == 1
+    assert found["relayd_listener_recipients_total{answer=rejected,listener=smtp}"] == 1
+    sums = [
+        found[f"relayd_delivery_delay_seconds_sum{{part={part}}}"]
+        for part in ("before_queue", "in_queue", "connecting", "transmitting")
+    ]
+    assert [round(each, 3) for each in sums] == [0.3, 6.0, 0.9, 0.12]
+
+
+def test_labels_never_grow_past_their_bound(recorder: Recorder) -> None:
+    metrics = Metrics()
+    recorder.stream.subscribe(metrics)
+    metrics.name_providers(lambda host: host)
+    for number in range(2000):
+        delivery.DELIVERED(recorder.daemon, queue_id=1, to="a@x", hostname=f"host{number}")
+    assert len(metrics.deliveries) <= 201
+    assert metrics.deliveries["other", "delivered"] == 1800

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from relayd.database.interface import DatabaseFull
 from relayd.events import delivery, suppression
 from relayd.webhooks.eventlog import FILE
 from relayd.webhooks.options import WebhookLogOptions
@@ -331,3 +332,33 @@ async def test_many_events_go_in_bounded_posts_in_order(rig: Rig, receiver: Rece
     await receiver.wait(lambda: len(receiver.taken) == 1050)
     assert recipients(receiver) == [f"{number}@x.example" for number in range(1050)]
     assert max(len(each.events) for each in receiver.requests) == 100
+
+
+async def test_what_cannot_be_logged_now_is_logged_later(
+    rig: Rig, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relayd.webhooks.webhooks._PATIENCE", 0.01)
+    await rig.start(hook=to(receiver))
+    assert rig.hooks._log is not None
+    append, tries = rig.hooks._log.append, []
+
+    async def full(rows: Any) -> None:
+        tries.append(rows)
+        if len(tries) < 3:
+            raise DatabaseFull("no space left")
+        await append(rows)
+
+    monkeypatch.setattr(rig.hooks._log, "append", full)
+    rig.state("a@x.example", "b@x.example")
+    await receiver.wait(lambda: len(receiver.taken) == 2)
+    assert recipients(receiver) == ["a@x.example", "b@x.example"]
+    assert "no space left" in rig.named("telemetry.webhook-error")[0].fields["reason"]
+
+
+async def test_a_field_that_json_cannot_say_hurts_nobody(rig: Rig, receiver: Receiver) -> None:
+    await rig.start(hook=to(receiver))
+    delivery.DELIVERED(rig.span, details={"a": "\ud800"}, to="odd@x.example")
+    rig.state("b@x.example")
+    await receiver.wait(lambda: len(receiver.taken) == 2)
+    assert "cannot be shown" in receiver.taken[0]["data"]["reason"]
+    assert receiver.taken[1]["data"]["to"] == "b@x.example"

@@ -43,7 +43,7 @@ class RehearsalOperation:
                 method="GET",
                 path="/troubleshoot/delivery/{recipient}",
                 permission="troubleshoot",
-                handler=self._handle,
+                handler=self.rehearse,
                 summary="Try a delivery, step by step; nothing is sent",
                 area=AREA,
                 query=RehearsalQuery,
@@ -52,7 +52,12 @@ class RehearsalOperation:
             )
         ]
 
-    async def _handle(self, call: Call) -> web.StreamResponse:
+    async def rehearse(self, call: Call) -> web.StreamResponse:
+        """A stream of stages: `event: event`, `data: [{"type": ..., ...}]`, from `mxLookupStart` to `completed`.
+
+        Most steps have a Start, and a Success with `elapsed` (milliseconds) or an Error with `reason`: mxLookup,
+        mtaStsFetch, tlsRptLookup, tlsaLookup, ipLookup, connection, readGreeting, ehlo, startTls, mailFrom, rcptTo.
+        """
         query: RehearsalQuery = call.query
         run = self._rehearse(
             call.path["recipient"].lower(),

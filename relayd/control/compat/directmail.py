@@ -53,7 +53,7 @@ async def nothing_here(request: web.Request) -> NoReturn:
 class DirectMail:
     """The dialect.  gate, limits, admitted: of the control socket.  options, hostname: those in force.
 
-    front: answers requests to `/` that are none of this dialect.
+    front: answers requests to `/` that are none of this dialect, or of which it is switched off.
     """
 
     def __init__(
@@ -80,9 +80,10 @@ class DirectMail:
         self._nonces = Nonces(clock())
 
     def doors(self) -> Iterator[Door]:
-        """Where it is spoken."""
+        """Where it is spoken.  With something else in front, the doors are open whether or not it is spoken."""
+        dialect = DIRECTMAIL if self._front is nothing_here else ""
         for method in ("GET", "POST"):
-            yield Door(method=method, path=PATH, handler=self.handle, dialect=DIRECTMAIL, counts=True)
+            yield Door(method=method, path=PATH, handler=self.handle, dialect=dialect, counts=True)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request.  Raises Problem for limits, and what `front` raises."""
@@ -94,7 +95,9 @@ class DirectMail:
         except BadForm:
             form = []
         given = dict([*query, *form])
-        if "Action" not in given and "x-acs-action" not in request.headers:
+        is_asked = "Action" in given or "x-acs-action" in request.headers
+        if not is_asked or DIRECTMAIL not in options.dialects:
+            self._limits.stranger(request[ORIGIN], span)
             return await self._front(request)
         json = wants_json(given.get("Format", ""), request.headers.get("Accept", ""))
         request_id = _request_id(span)

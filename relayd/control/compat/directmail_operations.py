@@ -14,6 +14,8 @@ from relayd.directory.access_keys import KeyHolder
 from relayd.directory.account import Account
 from relayd.directory.entry import Entry
 from relayd.directory.password import hash_secret
+from relayd.directory.scram import verifier
+from relayd.directory.secrets import Secrets
 from relayd.directory.sending_addresses import (
     AddressTaken,
     Quotas,
@@ -149,7 +151,7 @@ class DirectMailOperations:
             raise DirectMailError("InvalidPassword.Malformed", "Password has 8 to 128 printable ASCII characters.")
         address = await self._own(holder, id)
         if password:
-            await self._addresses.set_password(address.id, await asyncio.to_thread(hash_secret, password))
+            await self._addresses.set_password(address.id, await asyncio.to_thread(_secrets, password))
         if normal and normal != address.reply:
             await self._addresses.set_reply(address.id, normal)
         _noted(span, holder, "modify-sending-address", address.address)
@@ -229,6 +231,11 @@ class DirectMailOperations:
         if found is None or found.owner != holder.account.id:
             raise _malformed()
         return found
+
+
+def _secrets(password: str) -> Secrets:
+    """What a password is stored as.  Blocks."""
+    return Secrets((hash_secret(password),), verifier(password, secrets.token_bytes(16)))
 
 
 def _malformed() -> DirectMailError:

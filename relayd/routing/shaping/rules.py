@@ -173,6 +173,11 @@ class ShapingRules:
             provider = named[0]
         return self._shape(domain, provider, named, site)
 
+    def provider_of(self, host: str) -> str:
+        """The id of the rule that an MX host fits, "" for none."""
+        rule = self._of_host(host)
+        return "" if rule is None else rule.id
+
     def _named(self, domain: str) -> list[_Rule]:
         """The rules that name a domain, the nearest first."""
         by_domain = self._by_domain

@@ -16,9 +16,13 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from relayd.control.app import ControlApp, Setting
+from relayd.control.compat.directmail import DirectMail
 from relayd.control.options import HttpOptions
+from relayd.control.requests import trace
 from relayd.directory.access_keys import KeyHolder, NewKey
 from relayd.directory.entry import Entry, Type
 from relayd.events.event import Span
@@ -229,10 +233,43 @@ async def test_a_revoked_key_signs_nothing_and_a_suspended_account_may_nothing(
 
 
 async def test_without_an_action_it_is_somebody_elses(tcp: aiohttp.ClientSession) -> None:
-    for method in ("GET", "POST"):
-        async with tcp.request(method, "/") as answer:
-            assert answer.status == 401
-            assert answer.content_type == "application/problem+json"
+    async with tcp.get("/") as answer:
+        assert (answer.status, answer.content_type) == (200, "text/html")
+    async with tcp.post("/") as answer:
+        assert answer.status == 401
+
+
+async def test_what_is_in_front_has_the_rest(caller: Caller, control: Control, setting: Setting) -> None:
+    """As the console's page will be: reached at `/`, whether or not the dialect is spoken."""
+
+    async def page(request: web.Request) -> web.StreamResponse:
+        return web.Response(text="a page")
+
+    parts = control.app._parts
+    assert parts.sending is not None
+    app = control.app
+    for dialects, with_action in ((("native", "directmail"), "RequestId"), (("native",), "a page")):
+        options = HttpOptions(dialects=dialects)
+        spoken = DirectMail(
+            parts.sending.operations,
+            parts.sending.keys,
+            app.gate,
+            app._limits,
+            app._checks.admitted,
+            lambda options=options: options,  # type: ignore[misc]
+            lambda: "relay.test",
+            control.rig.clock,
+            page,
+        )
+        assert {(door.method, door.dialect) for door in spoken.doors()} == {("GET", ""), ("POST", "")}
+        served = web.Application(middlewares=[trace(control.app._span, lambda: 128)])
+        for door in spoken.doors():
+            served.router.add_route(door.method, door.path, door.handler)
+        async with TestServer(served) as server, aiohttp.ClientSession() as session:
+            async with session.get(server.make_url("/")) as answer:
+                assert await answer.text() == "a page"
+            async with session.get(server.make_url("/?Action=QueryMailAddressByParam")) as answer:
+                assert with_action in await answer.text()
 
 
 class TestSwitchedOff:
@@ -242,7 +279,9 @@ class TestSwitchedOff:
 
     async def test_it_is_not_there(self, admin: aiohttp.ClientSession) -> None:
         async with admin.get("/?Action=QueryMailAddressByParam") as answer:
-            assert answer.status == 404
+            assert (answer.status, answer.content_type) == (200, "text/html")
+        async with admin.post("/?Action=QueryMailAddressByParam") as answer:
+            assert answer.status == 401
 
 
 # What real clients sent
