@@ -22,6 +22,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+from relayd.spam.bayes import Model
 from relayd.spam.ruleset import Ruleset, read_ruleset
 from relayd.spam.scan import Scanner
 from relayd.spam.score import Score
@@ -29,7 +30,6 @@ from tests.bench.spam_corpus import (
     CONF,
     CORPUS,
     Labelled,
-    Model,
     facts_of,
     learn,
     offline_scores,
