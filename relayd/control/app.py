@@ -16,6 +16,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from relayd.console.files import Console
 from relayd.control.access import Gate
 from relayd.control.api import later
 from relayd.control.api.account_auth import AccountAuth
@@ -185,6 +186,7 @@ class ControlApp:
         )
         self._oauth = OAuthEndpoints(parts.signing_in, self._devices, lambda: self._setting.http.body_timeout)
         self._description = Description(lambda: self.routes)
+        self._console = Console()
         self._checks = Checks(gate=self.gate, limits=self._limits, options=options, hosts=setting.hosts, doors={})
         self._app = web.Application(
             middlewares=[self._sweep.middleware(), trace(span, parts.ids), self._checks.middleware()]
@@ -263,17 +265,21 @@ class ControlApp:
             parts.switches,
         )
         yield from brainycp.doors()
-        if parts.sending is not None:
-            yield from DirectMail(
-                parts.sending.operations,
-                parts.sending.keys,
-                self.gate,
-                self._limits,
-                self._checks.admitted,
-                lambda: self._setting.http,
-                lambda: self._setting.hostname,
-                self._span.stream.clock,
-            ).doors()
+        yield from self._console.doors()
+        if parts.sending is None:
+            yield Door(method="GET", path="/", handler=self._console.serve, dialect="")
+            return
+        yield from DirectMail(
+            parts.sending.operations,
+            parts.sending.keys,
+            self.gate,
+            self._limits,
+            self._checks.admitted,
+            lambda: self._setting.http,
+            lambda: self._setting.hostname,
+            self._span.stream.clock,
+            self._console.serve,
+        ).doors()
 
     @property
     def addresses(self) -> list[tuple[str, int]]:

@@ -171,10 +171,9 @@ def _host(text: str) -> tuple[str, bool, bool]:
     except (idna.IDNAError, UnicodeError):
         if not _LABELS.fullmatch(host):
             return "", False, False
-        labels = (
+        name = ".".join(
             label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii") for label in host.split(".")
         )
-        name = ".".join(labels)
         return (name if len(name) <= 253 else ""), False, False
 
 

@@ -446,3 +446,15 @@ class TestHeaders:
         spans = [event.span for event in control.events if event.kind.id in ("auth.failed", "http.request-url")]
         assert [str(span.id) for span in spans if span is not None] == [body["headers"]["X-Request-Id"]] * 2
         assert all(span is not None and span.keys["remoteIp"] == "192.0.2.1" for span in spans)
+
+
+async def test_who_looks_for_holes_is_banned(control: Control) -> None:
+    control.parts.bans.reconfigure(BanOptions(scan_rate=Rate(3, 86400.0)))
+    for path in ("/wp-login.php", "/cgi-bin/test", "/nothing", "/.env.php"):
+        assert (await ask(control, path, client="198.51.100.7"))[0] == 401
+    assert (await ask(control, "/nothing", client="198.51.100.7"))[0] == 429
+    (banned,) = control.named("security.scan-ban")
+    assert banned.fields["details"] == "asked for '/.env.php'"
+    assert (await ask(control, "/nothing", client="198.51.100.8"))[0] == 401
+    for _ in range(5):
+        assert (await ask(control, "/wp-login.php"))[0] == 401

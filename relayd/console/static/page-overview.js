@@ -1,0 +1,111 @@
+// What the relay does now: rates from the live metrics, the last hours from the stored ones, what needs a look.
+
+import { get, may } from "./api.js";
+import { lineChart, shares } from "./chart.js";
+import { count, duration, fill, h, heading, near, problem, size } from "./dom.js";
+import { link } from "./router.js";
+import { METRICS, open } from "./stream.js";
+
+const INTERVAL = 2;
+const KEPT = 150;
+const ACCEPTED = ["queue.queue-message", "queue.queue-message-authenticated"];
+const LIVE = [...ACCEPTED, "delivery.delivered", "delivery.deferred", "delivery.bounced", "delivery.expired", "smtp.connection-start", "smtp.rcpt-to-rejected",
+  "queue.count", "server.memory", "smtp.active-connections", "delivery.active-connections", "delivery.total-time", "delivery.attempt-time"];
+
+export function show(main) {
+  const light = h("span", { class: "live" }, "connecting");
+  const tiles = h("dl", { class: "tiles" });
+  const plots = h("div", { class: "grid" });
+  const past = h("div", { class: "grid" });
+  const looks = h("div", {});
+  fill(main, heading("Overview", light), tiles, looks, plots, h("h2", { class: "section" }, "Last 24 hours"), past);
+
+  let before = null;
+  const started = Date.now();
+  const accepted = [], delivered = [], delays = [];
+
+  function onMetrics(metrics) {
+    const now = Date.now();
+    const value = Object.fromEntries(metrics.map((each) => [each.id, each]));
+    const of = (id) => value[id]?.value ?? 0;
+    const current = { at: now, accepted: ACCEPTED.reduce((sum, id) => sum + of(id), 0), delivered: of("delivery.delivered"),
+      count: value["delivery.total-time"]?.count ?? 0, sum: value["delivery.total-time"]?.sum ?? 0 };
+    if (before) {
+      const seconds = (now - before.at) / 1000;
+      push(accepted, [now, Math.max(0, current.accepted - before.accepted) / seconds]);
+      push(delivered, [now, Math.max(0, current.delivered - before.delivered) / seconds]);
+      const finished = current.count - before.count;
+      if (finished > 0) push(delays, [now, (current.sum - before.sum) / finished / 1000]);
+    }
+    before = current;
+    fill(tiles,
+      tile("In the queue", count(of("queue.count")), link("queue")),
+      tile("Accepted", rate(accepted)),
+      tile("Delivered", rate(delivered)),
+      tile("Sessions in / out", `${count(of("smtp.active-connections"))} / ${count(of("delivery.active-connections"))}`),
+      tile("Memory", size(of("server.memory"))));
+    const window = { from: Math.max(started, now - KEPT * INTERVAL * 1000), to: now };
+    fill(plots,
+      h("section", { class: "card" }, lineChart("Messages a second", [{ name: "accepted", points: accepted }, { name: "delivered", points: delivered }], window)),
+      h("section", { class: "card" }, lineChart("Seconds from acceptance to the last outcome", [{ name: "mean", points: delays }], window)),
+      h("section", { class: "card" }, shares("Outcomes of recipients since the start", [["delivered", of("delivery.delivered"), "good"], ["deferred", of("delivery.deferred"), "warn"], ["bounced", of("delivery.bounced") + of("delivery.expired"), "bad"]]),
+        h("p", { class: "quiet" }, `${count(of("smtp.connection-start"))} sessions, ${count(of("smtp.rcpt-to-rejected"))} recipients refused`)));
+  }
+
+  const close = open(METRICS, "/telemetry/metrics/live", { interval: INTERVAL, metrics: LIVE.join(",") }, { metrics: onMetrics }, {
+    state: (state) => { light.textContent = state; light.classList.toggle("on", state === "live"); },
+  });
+  if (may("metrics-list")) history(past); else past.previousSibling.hidden = true;
+  attention(looks);
+  return close;
+}
+
+function push(points, point) {
+  points.push(point);
+  if (points.length > KEPT) points.shift();
+}
+
+function rate(points) {
+  if (!points.length) return "…";
+  const recent = points.slice(-5);
+  return [(recent.reduce((sum, [, value]) => sum + value, 0) / recent.length).toFixed(1), h("small", {}, " /s")];
+}
+
+function tile(name, value, address) {
+  return h("div", { class: "tile" }, h("dt", {}, name), h("dd", {}, address ? h("a", { href: address }, value) : value));
+}
+
+async function history(past) {
+  const to = Date.now(), from = to - 86400000;
+  try {
+    const points = await get("/telemetry/metrics", { after: new Date(from).toISOString() });
+    const series = (ids) => {
+      const at = new Map();
+      for (const each of points) if (ids.includes(each.id)) at.set(each.timestamp, (at.get(each.timestamp) ?? 0) + (each.value ?? each.count));
+      return [...at].map(([time, value]) => [Date.parse(time), value]).sort(([a], [b]) => a - b);
+    };
+    fill(past,
+      h("section", { class: "card" }, lineChart("Messages accepted", [{ name: "messages", points: series(ACCEPTED) }], { from, to })),
+      h("section", { class: "card" }, lineChart("Queue", [{ name: "messages", points: series(["queue.count"]) }], { from, to })));
+  } catch (error) {
+    fill(past, problem(error));
+  }
+}
+
+async function attention(looks) {
+  const found = [];
+  const look = async (permission, path, told) => {
+    if (!may(permission)) return;
+    try { told(await get(path)); } catch { /* the page it belongs to says it */ }
+  };
+  await look("message-queue-list", "/queue/status?detail=1", (status) => {
+    if (status !== true && status.running !== true && status.status !== true) found.push(["warn", "The queue is paused", "queue", {}]);
+  });
+  await look("message-queue-list", "/queue/suspensions", (each) => {
+    for (const one of each) found.push(["warn", `${one.destination} is suspended${one.until ? `, resumes ${near(one.until)}` : ""}: ${one.reason}`, "limits", {}]);
+  });
+  await look("message-queue-list", "/queue/audit", (audit) => {
+    if (audit.difference) found.push(["bad", `The audit is off by ${audit.difference} recipients`, "logs", { filter: "audit" }]);
+  });
+  fill(looks, found.map(([kind, text, page, query]) => h("p", { class: `notice ${kind}` }, h("a", { href: link(page, "", query) }, text))));
+}
