@@ -15,13 +15,14 @@ from relayd.directory.principals import Principals, open_principals
 from relayd.events.event import Span
 from relayd.mail.reply import Reply
 from relayd.mail.srs import SrsKeys
-from relayd.queue.message import MessageTls, NewMessage
+from relayd.queue.message import NewMessage
 from relayd.reception.client import Client
 from relayd.reception.receive import Reception
 from relayd.reception.strangers import Strangers
 from relayd.reputation.bans import Bans
 from relayd.reputation.greylist import Greylist
 from relayd.reputation.options import BanOptions, GreylistOptions, TarpitOptions
+from relayd.routing.next_hop import MessageTls
 from tests.directory.test_principals import add
 from tests.reception.house import House, outcome
 
