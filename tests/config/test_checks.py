@@ -33,7 +33,10 @@ def found(text: str, path: Path) -> tuple[list[str], list[str]]:
     [
         ('queue.outbound.next-hop = "smart"', 'queue.outbound.next-hop: there is no route "smart"'),
         ('queue.outbound.domain."a.example" = "x"', 'queue.outbound.domain.a.example: there is no route "x"'),
-        ('queue.outbound.domain."*.example" = "mx"', "queue.outbound.domain.*.example: expected the name of one domain"),
+        (
+            'queue.outbound.domain."*.example" = "mx"',
+            "queue.outbound.domain.*.example: expected the name of one domain",
+        ),
         (
             'queue.outbound.tls.domain."a b".mode = "verified"',
             "queue.outbound.tls.domain.a b: expected the name of one domain",
