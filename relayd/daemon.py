@@ -222,6 +222,7 @@ class Daemon:
         self._own("key rotation", self._rotation.run())
         inherited = inherited_sockets()
         self._own("bans", engine.receiving.ban_store.run())
+        self._own("spam", engine.receiving.scoring.run())
         keeper = QuarantineKeeper(engine, engine.receiving.remembering.quarantine_notes, self.span)
         self._own("quarantine", keeper.run())
         self._own("what is remembered of strangers", engine.receiving.remembering.run())

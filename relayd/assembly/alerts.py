@@ -15,7 +15,7 @@ from relayd.assembly.own_mail import send_own
 from relayd.directory import rows as principals
 from relayd.events.event import Span
 from relayd.listener.options import CertificateOptions
-from relayd.mail.snowflake import Snowflakes, issued_at
+from relayd.mail.snowflake import issued_at, least_issued_at
 from relayd.mailauth.signing_key import record_name
 from relayd.options import format_duration, format_size
 from relayd.reception.rotation import unpublished
@@ -86,8 +86,7 @@ class _Looks:
 
     async def _oldest(self) -> Causes:
         now, limit = self._clock(), self._options.oldest
-        before = Snowflakes().issue(now - limit)
-        found = await self._engine.opened.queue.oldest(before, MOST_CAUSES)
+        found = await self._engine.opened.queue.oldest(least_issued_at(now - limit), MOST_CAUSES)
         wait = format_duration(limit)
         return {
             f"oldest:{destination}": f"mail for {destination} waits for more than {wait}; "

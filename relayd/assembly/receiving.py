@@ -22,7 +22,7 @@ from relayd.listener.listeners import Listeners, Machinery
 from relayd.mail.snowflake import Snowflakes
 from relayd.queue.opening import OpenQueue
 from relayd.queue.usage import Ledger
-from relayd.reception.filtering import Filtering
+from relayd.reception.filtering import Filtering, ScannerTags
 from relayd.reception.policy import Policy
 from relayd.reception.receive import Parts, Reception
 from relayd.reception.sign_in import SignIns
@@ -81,7 +81,11 @@ class Receiving:
         await self.ban_store.open(stream.clock())
         self.remembering = Remembering(loaded, self.bans, lambda: self.reception.policy, lambda: self._resolver, span)
         await self.remembering.open()
-        self.scoring.assessor.sources += [self.remembering.lists, self.remembering.reputations]
+        self.scoring.assessor.sources += [
+            self.remembering.lists,
+            self.remembering.reputations,
+            ScannerTags(self.filtering),
+        ]
         accounts = loaded.config.records(AccountOptions)
         self.principals.reserved = reserved_by(accounts)
         self.ledger = Ledger(self._opened.database, stream.clock)

@@ -53,10 +53,19 @@ class Remembering:
         self.reputations = Reputations(self.records, clock)
         self.lists = DnsLists(loaded.dns_lists, config.section(DnsblOptions), resolver)
         self.lists.on_welcome = lambda address: self.strangers.good.note(address, clock())
-        span.stream.subscribe(self.reputations.heard)
+        self._stream = span.stream
+        self._listens = False
+        self._listen()
         self.quarantine_notes: Kept[float] = Kept("quarantine", 10)
         self._clock = clock
         self._store = self._kept_in(loaded.data / FILE, span)
+
+    def _listen(self) -> None:
+        """Hear the scores of messages while records are kept, and no event else."""
+        if self._listens != bool(self.reputations):
+            self._listens = bool(self.reputations)
+            change = self._stream.subscribe if self._listens else self._stream.unsubscribe
+            change(self.reputations.heard)
 
     def _kept_in(self, path: Path, span: Span) -> MemoryStore:
         tables = (
@@ -89,6 +98,7 @@ class Remembering:
         config = loaded.config
         self.greylist.reconfigure(config.section(GreylistOptions))
         self.records.reconfigure(config.section(ReputationOptions))
+        self._listen()
         self.strangers.tarpit = config.section(TarpitOptions)
         self.lists.reconfigure(loaded.dns_lists, config.section(DnsblOptions))
 

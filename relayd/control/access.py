@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 import struct
 from collections import OrderedDict
@@ -86,6 +87,12 @@ class Caller:
         return None if self.identity is None else self.identity.way
 
 
+_HOLES = re.compile(
+    r"\.(?:php|cgi|asp)|/(?:wp-|php|cgi-bin)|xmlrpc|\.\./|/\.\.|joomla|wordpress|drupal", re.IGNORECASE | re.ASCII
+)
+"""Paths of programs that have holes."""
+
+
 class Gate:
     """Finds the caller of a request.  uid: the daemon's own."""
 
@@ -105,6 +112,21 @@ class Gate:
         if ban is not None:
             security.IP_BLOCKED(span, remote_ip=str(origin), reason=ban.reason, expires=ban.until)
             raise Problem(*TOO_MANY_ATTEMPTS, retry_after=ban.until - now)
+
+    def scanned(self, origin: Origin, span: Span, path: str) -> None:
+        """Something was asked for that is not here; who looks for holes in other programs is banned for it."""
+        if origin.address is None or origin.is_local or not _HOLES.search(path):
+            return
+        ban = self._bans.offended("scan", origin.address, f"asked for {path[:200]!r}", span.stream.clock())
+        if ban is not None:
+            security.SCAN_BAN(
+                span,
+                remote_ip=str(origin),
+                reason=ban.reason,
+                expires=ban.until,
+                details=ban.evidence,
+                total=ban.times,
+            )
 
     def check_private(self, request: web.Request) -> None:
         """Raise Problem 403 when credentials of this request could have been read on their way."""

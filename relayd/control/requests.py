@@ -141,6 +141,8 @@ class Checks:
             if route in OPEN:
                 return await handler(request)
             self.gate.check_banned(origin, span)
+            if resource is None:
+                self.gate.scanned(origin, span, path)
             if route in LOCAL and origin.is_local:
                 return await handler(request)
             door = self.doors.get((request.method, route))

@@ -35,3 +35,17 @@ ABUSE_BAN = EventKind(
     "The address is shut out for a time: too many recipients that do not exist or are not ours",
     "remote_ip reason expires details total",
 )
+LOITER_BAN = EventKind(
+    "security.loiter-ban",
+    Level.INFO,
+    "Banned for idle connections",
+    "The address is shut out for a time: too many of its connections ended because nothing came",
+    "remote_ip reason expires details total",
+)
+SCAN_BAN = EventKind(
+    "security.scan-ban",
+    Level.INFO,
+    "Banned for looking for holes",
+    "The address is shut out for a time: it asked for paths of other programs",
+    "remote_ip reason expires details total",
+)

@@ -92,12 +92,14 @@ class RelaySMTP(SessionProtocol):
 
     async def _handle_client(self) -> None:
         linger = 0.0
+        is_idle = False
         self.client = self._new_client()
         span = self.client.span
         try:
             await self._open()
             await self._converse()
         except SessionOver as over:
+            is_idle = over.reply is TIMED_OUT["idle"]
             if over.reply is not None:
                 self.write(over.reply.encode())
                 linger = 0.0 if self.draining else LINGER
@@ -108,7 +110,7 @@ class RelaySMTP(SessionProtocol):
         finally:
             try:
                 self.drop_transaction()
-                self.reception.leave(self.client)
+                self.reception.leave(self.client, idle=is_idle)
                 await self.hang_up(linger)
             finally:
                 self._count_out()

@@ -42,6 +42,11 @@ def issued_at(snowflake: int) -> float:
     return EPOCH + (snowflake >> 21) / 1000
 
 
+def least_issued_at(at: float) -> int:
+    """The least id that may be issued at Unix time `at` or later; within what 63 bits hold."""
+    return min(max(0, int((at - EPOCH) * 1000)) << 21, (1 << 63) - 1)
+
+
 def parse_snowflake(text: str) -> int | None:
     """The id meant by `text` as JavaScript may print it: the double nearest to it; None if it is no number."""
     if not text.isascii() or not text.isdigit() or len(text) > 20:

@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from relayd.events import spam as events
 from relayd.mailauth.findings import Result
 from relayd.mailauth.orgdomain import SuffixList
-from relayd.reception.scoring import Subject
+from relayd.reception.assessing import Subject
 from relayd.resolver.answer import NoData, NoName, ResolveError, Resolver
 from relayd.resolver.budget import BudgetResolver
-from relayd.spam.dnsbl import Address, DnsList, Lookup, Material, Read, lookups, read
+from relayd.spam.dns_list import DnsList
+from relayd.spam.dnsbl import Address, Lookup, Material, Read, lookups, read
 from relayd.spam.dnsbl_options import DnsblOptions
 from relayd.spam.tag import Tag
 

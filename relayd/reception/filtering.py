@@ -32,9 +32,9 @@ from relayd.mail.header import HeaderBlock, HeaderField, fold
 from relayd.mail.reply import Reply
 from relayd.mailauth.canonical import BodyDigests
 from relayd.mailauth.dkim_sign import want_signed
+from relayd.reception.assessing import Subject
 from relayd.reception.client import Client
 from relayd.reception.head import Head, Marks
-from relayd.reception.scoring import Subject
 from relayd.reception.transaction import Accepted, Discarded, Refused, Transaction
 from relayd.smtp.command import MailCommand, RcptCommand
 from relayd.spam.tag import Tag, plain

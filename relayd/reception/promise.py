@@ -134,10 +134,10 @@ class Promises:
         marks = await self.checks.of_content(tx, content)
         if tx.greylisted and self.strangers is not None:
             self.strangers.proved(tx)
-        if self.scoring is not None:
-            marks = await self.scoring.of_content(tx, content, marks)
         if self.filtering is not None and self.filtering.scanners and not _is_to_be_shortened(tx):
             self.filtering.begin(tx, compose_head(tx, tx.body.header, self.clock(), marks), content)
+        if self.scoring is not None:
+            marks = await self.scoring.of_content(tx, content, marks)
         if _is_to_be_shortened(tx):
             content = await tx.body.shorten(content)
         now = self.clock()

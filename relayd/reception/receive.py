@@ -141,8 +141,10 @@ class Reception:
             return await self._filtering.connect(client)
         return None
 
-    def leave(self, client: Client) -> None:
-        """The session is over."""
+    def leave(self, client: Client, *, idle: bool = False) -> None:
+        """The session is over.  idle: because nothing came."""
+        if idle and self._strangers is not None:
+            self._strangers.loitered(client)
         if client.milters is not None:
             client.milters.close()
 

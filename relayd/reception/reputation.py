@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from relayd.events.event import Event
 from relayd.mail.address import split_address
 from relayd.mailauth.findings import Result, plain_domain
-from relayd.reception.scoring import Subject
+from relayd.reception.assessing import Subject
 from relayd.reputation.bans import site_of
 from relayd.reputation.record import Record, Records
 from relayd.spam.tag import Tag

@@ -63,7 +63,9 @@ class Standing:
                 smtp.MAILBOX_DOES_NOT_EXIST(tx.client.span, to=address)
                 return found
             targets = found
-        if targets == (Target(address),) or not tx.return_path:
+        if (
+            targets == (Target(address),) or not tx.return_path or tx.trusted
+        ):  # what our own people send is ours to send
             return targets
         ours = place.key if place.ours else tx.policy.origin
         return await self._forwarded(tx, targets, ours)

@@ -75,7 +75,7 @@ class Strangers:
         client.offences += 1
         now = self.clock()
         evidence = f"{client.offences} in this session, the last <{recipient[:200]}>: {reply}"
-        ban = self.bans.abused(address, "recipients that do not exist", evidence, now)
+        ban = self.bans.offended("abuse", address, evidence, now)
         if ban is not None:
             security.ABUSE_BAN(
                 client.span,
@@ -92,6 +92,23 @@ class Strangers:
             smtp.TOO_MANY_INVALID_RCPT(client.span, limit=self.tarpit.recipients)
             return ENOUGH
         return reply
+
+    def loitered(self, client: Client) -> None:
+        """A session ended because nothing came."""
+        address = client.address
+        if address is None or client.trusted or client.messages or self._is_relay_of_ours(address):
+            return
+        evidence = f"nothing came on listener {client.listener}"
+        ban = self.bans.offended("loiter", address, evidence, self.clock())
+        if ban is not None:
+            security.LOITER_BAN(
+                client.span,
+                remote_ip=client.address_text,
+                reason=ban.reason,
+                expires=ban.until,
+                details=ban.evidence,
+                total=ban.times,
+            )
 
     async def _hold_up(self, client: Client) -> None:
         delay = self.tarpit.delay

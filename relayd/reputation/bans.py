@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from relayd.options import Network
 from relayd.reputation.options import BanOptions
-from relayd.reputation.rate import Buckets
+from relayd.reputation.rate import Buckets, Rate
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -18,6 +18,14 @@ MAX_BANS = 10_000
 
 REMEMBERED_FOR = 7 * 86400.0
 """Seconds after its end for which a ban still makes the next one longer."""
+
+
+REASONS = {
+    "abuse": "recipients that do not exist",
+    "loiter": "idle connections",
+    "scan": "requests of programs that are not here",
+}
+"""What brings a ban beside failed sign-ins, by the name of its rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +57,7 @@ class Bans:
         self._options = options or BanOptions()
         self._by_site = Buckets(self._options.auth_rate)
         self._by_login = Buckets(self._options.auth_rate)
-        self._abuse = Buckets(self._options.abuse_rate)
+        self._kinds = {kind: Buckets(rate) for kind, rate in _rates(self._options).items()}
         self.is_spared: Callable[[Address, float], bool] = lambda address, now: False
         """Whether an address is not to be banned by itself, for other reasons than the options."""
         self._bans: OrderedDict[Network, Ban] = OrderedDict()
@@ -60,7 +68,8 @@ class Bans:
         """Take other options; bans that stand keep their end."""
         self._options = options
         self._by_site.rate = self._by_login.rate = options.auth_rate
-        self._abuse.rate = options.abuse_rate
+        for kind, rate in _rates(options).items():
+            self._kinds[kind].rate = rate
 
     def is_exempt(self, address: Address) -> bool:
         """Whether the address is in a network that is never banned."""
@@ -84,13 +93,14 @@ class Bans:
         evidence = f"sign-in as {login[:100]!r}" if login else ""
         return self._ban(site, now, "repeated failed sign-ins", evidence) if over else None
 
-    def abused(self, address: Address, what: str, evidence: str, now: float) -> Ban | None:
-        """Count something that only who means ill does; the ban that it brings upon the address."""
+    def offended(self, kind: str, address: Address, evidence: str, now: float) -> Ban | None:
+        """Count something that only who means ill does, of REASONS; the ban that it brings upon the address."""
         if self.is_exempt(address) or self.is_spared(address, now):
             return None
         site = site_of(address)
-        self._abuse.take(site, now)
-        return self._ban(site, now, what, evidence) if self._abuse.wait(site, now) > 0 else None
+        counted = self._kinds[kind]
+        counted.take(site, now)
+        return self._ban(site, now, REASONS[kind], evidence) if counted.wait(site, now) > 0 else None
 
     def _ban(self, site: Network, now: float, reason: str, evidence: str) -> Ban:
         before = self._bans.pop(site, None)
@@ -121,8 +131,13 @@ class Bans:
         """Forget the ban of `address` and its failures; whether one stood."""
         site = site_of(address)
         self._by_site.forget(site)
-        self._abuse.forget(site)
+        for each in self._kinds.values():
+            each.forget(site)
         ban = self._bans.pop(site, None)
         if ban is not None:
             self.on_change(site, None)
         return ban is not None and ban.since <= now < ban.until
+
+
+def _rates(options: BanOptions) -> dict[str, Rate | None]:
+    return {"abuse": options.abuse_rate, "loiter": options.loiter_rate, "scan": options.scan_rate}

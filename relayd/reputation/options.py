@@ -32,6 +32,19 @@ class BanOptions:
         'it is banned from every listener; "none": never.',
         key="abuse.rate",
     )
+    loiter_rate: Rate | None = option(
+        RATE,
+        "150/1d",
+        'Connections of one stranger\'s address that end because nothing comes; "none": never.',
+        key="loiter.rate",
+    )
+    scan_rate: Rate | None = option(
+        RATE,
+        "30/1d",
+        "Requests of the control socket for paths of other programs (.php, /wp-, /cgi-bin ...), as those ask who look "
+        'for holes; "none": never.',
+        key="scan.rate",
+    )
     first: float = option(DURATION, "1h", "How long the first ban of an address lasts; each further one twice as long.")
     longest: float = option(DURATION, "24h", "How long a ban lasts at most.")
     exempt_networks: tuple[Network, ...] = option(

@@ -17,7 +17,7 @@ import msgspec
 from relayd.database.segments import Bounds, Series
 from relayd.events import delivery, queue, smtp
 from relayd.events.event import TABLE, Event, EventKind
-from relayd.mail.snowflake import EPOCH, issued_at
+from relayd.mail.snowflake import issued_at, least_issued_at
 from relayd.telemetry import word_index
 from relayd.telemetry.forgetting import Oblivion
 from relayd.telemetry.render import rfc3339
@@ -237,18 +237,14 @@ def _words(query: MessageQuery) -> list[tuple[str, bool]]:
 
 def _where(query: MessageQuery, oldest: float, words: tuple[list[str], list[Any]]) -> tuple[str, list[Any]]:
     """A condition on `message` and its parameters."""
-    conditions, parameters = ["id >= ?"], [_first_id(max(oldest, query.after or 0))]
+    conditions, parameters = ["id >= ?"], [least_issued_at(max(oldest, query.after or 0))]
     if query.before is not None:
         conditions.append("id < ?")
-        parameters.append(_first_id(query.before))
+        parameters.append(least_issued_at(query.before))
     if query.queue_id is not None:
         conditions.append("id = ?")
         parameters.append(min(query.queue_id, (1 << 63) - 1))
     return " AND ".join(conditions + words[0]), [*parameters, *words[1]]
-
-
-def _first_id(at: float) -> int:
-    return min(max(0, int((at - EPOCH) * 1000)) << 21, (1 << 63) - 1)
 
 
 _ORIGINS = {

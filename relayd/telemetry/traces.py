@@ -14,7 +14,7 @@ from typing import Any
 from relayd.database.segments import Bounds, Series
 from relayd.events import delivery, queue, smtp
 from relayd.events.event import Event, EventKind, Span
-from relayd.mail.snowflake import EPOCH
+from relayd.mail.snowflake import least_issued_at
 from relayd.telemetry import word_index
 from relayd.telemetry.forgetting import Oblivion
 from relayd.telemetry.render import rfc3339
@@ -149,7 +149,7 @@ class Traces:
 
     def get(self, ids: Iterable[int], now: float) -> dict[int, list[ShownEvent]]:
         """The events of spans, oldest first; ids that are not known are left out.  Raises DatabaseError, ReadCut."""
-        oldest = _first_id(now - self.bounds.keep)
+        oldest = least_issued_at(now - self.bounds.keep)
         wanted = {id for id in ids if oldest <= id < 1 << 63}
         found: dict[int, list[ShownEvent]] = {}
         if not wanted:
@@ -165,11 +165,6 @@ class Traces:
         return found
 
 
-def _first_id(at: float) -> int:
-    """The least id issued at Unix time `at` or later."""
-    return min(max(0, int((at - EPOCH) * 1000)) << 21, (1 << 63) - 1)
-
-
 def _words(query: TraceQuery) -> list[tuple[str, bool]]:
     exact = [(str(query.queue_id), True)] if query.queue_id is not None else []
     return exact + terms(query.filter or "")
@@ -180,10 +175,10 @@ def _where(query: TraceQuery, oldest: float, words: tuple[list[str], list[Any]])
     number = _NUMBERS.get(query.type or "", 0)
     types = [number] if query.type else list(_NUMBERS.values())
     conditions = [f"type IN ({', '.join(map(str, types))})", "id >= ?"]
-    parameters: list[Any] = [_first_id(max(oldest, query.after or 0))]
+    parameters: list[Any] = [least_issued_at(max(oldest, query.after or 0))]
     if query.before is not None:
         conditions.append("id < ?")
-        parameters.append(_first_id(query.before))
+        parameters.append(least_issued_at(query.before))
     return " AND ".join(conditions + words[0]), parameters + words[1]
 
 

@@ -345,8 +345,12 @@ class TestBans:
                         "until": "2027-01-15T09:00:00Z",
                         "reason": "repeated failed sign-ins",
                         "times": 1,
+                        "evidence": evidence,
                     }
-                    for address in ("2001:db8::/64", "192.0.2.1")
+                    for address, evidence in (
+                        ("2001:db8::/64", "sign-in as '2001'"),
+                        ("192.0.2.1", "sign-in as '192.'"),
+                    )
                 ],
                 "total": 2,
             }
@@ -446,3 +450,15 @@ class TestHeaders:
         spans = [event.span for event in control.events if event.kind.id in ("auth.failed", "http.request-url")]
         assert [str(span.id) for span in spans if span is not None] == [body["headers"]["X-Request-Id"]] * 2
         assert all(span is not None and span.keys["remoteIp"] == "192.0.2.1" for span in spans)
+
+
+async def test_who_looks_for_holes_is_banned(control: Control) -> None:
+    control.parts.bans.reconfigure(BanOptions(scan_rate=Rate(3, 86400.0)))
+    for path in ("/wp-login.php", "/cgi-bin/test", "/nothing", "/.env.php"):
+        assert (await ask(control, path, client="198.51.100.7"))[0] == 401
+    assert (await ask(control, "/nothing", client="198.51.100.7"))[0] == 429
+    (banned,) = control.named("security.scan-ban")
+    assert banned.fields["details"] == "asked for '/.env.php'"
+    assert (await ask(control, "/nothing", client="198.51.100.8"))[0] == 401
+    for _ in range(5):
+        assert (await ask(control, "/wp-login.php"))[0] == 401

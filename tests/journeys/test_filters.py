@@ -241,3 +241,16 @@ def test_a_milter_refuses_one_recipient_discards_and_holds(relay: StartRelay, tm
         assert daemon.audit()["difference"] == 0
         assert sink.deliveries == []
         assert "queue.discarded" in wait_logged(daemon, "queue.discarded", "took every recipient out")
+
+
+def test_what_a_scanner_finds_counts_for_the_spam_score(relay: StartRelay, scanners: Scanners) -> None:
+    port = free_port()
+    with Sink() as sink:
+        relay(sink.port, strangers(port) | filters(scanners, "clamd", action="tag") | {"spam-filter.enable": True})
+        with Proxied(port) as client:
+            client.ehlo()
+            client.sendmail("a@sender.test", ["b@receiver.test"], INFECTED)
+        (marked,) = arrived(sink)
+        head = marked.content.partition(b"\r\n\r\n")[0].replace(b"\r\n\t", b" ")
+        assert b"\r\nX-Scan-Result: clamd; infected; Eicar-Test-Signature" in b"\r\n" + head
+        assert b"CLAM_VIRUS" in head

@@ -8,8 +8,8 @@ from typing import Any
 
 from relayd.events.event import Event, EventStream, Span
 from relayd.mailauth.findings import DkimFinding, Findings, Result
+from relayd.reception.assessing import Subject
 from relayd.reception.dnsbl import DnsLists
-from relayd.reception.scoring import Subject
 from relayd.resolver.answer import Answer, Resolver
 from relayd.resolver.zone import Zone
 from relayd.spam.dnsbl_lists import KNOWN

@@ -116,6 +116,17 @@ async def test_neither_are_hosts_whose_mail_was_taken_this_week(scene: Scene) ->
     assert scene.strangers.admit(scene.client()) is None, "a ban of before does not hold against it"
 
 
+def test_who_holds_connections_for_nothing_is_banned(scene: Scene) -> None:
+    scene.strangers.bans.reconfigure(BanOptions(loiter_rate=Rate(3, 86400.0)))
+    for number in range(3):
+        scene.strangers.loitered(scene.client(messages=1))
+        scene.strangers.loitered(scene.client("10.0.0.1"))
+        assert len(scene.strangers.bans) == 0
+        scene.strangers.loitered(scene.client())
+        assert len(scene.strangers.bans) == (number == 2)
+    assert scene.ids() == ["security.loiter-ban"]
+
+
 async def test_trusted_clients_are_not_counted(scene: Scene) -> None:
     await try_names(scene, scene.client(trusted=True), 50)
     assert len(scene.strangers.bans) == 0

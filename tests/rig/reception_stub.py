@@ -88,7 +88,7 @@ class StubReception:
             self.messages.append(tx)
         return [reply] * len(tx.given) if tx.client.protocol == "lmtp" else reply
 
-    def leave(self, client: Client) -> None:
+    def leave(self, client: Client, *, idle: bool = False) -> None:
         """Nothing is kept of a session."""
 
     def abort(self, tx: StubTransaction) -> None:
