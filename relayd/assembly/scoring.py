@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 
 from relayd.assembly.loaded import Loaded
 from relayd.config.spam_updates import SpamUpdates
+from relayd.database.interface import DatabaseError
 from relayd.events import spam as events
 from relayd.events.event import Span
 from relayd.reception.assessing import Assessor, TagSource
@@ -15,6 +18,9 @@ from relayd.reputation.bayes import Bayes
 from relayd.resolver.answer import Resolver
 from relayd.scanning.workers import Workers
 from relayd.spam.options import ScanOptions
+
+_SWEEP = 600.0
+"""Seconds between two looks at what has expired."""
 
 
 class ScoringParts:
@@ -41,6 +47,13 @@ class ScoringParts:
         self.bayes.options = self._loaded.spam.bayes
         await self.bayes.open()
         self.assessor.sources.insert(0, HostsAsked(resolver, lambda: self.assessor.settings.options.ask_hosts))
+
+    async def run(self) -> None:
+        """Forget what the model need not know any more: a task of the daemon's."""
+        while True:
+            await asyncio.sleep(_SWEEP)
+            with contextlib.suppress(DatabaseError):  # stated by the database; the next round tries again
+                await self.bayes.sweep()
 
     def reload(self, loaded: Loaded) -> None:
         """Take another configuration; what is being scanned ends as it began."""

@@ -59,6 +59,7 @@ class Troubleshooting:
             soft_bounce=soft_bounce(loaded),
             memory=self._delivering.tls_hosts.memory,
             standings=self._delivering.ways.standings,
+            ways=self._delivering.ways.of,
         )
 
     def _means(self) -> Means:

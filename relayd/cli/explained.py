@@ -154,6 +154,8 @@ def _road(outlook: Value, standing: Value) -> None:
     if outlook["leaves_from"]:
         rows.append(("leaves from", outlook["leaves_from"]))
     rows += [("smarthost", each) for each in outlook["smarthosts"]]
+    if outlook["waits"]:
+        rows.append(("waits", outlook["waits"]))
     limit = f"{outlook['running']} of at most {outlook['limit']} deliveries at once run, {outlook['waiting']} wait"
     rows.append(("now", f"{limit} in memory"))
     rows.append(("queue", f"{standing['queued']} messages, {standing['deferred']} deferred, {standing['held']} held"))

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from relayd.config.configuration import Config, Problem
 from relayd.config.listeners import is_missing
+from relayd.listener.options import ListenerOptions
+from relayd.mail.address import AddressError, check_domain
 from relayd.options import OptionError
 from relayd.routing.options import DomainOptions, DomainTlsOptions, OutboundOptions, RouteOptions
 from relayd.routing.route import Router, UnknownRoute, route_of
@@ -43,6 +45,8 @@ def check_roads(config: Config) -> Iterator[Problem]:
             yield _problem(error)
         except UnknownRoute:
             pass  # `checks` names the key
+    yield from _check_domains(config)
+    yield from _check_rules(config)
     for name, route in config.records(RouteOptions).items():
         yield from _check_auth(f"queue.route.{name}.auth", route)
         yield from _check_certificate(f"queue.route.{name}.tls", route)
@@ -69,6 +73,28 @@ def _parts(config: Config) -> Iterator[Problem]:
         Sources(config.records(SourceOptions), config.records(SourcePoolOptions))
     except OptionError as error:
         yield _problem(error)
+
+
+def _check_domains(config: Config) -> Iterator[Problem]:
+    """What is no domain name would never be looked up: nobody may think that it counts."""
+    for section, domains in (
+        ("queue.outbound.domain", config.records(DomainOptions)),
+        ("queue.outbound.tls.domain", config.records(DomainTlsOptions)),
+    ):
+        for domain in domains:
+            try:
+                check_domain(domain.rstrip(".").replace("_", "x"), True)
+            except AddressError:
+                yield Problem(f"{section}.{domain}", f'expected the name of one domain, not "{domain}"')
+
+
+def _check_rules(config: Config) -> Iterator[Problem]:
+    """Listeners that are not there, of rules that match no mail then."""
+    known = config.records(ListenerOptions)
+    for id, rule in config.records(RuleOptions).items():
+        for name in rule.listener:
+            if name not in known and name != "submit" and "*" not in name:
+                yield Problem(f"queue.rule.{id}.listener", f'there is no listener "{name}"', fatal=False)
 
 
 def _problem(error: OptionError) -> Problem:

@@ -24,7 +24,7 @@ from relayd.delivery.outcome import (
     wants_success_report,
     with_enhanced,
 )
-from relayd.delivery.parameters import message_needs_smtputf8
+from relayd.delivery.parameters import message_needs_smtputf8, why_not_by
 from relayd.delivery.permit import Permit
 from relayd.events import delivery as events
 from relayd.events.event import Span
@@ -82,6 +82,12 @@ class Delivering:
         if peer.size and content.size > peer.size:
             text = f"the message has {content.size} octets, the host takes {peer.size}"
             self.fail(Trouble.TOO_BIG, text, host)
+            return None
+        unpromised = ""
+        if message.terms.returns and self.next_hop.protocol is not Protocol.LMTP:
+            unpromised = why_not_by(message.terms, peer, self.span.stream.clock())
+        if unpromised:
+            self.fail(Trouble.DELIVER_BY, unpromised, host)
             return None
         whole = message_needs_smtputf8(message)
         needing = [each for each in self.todo if whole or not each.address.isascii()]

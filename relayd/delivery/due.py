@@ -50,14 +50,16 @@ def _deferred(
     job: Job, recipient: Recipient, outcome: Outcome, schedule: Schedule, now: float, chance: float
 ) -> Outcome:
     """One deferral: expired, or with the times of what comes next."""
+    by = job.message.terms.by
     if outcome.uncounted:
-        due = outcome.next_attempt
-        return outcome if due is not None else replace(outcome, next_attempt=now + BUSY_DELAY * (1.0 + chance))
+        due = now + BUSY_DELAY * (1.0 + chance) if outcome.next_attempt is None else outcome.next_attempt
+        if by is not None and job.message.terms.returns and now < by < due:  # nothing may keep it longer
+            due = by
+        return outcome if due == outcome.next_attempt else replace(outcome, next_attempt=due)
     if now >= recipient.expires:
         return replace(outcome, result=Result.EXPIRED, next_attempt=None, next_notify=None)
     due = schedule.retry_at(recipient.attempts, now, chance)
     due = schedule.last_call(due, recipient.expires, now, chance)
-    by = job.message.terms.by
     if by is not None and now < by < due:  # the deadline is looked at when it comes
         due = by
     if outcome.next_attempt is not None:  # the peer or the attempt named a later time

@@ -53,6 +53,7 @@ class Trouble(Enum):
     TOO_BIG = "larger than the peer takes"
     SMTPUTF8 = "the peer does not take internationalised mail"
     EIGHT_BIT = "the peer does not take 8-bit mail"
+    DELIVER_BY = "the peer does not promise the time to deliver by"
     INTERNAL = "a failure of our own"
 
 
@@ -202,6 +203,7 @@ TROUBLES: dict[Trouble, tuple[Judgement, Reply]] = {
     Trouble.TOO_BIG: (Judgement(Verdict.BOUNCED), Reply(552, "5.3.4", "")),
     Trouble.SMTPUTF8: (Judgement(Verdict.BOUNCED), Reply(553, "5.6.7", "")),
     Trouble.EIGHT_BIT: (Judgement(Verdict.BOUNCED), Reply(554, "5.6.3", "")),
+    Trouble.DELIVER_BY: (Judgement(Verdict.BOUNCED), Reply(554, "5.3.3", "")),
     Trouble.INTERNAL: (Judgement(Verdict.DEFERRED), Reply(451, "4.3.0", "")),
 }
 
@@ -337,7 +339,7 @@ def status_of_trouble(trouble: Trouble, host: str, text: str) -> str:
             return f"DNS lookup failed: {text}"
         case Trouble.LOOP:
             return f"DNS lookup failed: {text}"
-        case Trouble.TOO_BIG | Trouble.SMTPUTF8 | Trouble.EIGHT_BIT:
+        case Trouble.TOO_BIG | Trouble.SMTPUTF8 | Trouble.EIGHT_BIT | Trouble.DELIVER_BY:
             _, reply = TROUBLES[trouble]
             return status_of_reply(host, Reply(reply.code, reply.enhanced, text))
         case Trouble.INTERNAL:

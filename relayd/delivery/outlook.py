@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 import msgspec
 
 from relayd.delivery.endpoint import Endpoint
+from relayd.delivery.errand import WaysOf, only_way
 from relayd.delivery.host_policy import configured
 from relayd.delivery.hosts import Hosts, NoHosts
 from relayd.delivery.lane import LaneStats
 from relayd.delivery.limits import LimitsInForce
 from relayd.delivery.outcome import Verdict, judge_trouble
 from relayd.delivery.tls import demanded_mode
+from relayd.delivery.ways import Wait, Way
 from relayd.events import delivery as events
 from relayd.events.event import Event, EventStream, Span
 from relayd.mail.address import mailbox_key
@@ -88,6 +90,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     tls: the mode; tls_policy: the same in words.  sign_in_as: the name that we sign in with there, "" for none.
     leaves_from: the source, or the pool of sources, in words, "" for the system's choice.  smarthosts: those of a route
     with several or with budgets, in words.
+    waits: why no attempt would be made now, and when the next look is taken, "" when one would.
     problem: why there is no host to try, "" when there is; outcome: what then becomes of the mail.  notes: what was
     seen on the way.  running, waiting, limit: deliveries there now, in memory, and how many there may be at once.
     shaping: what else limits them.
@@ -108,6 +111,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     sign_in_as: str
     leaves_from: str
     smarthosts: tuple[str, ...]
+    waits: str
     hosts: tuple[Host, ...]
     problem: str
     outcome: str
@@ -125,7 +129,7 @@ class Roads:
     """What outlooks go by now.  hosts: finds them through a resolver.  lane: of a destination, None: it has no work.
 
     limits: of a destination, and when it was not met yet by its best MX hosts.  most: deliveries at once to one
-    destination.  standings: of smarthosts.  memory: what is remembered of hosts' TLS.
+    destination.  standings: of smarthosts.  memory: what is remembered of hosts' TLS.  ways: of an attempt.
     """
 
     router: Router
@@ -139,6 +143,7 @@ class Roads:
     soft_bounce: bool
     memory: TlsMemory = field(default_factory=TlsMemory)
     standings: Standings = field(default_factory=lambda: Standings(()))
+    ways: WaysOf = only_way
 
 
 class Outlooks:
@@ -191,6 +196,7 @@ class Outlooks:
             sign_in_as=next_hop.username or "",
             leaves_from=_leaves_from(now.router.source(next_hop, rules, address)),
             smarthosts=tuple(self._smarthosts(now, next_hop)),
+            waits=_waits(now.ways(next_hop, rules, address)),
             hosts=tuple(_hosts(endpoints, next_hop, preferences, self._known(now.memory))),
             problem=problem,
             outcome=outcome,
@@ -246,6 +252,10 @@ def _leaves_from(pool: SourcePool | None) -> str:
         for each, weight in zip(pool.members, pool.weights, strict=True)
     ]
     return f"{pool.id}: {', '.join(members)}"
+
+
+def _waits(ways: Sequence[Way] | Wait) -> str:
+    return f"{ways.reply.text}; looked at again at {rfc3339(ways.due)}" if isinstance(ways, Wait) else ""
 
 
 def _decided(now: Roads, address: str, next_hop: NextHop, rules: Sequence[str]) -> tuple[str, str]:

@@ -57,6 +57,22 @@ def _urgency(terms: Terms, offered: PeerExtensions, now: float) -> str:
     return line
 
 
+def why_not_by(terms: Terms, offered: PeerExtensions, now: float) -> str:
+    """Why mail that is to be returned when it is late may not be relayed to a peer (RFC 2852 §4.2); "": it may.
+
+    The peer must promise the time too, and not ask for more of it than is left.
+    """
+    least = offered.keywords.get("DELIVERBY")
+    if terms.by is None:
+        return ""
+    if least is None:
+        return "the message is to be returned when it is late, and DELIVERBY is not offered"
+    left = math.floor(terms.by - now)
+    if least.isascii() and least.isdigit() and len(least) <= 9 and int(least) > left:
+        return f"the message is to be returned after {left} seconds, the host takes no less than {least}"
+    return ""
+
+
 def rcpt_line(recipient: Recipient, offered: PeerExtensions) -> bytes:
     """RCPT TO, with NOTIFY and ORCPT where DSN is offered."""
     line = f"RCPT TO:<{recipient.address}>"

@@ -26,7 +26,8 @@ SLOW = 2.0
 
 _TRIED, _HANGS = 1, 2
 _MANY = 2  # as many as the slots divided by this
-_TRIES = 5  # as many a second as the slots divided by this
+_AT_ONCE = 2  # times the slots, of those tried within SLOW
+_TRIES = 8  # as many a second as the slots divided by this
 
 
 class Slot:
@@ -70,7 +71,7 @@ class Slots:
     def _must_wait(self, now: float) -> bool:
         """Whether so many do not answer that the next is tried later."""
         if not self._tried and not self._slow:
-            return False
+            return False  # the usual case
         while self._tried:
             slot = next(iter(self._tried))
             if 0.0 <= now - slot.began < SLOW:
@@ -78,6 +79,8 @@ class Slots:
             del self._tried[slot]
             slot.is_slow = True
             self._slow += 1
+        if len(self._tried) >= self.total * _AT_ONCE:
+            return True
         return self._slow * _MANY >= self.total and now < self._next_try <= now + 1.0
 
     def take(self, key: str, window: Window, meters: tuple[Meter, ...], now: float) -> Slot:
@@ -121,7 +124,8 @@ class Slots:
         if (self._held[0] + self._held[_TRIED]) * _MANY < self.total:
             return None  # whoever waits, waits for an attempt of his own to end
         if self._must_wait(now) and self._held[_TRIED] < self.total * (1 + SPARE):
-            return self._next_try
+            first = next(iter(self._tried), None)
+            return self._next_try if first is None or self._next_try > now else first.began + SLOW
         if not self._young or self._held[_HANGS] >= self.total * HANGERS:
             return None
         return math.ceil(next(iter(self._young)).began + HANGING)

@@ -16,7 +16,8 @@ from relayd.mailauth.orgdomain import SuffixList
 from relayd.reception.assessing import Subject
 from relayd.resolver.answer import NoData, NoName, ResolveError, Resolver
 from relayd.resolver.budget import BudgetResolver
-from relayd.spam.dnsbl import Address, DnsList, Lookup, Material, Read, lookups, read
+from relayd.spam.dns_list import DnsList
+from relayd.spam.dnsbl import Address, Lookup, Material, Read, lookups, read
 from relayd.spam.dnsbl_options import DnsblOptions
 from relayd.spam.tag import Tag
 

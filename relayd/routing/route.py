@@ -296,6 +296,8 @@ def host_and_port(address: str, usual: int, key: str) -> tuple[str, int]:
 def _grant(key: str, options: RouteOptions) -> TokenGrant | None:
     """How tokens are had, when that is said.  Raises OptionError."""
     if options.token_url is None:
+        if options.client_id or options.client_secret or options.refresh_token or options.scopes:
+            raise OptionError(f"{key}.auth.oauth.token-url: is missing: that is where tokens are asked for")
         return None
     if options.username is None:
         raise OptionError(f"{key}.auth.username: is missing: a token is given for a user")

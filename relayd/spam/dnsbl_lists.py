@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from relayd.spam.dnsbl import DnsList, parse_meaning
+from relayd.spam.dns_list import DnsList, parse_meaning
 
 _REFUSED = "!127.255.255.254={0}_BLOCKED_OPENRESOLVER !127.255.255.252={0}_BLOCKED !127.255.255.255={0}_BLOCKED"
 _SENDERSCORE = " ".join(

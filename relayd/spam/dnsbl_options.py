@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relayd.options import BOOLEAN, DURATION, TEXT, TEXTS, OptionError, choice, integer, option, section
-from relayd.spam.dnsbl import SUBJECTS, BadAnswer, DnsList, parse_meaning
+from relayd.spam.dns_list import SUBJECTS, BadAnswer, DnsList, parse_meaning
 from relayd.spam.dnsbl_lists import KNOWN
 
 _ZONE = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]{1,63}")

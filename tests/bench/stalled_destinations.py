@@ -222,14 +222,14 @@ def running(directory: Path, dead: int) -> Iterator[tuple[Daemon, Daemon, Counte
     port = free_port()
     with serving_in_thread(names(dead)) as dns:
         Sluggards(port).listen()
-        sink = Counted(port)
-        quiet, troubled = (start(directory / name, dns.port, port) for name in ("quiet", "troubled"))
-        try:
-            yield quiet, troubled, sink
-        finally:
-            sink.stop()
-            for daemon in (quiet, troubled):
-                daemon.kill()
+        with contextlib.ExitStack() as stack:
+            sink = Counted(port)
+            stack.callback(sink.stop)
+            daemons = []
+            for each in ("quiet", "troubled"):
+                daemons.append(start(directory / each, dns.port, port))
+                stack.callback(daemons[-1].kill)
+            yield daemons[0], daemons[1], sink
 
 
 def main() -> None:

@@ -98,6 +98,7 @@ def outbound(**fields: Any) -> dict[str, Any]:
         "sign_in_as": "relay",
         "leaves_from": "",
         "smarthosts": [],
+        "waits": "",
         "hosts": [
             {
                 "host": "hub.test",

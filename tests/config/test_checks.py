@@ -33,6 +33,14 @@ def found(text: str, path: Path) -> tuple[list[str], list[str]]:
     [
         ('queue.outbound.next-hop = "smart"', 'queue.outbound.next-hop: there is no route "smart"'),
         ('queue.outbound.domain."a.example" = "x"', 'queue.outbound.domain.a.example: there is no route "x"'),
+        (
+            'queue.outbound.domain."*.example" = "mx"',
+            "queue.outbound.domain.*.example: expected the name of one domain",
+        ),
+        (
+            'queue.outbound.tls.domain."a b".mode = "verified"',
+            "queue.outbound.tls.domain.a b: expected the name of one domain",
+        ),
         ('[queue.route.mx]\naddress = "h"', 'queue.route.mx: "mx" means direct delivery'),
         ('[queue.route.a]\naddress = "h"\nprotocol = "lmtp"\nport = 25', "queue.route.a.port: LMTP must not"),
         ('auth.arc.seal = "x"', 'auth.arc.seal: there is no signature "x"'),
@@ -73,6 +81,10 @@ def found(text: str, path: Path) -> tuple[list[str], list[str]]:
         ('queue.route.a.address = "a host"', "queue.route.a.address: expected a host name"),
         ('queue.route.a.address = "a"\nqueue.route.a.hosts = ["b!c"]', "queue.route.a.hosts: expected a host name"),
         ('queue.route.a.address = "a"\nqueue.route.a.hosts = ["b c=1"]', "queue.route.a.hosts: expected [weight="),
+        (
+            'queue.route.a.address = "a"\nqueue.route.a.auth.oauth.client-id = "c"',
+            "queue.route.a.auth.oauth.token-url: is missing",
+        ),
         ('queue.rule.a.sender = ["b.c"]', "queue.rule.a.next-hop: is missing"),
         ('queue.rule.a.next-hop = "b"', 'queue.rule.a.next-hop: there is no route "b"; expected one of "mx"'),
         ('queue.rule.a.source = "b"', 'queue.rule.a.source: no source "b"'),
@@ -172,6 +184,10 @@ def test_files_that_are_no_certificates(text: str, key: str, tmp_path: Path) -> 
             "session.rcpt.known.a.domains: a.example is no relay domain",
         ),
         ('[access.a]\nlistener = ["x"]', 'access.a.listener: there is no listener "x"'),
+        (
+            'queue.rule.a.next-hop = "mx"\nqueue.rule.a.listener = ["x", "smtp", "submit", "out*"]',
+            'queue.rule.a.listener: there is no listener "x"',
+        ),
         ('queue.schedule.notify = ["6d"]', "queue.schedule.notify: a delay notice"),
         ('[server.listener.h]\nbind = ["127.0.0.1:1"]\nprotocol = "http"', "server.listener: no listener takes mail"),
         (

@@ -345,8 +345,12 @@ class TestBans:
                         "until": "2027-01-15T09:00:00Z",
                         "reason": "repeated failed sign-ins",
                         "times": 1,
+                        "evidence": evidence,
                     }
-                    for address in ("2001:db8::/64", "192.0.2.1")
+                    for address, evidence in (
+                        ("2001:db8::/64", "sign-in as '2001'"),
+                        ("192.0.2.1", "sign-in as '192.'"),
+                    )
                 ],
                 "total": 2,
             }

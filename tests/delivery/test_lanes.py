@@ -88,7 +88,7 @@ def test_who_does_not_answer_takes_no_slot_from_who_does() -> None:
     now = 100.0
     lanes = Lanes(OPTIONS, clock=lambda: now)
     dead = [lanes.start_at_once(work(f"{number}.example")) for number in range(60)]
-    assert sum(slot is not None for slot in dead) == 50, "those that have none running go beside the shared slots"
+    assert sum(slot is not None for slot in dead) == 20, "of those never tried not all at once"
     answering(lanes, "live.example")
     live = [lanes.start_at_once(work("live.example")) for _ in range(3)]
     assert sum(slot is not None for slot in live) >= 2
@@ -110,21 +110,21 @@ def test_what_hangs_is_bounded_and_then_few_more_are_tried_each_second() -> None
         slots = [lanes.start_at_once(work(f"{now}-{number}.example")) for number in range(100)]
         return sum(slot is not None for slot in slots)
 
-    assert at_once() == 50
-    now += 3.0
+    assert at_once() == 20
+    now += 1.0
     assert at_once() == 0
-    now += 3.0
+    now += 2.0
     assert lanes.start_next() is None
     assert at_once() == 1, "so many hang that the next is tried later"
     fill(lanes, 1, "late.example")
-    assert lanes.next_release() == now + 0.5
+    assert lanes.next_release() == now + 0.8
     answering(lanes, "live.example")
     assert lanes.start_at_once(work("live.example")) is not None
     for _ in range(300):
         now += 1.0
         lanes.start_next()
         at_once()
-    assert lanes.running == 10 * 4 + 50 + 1
+    assert lanes.running == 10 * 4 + 50
 
 
 def test_a_lane_that_begins_to_answer_waits_among_those_that_do() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from relayd.delivery.hosts import Hosts
 from relayd.delivery.limits import LimitsInForce
 from relayd.delivery.options import ReuseOptions
 from relayd.delivery.outlook import Outlooks, Roads
+from relayd.delivery.ways import Ways
 from relayd.resolver.zone import Zone
 from relayd.routing.options import OutboundOptions, RouteOptions
 from relayd.routing.route import Router
@@ -18,7 +21,8 @@ from relayd.routing.source_options import RuleOptions, SourceOptions, SourcePool
 NOW = 1_800_000_000.0
 
 
-def outlooks() -> Outlooks:
+def outlooks(suspended: Collection[str] = (), given: int = 2) -> Outlooks:
+    """suspended: keys of sources.  given: messages of the day's nine that each smarthost had."""
     route = RouteOptions(address="127.0.0.1", hosts=("127.0.0.2:26 weight=0 connections=4",), messages_per_day=9)
     rule = RuleOptions(sender=("news.example",), next_hop="hub", source="bulk")
     sources = {"a": SourceOptions(address="127.0.0.5", ehlo="a.example"), "b": SourceOptions(address_v6="::1")}
@@ -26,7 +30,8 @@ def outlooks() -> Outlooks:
     router = Router(OutboundOptions(), {"hub": route}, None, Rules({"news": rule}), Sources(sources, pools))
     standings = Standings((60.0,))
     first, second = router.hosts["hub"]
-    standings.spend(first, NOW, 2)
+    standings.spend(first, NOW, given)
+    standings.spend(second, NOW, given - 2)
     standings.failed(second, NOW)
 
     def hosts(resolver: object) -> Hosts:
@@ -44,6 +49,13 @@ def outlooks() -> Outlooks:
             most=20,
             soft_bounce=False,
             standings=standings,
+            ways=Ways(
+                router,
+                standings,
+                clock=lambda: NOW,
+                chance=lambda: 0.0,
+                suspended_until=lambda key: NOW + 3600 if key in suspended else None,
+            ).of,
         ),
         lambda: NOW,
     )
@@ -64,3 +76,13 @@ async def test_the_rule_its_source_and_the_state_of_the_smarthosts() -> None:
 async def test_mail_that_no_rule_matches() -> None:
     found = await outlooks().of("b@x.example", "a@other.example")
     assert (found.destination, found.leaves_from, found.smarthosts) == ("x.example", "", ())
+
+
+async def test_what_would_wait_says_for_what() -> None:
+    assert (await outlooks({"source:a"}).of("b@x.example", "a@news.example")).waits == ""
+    found = await outlooks({"source:a", "source:b"}).of("b@x.example", "a@news.example")
+    assert found.waits == (
+        "Every source that the mail may leave from is suspended; looked at again at 2027-01-15T08:01:00Z"
+    )
+    found = await outlooks(given=11).of("b@x.example", "a@news.example")
+    assert found.waits.startswith("Every smarthost of the route has had its messages for now; looked at again at 2027-")

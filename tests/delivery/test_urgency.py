@@ -8,11 +8,12 @@ import pytest
 from msgspec.structs import replace
 
 from relayd.delivery.bounce import reported_recipients
-from relayd.delivery.due import conclude
+from relayd.delivery.due import conclude, failed
 from relayd.mail.dsn import Action
 from relayd.mail.reply import Reply
 from relayd.mail.terms import Terms
 from relayd.queue.message import Outcome, Result
+from relayd.routing.next_hop import Protocol
 from relayd.routing.options import ScheduleOptions
 from relayd.routing.schedule import Schedule
 from tests.delivery.setting import CONTENT, Setting, job, smarthost
@@ -27,10 +28,9 @@ SIZE = f"SIZE={len(CONTENT)}"
     [
         (Terms(priority=4), "MT-PRIORITY=4"),
         (Terms(priority=-4), "MT-PRIORITY=-4"),
-        (Terms(by=NOW + 90.7, returns=True), "BY=90;R"),
+        (Terms(by=NOW + 90.7), "BY=90;N"),
         (Terms(by=NOW + 90.7, traces=True, priority=1), "BY=90;NT MT-PRIORITY=1"),
         (Terms(by=NOW - 90), "BY=-90;N"),
-        (Terms(by=NOW + 0.5, returns=True), "BY=1;R"),
         (Terms(release=NOW - 1, rules=("r",)), ""),
     ],
 )
@@ -43,6 +43,40 @@ async def test_passed_on_to_who_offers_it(terms: Terms, parameters: str) -> None
             await setting.pool.close()
         assert able.taken[0].mail.partition(SIZE)[2].strip() == parameters
         assert unable.taken[0].mail.endswith(SIZE)
+
+
+@pytest.mark.parametrize(
+    ("offers", "left", "parameters"),
+    [
+        ("DELIVERBY", 90.7, "BY=90;R"),
+        ("DELIVERBY 90", 90.7, "BY=90;R"),
+        ("DELIVERBY 91", 90.7, ""),
+        ("DELIVERBY", 0.5, "BY=1;R"),
+        ("XNOTHING", 90.7, ""),
+    ],
+)
+async def test_late_mail_that_must_come_back_goes_to_who_promises_the_time(
+    offers: str, left: float, parameters: str
+) -> None:
+    async with running(Script(offers=(*ALL, offers))) as peer:
+        setting = Setting(clock=lambda: NOW)
+        [outcome] = await setting.run(job(terms=Terms(by=NOW + left, returns=True)), smarthost(peer.port))
+        await setting.pool.close()
+    if parameters:
+        assert outcome.result is Result.DELIVERED
+        assert peer.taken[0].mail.endswith(parameters)
+    else:
+        assert (outcome.result, outcome.reply.enhanced) == (Result.BOUNCED, "5.3.3")
+        assert not peer.taken
+
+
+async def test_a_mail_store_takes_it_without_a_promise() -> None:
+    async with running(Script(lmtp=True)) as peer:
+        setting = Setting(clock=lambda: NOW)
+        hop = smarthost(peer.port, protocol=Protocol.LMTP)
+        [outcome] = await setting.run(job(terms=Terms(by=NOW + 90, returns=True)), hop)
+        await setting.pool.close()
+        assert outcome.result is Result.DELIVERED
 
 
 async def test_what_is_late_goes_back_without_an_attempt() -> None:
@@ -80,6 +114,19 @@ def test_the_deadline_is_looked_at_when_it_comes() -> None:
     assert deferred(Terms(by=NOW + 60), NOW).next_attempt == NOW + 60
     assert deferred(Terms(by=NOW + 60), NOW + 61).next_attempt == NOW + 61 + 120
     assert deferred(Terms(by=NOW + 6000), NOW).next_attempt == NOW + 120
+
+
+def test_an_attempt_that_was_not_made_keeps_no_deadline_waiting() -> None:
+    def postponed(terms: Terms, now: float = NOW) -> float | None:
+        made = job(terms=terms, created=NOW)
+        outcome = replace(failed(made.message.recipients[0], Reply(451, "4.4.5", "x")), next_attempt=NOW + 86400)
+        outcome = replace(outcome, uncounted=True)
+        [concluded] = conclude(made, [outcome], Schedule(ScheduleOptions()), now, lambda: 0.0)
+        return concluded.next_attempt
+
+    assert postponed(Terms(by=NOW + 60, returns=True)) == NOW + 60
+    assert postponed(Terms(by=NOW + 60)) == NOW + 86400
+    assert postponed(Terms(by=NOW - 60, returns=True)) == NOW + 86400
 
 
 def test_notices_count_from_the_release() -> None:

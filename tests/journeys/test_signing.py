@@ -100,6 +100,7 @@ def test_an_account_signs_for_its_own_domains_alone(relay: StartRelay, tmp_path:
     settings = keys(tmp_path) | {
         "server.listener.outside.bind": [f"127.0.0.1:{port}"],
         "server.listener.outside.xclient": ["127.0.0.1"],
+        "session.submission.match-author": False,
         "account.ann.secret": "for-tests-only",
         "account.ann.emails": [ANN],
         "account.bob.secret": "for-tests-only",

@@ -87,7 +87,7 @@ def test_smtplib_signs_in_over_starttls(house: House) -> None:
     with smtplib.SMTP("localhost", house.submission, "client.test", timeout=60) as client:
         client.starttls(context=house.context())
         client.login("jane", "correct horse")
-        client.sendmail("jane@sender.test", ["starttls@receiver.test"], message())
+        client.sendmail("jane@sender.test", ["starttls@receiver.test"], message(From="jane@sender.test"))
     header = house.sink.wait_for_one(lambda each: "starttls@receiver.test" in each.recipients).content
     assert b"with ESMTPSA" in header
     assert b"127.0.0.1" not in header.partition(b"\r\nFrom: ")[0]  # received.hide-client
@@ -96,7 +96,7 @@ def test_smtplib_signs_in_over_starttls(house: House) -> None:
 def test_smtplib_signs_in_over_implicit_tls(house: House) -> None:
     with smtplib.SMTP_SSL("localhost", house.submissions, "client.test", timeout=60, context=house.context()) as client:
         client.login("jane", "correct horse")
-        client.sendmail("jane@sender.test", ["implicit@receiver.test"], message())
+        client.sendmail("jane@sender.test", ["implicit@receiver.test"], message(From="jane@sender.test"))
     house.sink.wait_for_one(lambda each: "implicit@receiver.test" in each.recipients)
 
 

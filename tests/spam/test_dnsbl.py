@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayd.options import OptionError, section_of
-from relayd.spam.dnsbl import BadAnswer, DnsList, Lookup, Material, lookups, parse_meaning, read, reversed_address
+from relayd.spam.dns_list import BadAnswer, DnsList, parse_meaning
+from relayd.spam.dnsbl import Lookup, Material, lookups, read, reversed_address
 from relayd.spam.dnsbl_lists import KNOWN
 from relayd.spam.dnsbl_options import DnsListOptions, enabled_lists
 

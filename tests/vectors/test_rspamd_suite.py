@@ -9,11 +9,10 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from relayd.config.spam import delivered_rules
 from relayd.events.event import EventStream, Span
@@ -113,7 +112,7 @@ def classifications(zone: Zone, tmp_path: Path) -> Classifications:
         limits=Limits(),
         inline=1 << 24,
     )
-    lists = [msgspec.structs.replace(KNOWN[id], zone=zone_name) for id, zone_name in ZONES.items()]
+    lists = [replace(KNOWN[id], zone=zone_name) for id, zone_name in ZONES.items()]
     source = DnsLists(lists, DnsblOptions(), lambda: zone)
     workers = Workers(1, Setup(ruleset=rules), 1.0, lambda pid, reason: None)
     assessor = Assessor(settings, workers, Bayes(tmp_path, lambda: 0.0, span), [source])
