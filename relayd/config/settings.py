@@ -62,13 +62,15 @@ class Settings:
     def _list(self, stored: Mapping[str, str], config: Config, defaults: bool) -> dict[str, Setting]:
         names = {leaf.key.name for leaf in gather(stored, self._table)[0]}
         found: dict[str, Setting] = {}
+        overruled: dict[str, Setting] = {}
         for name, raw in config.in_file.items():
             key = self._table.find(name)
-            if key is not None and name not in names:
-                found |= _masked(key, raw, FILE)
+            if key is not None:
+                (overruled if name in names else found).update(_masked(key, raw, FILE))
         for text, value in stored.items():
             key = self._table.find(text)
-            found[text] = Setting(MASK if key is None or key.option.secret else value, DATABASE)
+            beneath = overruled[text].value if text in overruled else None
+            found[text] = Setting(MASK if key is None or key.option.secret else value, DATABASE, beneath)
         if defaults:
             for key, raw in self._defaults(config, names | config.in_file.keys()):
                 found |= _masked(key, raw, DEFAULT)

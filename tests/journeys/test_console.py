@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -97,6 +98,10 @@ def console(module_relay: StartRelay, tmp_path_factory: pytest.TempPathFactory) 
     zone: dict[str, dict[str, list[str] | str]] = {
         "receiver.test": {"MX": ["10 mx.receiver.test."]},
         "sender.test": {"MX": ["10 mx.receiver.test."]},
+        "gmail.com": {"MX": ["10 gmail-smtp-in.l.google.com."]},
+        "gmail-smtp-in.l.google.com": {"A": ["127.0.0.1"]},
+        "outlook.com": {"MX": ["10 outlook-com.olc.protection.outlook.com."]},
+        "outlook-com.olc.protection.outlook.com": {"A": ["127.0.0.1"]},
         "mx.receiver.test": {"A": ["127.0.0.1"]},
     }
     script = Script(rcpt=reply)
@@ -263,6 +268,7 @@ def test_a_setting_is_changed_and_reloaded(console: Console, browser: Browser) -
     browser.type("dialog input[name=value]", "desk.test")
     browser.click("dialog button", "Save")
     browser.element("tbody", "desk.test")
+    browser.element("tbody", "the file says relay.test")
     browser.click("header button", "Validate")
     browser.element(".notice", "The configuration is good.")
     assert banner().startswith(b"220 relay.test ")
@@ -345,6 +351,24 @@ def test_every_page_is_accessible(console: Console, browser: Browser, scheme: st
         console.go(f"message/{held}" if name == "message" else name, ready, title)
         console.picture(f"{name}-{scheme}")
         assert browser.run(VIOLATIONS) == [], (name, scheme)
+
+
+@pytest.mark.long
+def test_a_busy_relay_as_the_overview_shows_it(console: Console, browser: Browser) -> None:
+    console.go("overview", ".live.on")
+    drawn = "return document.querySelector('.line-0')?.getAttribute('d') ?? ''"
+    for turn in range(25):
+        before = browser.value(drawn)
+        for number in range(3 + round(3 * math.sin(turn / 4)) + turn % 3):
+            to = ("b@receiver.test", "joe@gmail.com", "ann@outlook.com")[number % 3]
+            send(console.daemon, to="later@gmail.com" if turn % 8 == number == 1 else to)
+        wait_until(lambda before=before: browser.value(drawn) != before, "the next point")  # type: ignore[misc]
+    browser.element(".plot figcaption", "google")
+    console.picture("overview-busy")
+    browser.emulate(*DESK, "dark")
+    console.picture("overview-busy-dark")
+    browser.emulate(*PHONE, is_phone=True)
+    console.picture("overview-busy-phone")
 
 
 def test_every_page_fits_a_phone(console: Console, browser: Browser) -> None:

@@ -20,7 +20,7 @@ export function roundUp(value) {
 }
 
 /** series: [{name, points: [[milliseconds, value]]}] over [from, to]. format: of values. */
-export function lineChart(title, series, { from, to, format = (value) => count(Math.round(value * 100) / 100) }) {
+export function lineChart(title, series, { from, to, format = (value) => count(Number(value.toPrecision(3))) }) {
   const most = roundUp(Math.max(0, ...series.flatMap((each) => each.points.map(([, value]) => value))));
   const x = (time) => LEFT + ((time - from) / (to - from || 1)) * (WIDTH - LEFT - 4);
   const y = (value) => TOP + (1 - value / most) * (HEIGHT - TOP - BOTTOM);

@@ -16,7 +16,7 @@ export function show(main, { query }) {
   const editable = may("settings-update");
   const list = table("Settings", [
     { title: "Setting", cell: (each) => h("code", {}, each.key) },
-    { title: "Value", cell: (each) => h("span", { class: "mono" }, each.value) },
+    { title: "Value", cell: (each) => [h("span", { class: "mono" }, each.value), each.source === "database" && h("div", { class: "quiet" }, each.inFile === undefined ? "the file says nothing" : ["the file says ", h("span", { class: "mono" }, each.inFile)])] },
     { title: "From", cell: (each) => tag(each.source, each.source === "database" ? "" : "off") },
     { title: "", cell: (each) => h("span", { class: "actions" },
       editable && button("Change", () => change(each.key, each.value), { class: "plain", "aria-label": `Change ${each.key}` }),
@@ -26,7 +26,7 @@ export function show(main, { query }) {
   async function load() {
     try {
       const found = await get("/settings/list", { prefix: "", source: 1, defaults: which === "all" });
-      const items = Object.entries(found.items).map(([key, value]) => ({ key, value, source: found.sources[key] }))
+      const items = Object.entries(found.items).map(([key, value]) => ({ key, value, source: found.sources[key], inFile: found.in_file[key] }))
         .filter((each) => which !== "database" || each.source === "database")
         .filter((each) => !words || `${each.key} ${each.value}`.toLowerCase().includes(words));
       list.show(items.slice((page - 1) * LIMIT, page * LIMIT));

@@ -2,8 +2,9 @@
 
 What is listed is what is set, in the file or in the database, as it was written; `defaults=1` adds what is not set, and
 `source=1` a map `sources` that says of every key in the answer where its value comes from: "database", "file" or
-"default" (for operation 32, whose answer is a bare map, the answer becomes `{items, sources}`).  Secrets are masked
-before they come here, and every filter works on the mask.
+"default" (for operation 32, whose answer is a bare map, the answer becomes `{items, sources}`); operation 34 also says
+under `in_file` what the file has of a key that the database overrules.  Secrets are masked before they come here, and
+every filter works on the mask.
 
 A change is carried out as a whole or not at all, by whoever owns the settings: operations are applied in order to what
 the database holds, then the configuration that file and database come to together must be valid.  It takes effect at
@@ -61,10 +62,14 @@ Operation = Insert | Delete | Clear
 
 
 class Setting(NamedTuple):
-    """A value as it is shown: secrets masked.  source: "database", "file" or "default"."""
+    """A value as it is shown: secrets masked.  source: "database", "file" or "default".
+
+    in_file: what the file says of a key whose value is the database's; None when it says nothing.
+    """
 
     value: str
     source: str
+    in_file: str | None = None
 
 
 class AssertFailed(Exception):
@@ -127,11 +132,12 @@ class GroupQuery(ListQuery):
 
 
 class ListAnswer(TypedDict):
-    """Keys without their prefix."""
+    """Keys without their prefix.  in_file: what the file says of keys whose value is the database's."""
 
     total: int
     items: dict[str, str]
     sources: NotRequired[dict[str, str]]
+    in_file: NotRequired[dict[str, str]]
 
 
 class GroupAnswer(TypedDict):
@@ -207,9 +213,9 @@ class SettingsOperations:
         query: KeysQuery = call.query
         found = await self._settings.listed(defaults=query.defaults)
         prefixes = tuple(_with_dot(each) for each in query.prefixes)
-        items = {key: value for key, (value, _) in found.items() if prefixes and key.startswith(prefixes)}
+        items = {key: each.value for key, each in found.items() if prefixes and key.startswith(prefixes)}
         wanted = frozenset(query.keys)
-        items |= {key: value for key, (value, _) in found.items() if key in wanted or _list_of(key) in wanted}
+        items |= {key: each.value for key, each in found.items() if key in wanted or _list_of(key) in wanted}
         if not query.source:
             return items
         return {"items": items, "sources": {key: found[key].source for key in items}}
@@ -223,6 +229,7 @@ class SettingsOperations:
         answer = ListAnswer(total=len(keys), items={key[len(prefix) :]: found[key].value for key in page})
         if query.source:
             answer["sources"] = {key: found[key].source for key in page}
+            answer["in_file"] = {key: text for key in page if (text := found[key].in_file) is not None}
         return answer
 
     async def group(self, call: Call) -> GroupAnswer:
