@@ -22,7 +22,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from relayd.delivery.bounce import Bounces
-from relayd.delivery.due import INTERNAL, conclude, failed, next_of, postponed, retried, unreachable
+from relayd.delivery.due import INTERNAL, conclude, failed, next_of, postponed, retried, unreachable, was_made
 from relayd.delivery.lane import LaneStats
 from relayd.delivery.lanes import Lanes
 from relayd.delivery.leasing import IDLE, Leasing
@@ -311,7 +311,7 @@ class Scheduler:
         try:
             try:
                 hop, outcomes = await self._attempt(job, slot.meters)
-                if hop is not None:
+                if hop is not None and was_made(outcomes):
                     self._lanes.judge(slot.key, answered=not unreachable(outcomes))
             finally:
                 self._attempting.discard(asyncio.current_task())

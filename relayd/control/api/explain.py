@@ -130,7 +130,7 @@ class Explanations:
         sender = _address("from", query.sender) if query.sender else ""
         trial = await self._explaining.rcpt(recipient, sender)
         shown = trial.recipients[:_MOST_ROADS]
-        roads = await asyncio.gather(*(self._road(each, sender) for each in shown))
+        roads = await asyncio.gather(*(self._road(each, trial.return_path) for each in shown))
         pause = self._queue.paused
         paused = "" if pause is None else _since(pause.since, pause.by, pause.reason)
         return OutboundValue(
