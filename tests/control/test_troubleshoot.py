@@ -433,6 +433,17 @@ async def test_outbound_tells_suspension_and_pause(admin: aiohttp.ClientSession,
     assert found["paused"].endswith("by root: maintenance")
 
 
+async def test_outbound_by_a_route_tells_the_suspension_of_the_domain(
+    admin: aiohttp.ClientSession, control: Control, world: World
+) -> None:
+    world.routes = {"hub": RouteOptions(address="127.0.0.1")}
+    world.domains = {"b.test": "hub", "c.test": "hub"}
+    await control.rig.o.queue.suspend("b.test", None, "ann", "their request")
+    found = [(await outbound(admin, f"x@{domain}"))["roads"][0]["standing"] for domain in ("B.test", "c.test")]
+    assert found[0]["suspended"].endswith("by ann: their request")
+    assert found[1]["suspended"] == ""
+
+
 @pytest.mark.parametrize(
     ("to", "sender", "start"),
     [("", "", "to: "), ("a b@c", "", "to: "), ("a@b@c", "", "to: "), ("a@b.test", "<>x", "from: ")],

@@ -6,7 +6,7 @@ Nothing is sent, queued or connected to; only the DNS is asked, and every questi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -18,7 +18,7 @@ from relayd.control.api.troubleshoot import AREA, Explaining, address_of, check_
 from relayd.control.queries import TEXT, parameter
 from relayd.control.routes import Call, Route
 from relayd.delivery.outlook import Outlook
-from relayd.mail.address import AddressError, parse_address, qualify
+from relayd.mail.address import AddressError, mailbox_key, parse_address, qualify
 from relayd.queue.filter import Filter, Kind
 from relayd.reception.examination import Examination, Suspect
 from relayd.reception.trial import Trial
@@ -143,10 +143,12 @@ class Explanations:
 
     async def _road(self, address: str, sender: str) -> Road:
         outlook = await self._explaining.road(address, sender)
-        return Road(outlook=outlook, standing=await self._standing(outlook.destination, outlook.shaping.suspended))
+        domain = mailbox_key(address)[1]  # counts beside a route's own suspension
+        standing = await self._standing(outlook.destination, (outlook.shaping.suspended, domain))
+        return Road(outlook=outlook, standing=standing)
 
-    async def _standing(self, destination: str, suspension: str) -> Standing:
-        keys = (destination, suspension)
+    async def _standing(self, destination: str, others: Sequence[str]) -> Standing:
+        keys = (destination, *others)
         found = [each for each in self._queue.suspensions() if each.destination in keys]
         suspended = ""
         for each in found:
