@@ -14,18 +14,16 @@ import signal
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from relayd import __version__
-from relayd.assembly.control_socket import Signatures, control_setting, learning, sending_side, spam_side
+from relayd.assembly.control_parts import DaemonSide, control_parts, watch
+from relayd.assembly.control_socket import control_setting
 from relayd.assembly.engine import Engine
 from relayd.assembly.loaded import Loaded
 from relayd.assembly.quarantine import QuarantineKeeper
 from relayd.assembly.sending import SEAL
-from relayd.assembly.spam_rules import SpamRules
-from relayd.assembly.switching import ScannerSwitches
 from relayd.assembly.telemetry import Views
 from relayd.blobs.spool import BlobError
 from relayd.config.configuration import Config, ConfigError, Problem
@@ -36,12 +34,10 @@ from relayd.config.settings import Settings, findings
 from relayd.config.store import SETTINGS, open_store
 from relayd.control.api.maintenance import ReloadAnswer
 from relayd.control.api.settings import Insert, SettingsRefused, SettingsUnavailable
-from relayd.control.api.troubleshoot import Explaining
-from relayd.control.app import ControlApp, Parts
+from relayd.control.app import ControlApp
 from relayd.control.options import FallbackAdminOptions
 from relayd.control.signing_in import SigningIn
 from relayd.database.interface import DatabaseError, NewerSchema
-from relayd.delivery.ways import Ways
 from relayd.directory.schema import FILE as PRINCIPALS
 from relayd.events import config as config_events
 from relayd.events import server as events
@@ -51,7 +47,6 @@ from relayd.listener.plugins import load_plugins
 from relayd.mail.snowflake import Snowflakes
 from relayd.options import OptionError
 from relayd.queue.backup import Backup, backup
-from relayd.queue.filter import Filter
 from relayd.queue.lock import DirectoryInUse
 from relayd.reception.rotation import Rotation
 from relayd.reputation.suppression import FILE as SUPPRESSIONS
@@ -59,7 +54,6 @@ from relayd.resolver.exchange import BadServer
 from relayd.routing.route import UnknownRoute
 from relayd.supervision import Supervisor, inherited_sockets
 from relayd.telemetry.metrics import Metrics
-from relayd.telemetry.reading import Logs
 from relayd.telemetry.render import rfc3339
 
 EX_OK, EX_SOFTWARE, EX_OSERR, EX_TEMPFAIL, EX_CONFIG = 0, 70, 71, 75, 78
@@ -155,7 +149,7 @@ class Daemon:
         self._watch_signals()
         try:
             try:
-                await self._start_faces(loaded, snowflakes)
+                await self._start_faces(loaded)
             except (OSError, OptionError) as error:
                 self._stopping.set()
                 return self._failed(str(error), EX_OSERR)
@@ -205,15 +199,11 @@ class Daemon:
         self._exit = code
         return code
 
-    async def _start_faces(self, loaded: Loaded, snowflakes: Snowflakes) -> None:
+    async def _start_faces(self, loaded: Loaded) -> None:
         """The background tasks, the control socket, the listeners.  Raises OSError, OptionError."""
         engine = self.engine
-        self._own("scheduler", engine.delivering.scheduler.run())
-        self._own("budgets", engine.delivering.budgets.run())
-        self._own("webhooks", engine.webhooks.run())
-        self._own("upkeep", engine.opened.upkeep.run())
-        self._own("tls results", engine.delivering.tls_results.run())
-        self._own("tls hosts", engine.delivering.tls_hosts.run())
+        for name, work in engine.tasks().items():
+            self._own(name, work)
         self._own("loop watch", self._watch_loop())
         self._own("watchdog", self.supervisor.keep_alive())
         self._rotation = Rotation(
@@ -221,72 +211,27 @@ class Daemon:
         )
         self._own("key rotation", self._rotation.run())
         inherited = inherited_sockets()
-        self._own("bans", engine.receiving.ban_store.run())
-        self._own("spam", engine.receiving.scoring.run())
         keeper = QuarantineKeeper(engine, engine.receiving.remembering.quarantine_notes, self.span)
         self._own("quarantine", keeper.run())
-        self._own("what is remembered of strangers", engine.receiving.remembering.run())
         self._signing_in = SigningIn(
             engine.receiving.directory,
             loaded.config.section(FallbackAdminOptions),
             engine.receiving.tokens,
             self.stream.clock,
         )
-        self._metrics.watch(
-            "relayd_tls_broken_hosts",
-            "Hosts with which TLS is not tried now because it failed",
-            lambda: engine.delivering.tls_hosts.broken_hosts,
-        )
-        self._metrics.watch(
-            "relayd_delivery_idle_connections",
-            "Connections kept for the next message",
-            lambda: engine.delivering.pool.idle,
-        )
-        self._watch_smarthosts(engine.delivering.ways)
-        spam = spam_side(engine)
-        parts = Parts(
-            queue=engine.opened.queue,
-            bodies=engine.opened.queue,
-            actions=engine.opened.actions,
-            bounce=self._bounce,
-            destinations=self._destinations,
-            metrics=self._metrics,
-            ready=engine.problems,
-            backup=self._backup,
-            reload=self.reload_part,
-            settings=self.settings,
-            signing_in=self._signing_in,
-            principals=engine.principals,
-            quota=engine.receiving.reception.quota,
-            logs=Logs(lambda: self._views.log.place, self._views.log.flush),
-            ids=lambda: snowflakes.issue(self.stream.clock()),
-            bans=engine.receiving.bans,
-            greylist=engine.receiving.remembering.greylist,
-            records=engine.receiving.remembering.records,
-            certificates=engine.receiving.listeners.certificates,
-            suppressions=engine.delivering.suppressions,
-            switches=ScannerSwitches(
-                engine.receiving.filtering.scanners, lambda: self.config, self.settings, self.reload_part, self.span
+        watch(engine, self._metrics)
+        parts = control_parts(
+            engine,
+            DaemonSide(
+                config=lambda: self.config,
+                settings=self.settings,
+                reload=self.reload_part,
+                backup=self._backup,
+                signing_in=self._signing_in,
+                views=self._views,
+                metrics=self._metrics,
+                span=self.span,
             ),
-            spam=spam,
-            learn=learning(spam),
-            spam_rules=SpamRules(
-                engine.receiving.scoring, lambda: self.config, self.settings, self.reload_part, self.span
-            ),
-            known=engine.delivering.suspendable,
-            tls_hosts=engine.delivering.tls_hosts,
-            tls_results=engine.delivering.tls_results,
-            webhooks=engine.webhooks,
-            sending=sending_side(engine),
-            signatures=Signatures(engine, self.settings),
-            resolver=lambda: engine.resolver,
-            explaining=Explaining(
-                examine=engine.troubleshooting.examinations.examine,
-                rcpt=engine.receiving.trials.rcpt,
-                road=engine.troubleshooting.outlooks.of,
-                rehearse=engine.troubleshooting.rehearsals.run,
-            ),
-            telemetry=self._views.shown(engine),
         )
         for name, work in self._views.tasks().items():
             self._own(name, work)
@@ -406,20 +351,6 @@ class Daemon:
         if suppressions.is_open:
             beside[SUPPRESSIONS] = suppressions.copy_to
         return await backup(self.engine.opened, directory, self.stream.clock, self.span, beside=beside)
-
-    def _watch_smarthosts(self, ways: Ways) -> None:
-        """The hosts of routes, by name, in the metrics."""
-        watch = partial(self._metrics.watch_each, label="smarthost")
-        watch("relayd_smarthost_aside_seconds", "For how long the host is still passed over", read=ways.aside)
-        watch("relayd_smarthost_messages_left", "Messages that its budget still allows now", read=ways.left)
-        watch("relayd_smarthost_connections", "Connections in use", read=ways.connections)
-
-    async def _bounce(self, filter: Filter, by: str, reason: str) -> int:
-        compose = partial(self.engine.delivering.bounces.compose, now=self.stream.clock())
-        return await self.engine.opened.actions.bounce(filter, by, reason, compose)
-
-    def _destinations(self, next_hop: str | None) -> Callable[[str], str]:
-        return self.engine.loaded.router.under(next_hop)
 
     async def _watch_loop(self) -> None:
         """State when the loop did not turn for a while: something blocked it."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from relayd.assembly.account_guard import AccountGuard
 from relayd.assembly.delivering import Delivering
@@ -126,6 +127,20 @@ class Engine:
         await self._configure_webhooks()
         if retired is not None:
             await retired.close()
+
+    def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
+        """What runs in the background, by name; whoever runs it hears of its death."""
+        return {
+            "scheduler": self.delivering.scheduler.run(),
+            "budgets": self.delivering.budgets.run(),
+            "webhooks": self.webhooks.run(),
+            "upkeep": self.opened.upkeep.run(),
+            "tls results": self.delivering.tls_results.run(),
+            "tls hosts": self.delivering.tls_hosts.run(),
+            "bans": self.receiving.ban_store.run(),
+            "spam": self.receiving.scoring.run(),
+            "what is remembered of strangers": self.receiving.remembering.run(),
+        }
 
     async def drain(self, timeout: float) -> None:
         """Stop accepting, finish and settle what is in flight within `timeout` seconds; the queue stays open."""

@@ -194,7 +194,9 @@ class Submissions:
                 own = allowances_of(entry)
             email = next((each for each in account.emails if "@" in each), "")
             domain = await self._entries.domain(split_address(email)[1]) if email else None
-            tenant = await self._entries.get(account.tenant) if account.tenant else None
+            # an account of nobody's that sends from a tenant's domain is not beyond what the tenant may
+            of = account.tenant or (domain.tenant if domain is not None else "")
+            tenant = await self._entries.get(of) if of else None
             for kind, further in (("domain", domain), ("tenant", tenant)):
                 if further is not None:
                     limits += [(f"{kind}:{further.name}", each) for each in allowances_of(further)]

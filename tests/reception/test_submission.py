@@ -135,6 +135,13 @@ async def test_own_allowances_replace_the_usual_ones_and_those_of_domain_and_ten
     assert "3 messages in a month" in (await office.send()).text
 
 
+async def test_who_sends_from_the_domain_of_a_tenant_counts_for_it(office: Office) -> None:
+    await patch(office.principals, "ours.test", ("set", "tenant", "acme"))
+    await patch(office.principals, "acme", ("set", "allowances", ["recipients:1/day"]))
+    assert (await office.send()).code == 250
+    assert "tenant acme may send 1 recipients" in (await office.send()).text
+
+
 async def test_an_allowance_of_nothing_is_for_good(office: Office) -> None:
     await patch(office.principals, "jane", ("set", "allowances", ["recipients:0/day"]))
     assert outcome(await office.send()) == (550, "5.7.1")
