@@ -177,6 +177,8 @@ class Scheduler:
     async def run(self) -> None:
         """Lease and start what is due, until `drain`."""
         await self.throttle.open()
+        self._learn()
+        await self.throttle.lift_gone(self.router.is_known)
         while not self._draining:
             self._learn()
             if self._is_open():
@@ -214,6 +216,7 @@ class Scheduler:
         self._bounces.router = router
         self._bounces.schedule = settings.schedule
         self.changed()
+        self.own(self.throttle.lift_gone(router.is_known))
 
     def changed(self) -> None:
         """Something was queued, released, rescheduled, paused, resumed or suspended: look at it now."""
