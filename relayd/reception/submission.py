@@ -34,6 +34,8 @@ _NOT_AUTHOR = Reply(550, "5.7.1", "The account may not send mail whose From is n
 _GONE = Reply(550, "5.7.1", "The account may not send mail any more")
 _UNKNOWN_NOW = Reply(451, "4.3.0", "The account cannot be looked up now, try again later")
 
+_AN = {"hour": "an hour", "day": "a day", "month": "a month"}
+
 ANYBODY = "*"
 """In `senders`: the account may send as anybody."""
 
@@ -287,7 +289,7 @@ class Submissions:
                 continue
             limit.QUOTA(client.span, account_name=submission.account.name, key=name, type_=str(allowance), total=used)
             whose = name.replace(":", " ") if not name.startswith("account:") else "account"
-            text = f"The {whose} may send {allowance.most} {measure} in a {allowance.period}"
+            text = f"The {whose} may send {allowance.most} {measure} {_AN[allowance.period]}"
             if allowance.most == 0 or more > allowance.most:
                 return Reply(550, "5.7.1", text)
             again = rfc3339(period_end(allowance.period, self._clock()))
