@@ -173,6 +173,16 @@ async def test_further_senders_are_let(office: Office) -> None:
     assert (await office.send(author="anyone@far.example", sender="x@far.example")).code == 250
 
 
+async def test_a_catch_all_lends_no_address_of_another(office: Office) -> None:
+    await patch(office.principals, "jane", ("addItem", "emails", "@ours.test"))
+    await add(office.principals, Type.INDIVIDUAL, "joe", emails=["joe@ours.test"])
+    assert (await office.send(author="any@ours.test", sender="any@ours.test")).code == 250
+    assert (await office.send(sender="joe@ours.test")).code == 550
+    assert (await office.send(author="JOE@ours.test")).code == 550
+    await patch(office.principals, "jane", ("set", "senders", ["joe@ours.test"]))
+    assert (await office.send(author="joe@ours.test", sender="joe@ours.test")).code == 250
+
+
 async def test_a_suspended_account_stops_within_its_session(office: Office) -> None:
     assert (await office.send()).code == 250
     await patch(office.principals, "jane", ("set", "suspended", "unpaid"))
