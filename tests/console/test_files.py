@@ -11,7 +11,7 @@ import pytest
 from yarl import URL
 
 import relayd.console
-from relayd.console.files import Console
+from relayd.console.files import DEVICE_PAGE, Console
 from tests.control.conftest import Control
 
 STATIC = Path(relayd.console.__file__).parent / "static"
@@ -91,10 +91,11 @@ async def test_nobody_writes_to_it(anyone: aiohttp.ClientSession) -> None:
 
 
 def test_only_files_of_known_types_are_read(tmp_path: Path) -> None:
-    (tmp_path / "index.html").write_text("x")
+    for name in ("index.html", "authorize.html"):
+        (tmp_path / name).write_text("x")
     (tmp_path / "folder").mkdir()
     paths = {door.path for door in Console(tmp_path).doors()}
-    assert paths == {"/"}
+    assert paths == {"/", "/console/authorize.html", *DEVICE_PAGE}
     (tmp_path / "notes.bak").write_text("x")
     with pytest.raises(KeyError):
         Console(tmp_path)

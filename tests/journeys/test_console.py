@@ -276,7 +276,7 @@ def test_a_setting_is_changed_and_reloaded(console: Console, browser: Browser) -
     browser.element(".notice", "Reloaded.")
     wait_until(lambda: banner().startswith(b"220 desk.test "), "the new name in the banner")
     browser.click("tbody button", "Take back server.hostname")
-    browser.element("tbody", "relay.test")
+    browser.element("tbody .tag", "file")
     browser.click("header button", "Reload")
     wait_until(lambda: banner().startswith(b"220 relay.test "), "the old name in the banner")
 
