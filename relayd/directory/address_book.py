@@ -183,7 +183,8 @@ class AddressBook:
         for each in inside:
             await self._follow(each, each.email, "", return_path, following, depth + 1)
         for outside in entry.external_members:
-            found = await self.find(outside)
+            at_home = await self.domain(split_address(outside)[1]) is not None  # of domains few, of addresses many
+            found = await self.find(outside) if at_home else None
             if found is None:
                 following.add(Target(outside, return_path, return_path is not None), entry.name)
             else:
