@@ -117,6 +117,11 @@ def next_of(outcomes: Sequence[Outcome]) -> float:
     return min((each.next_attempt for each in outcomes if each.next_attempt is not None), default=math.inf)
 
 
+def was_made(outcomes: Sequence[Outcome]) -> bool:
+    """Whether anybody was tried: what waits for a source or a budget, or is suppressed, says nothing of the hosts."""
+    return any(not outcome.uncounted for outcome in outcomes)
+
+
 def unreachable(outcomes: Sequence[Outcome]) -> bool:
     """Whether an attempt failed because no host could be reached, or none would talk: what shrinks the window."""
     return bool(outcomes) and all(
