@@ -146,8 +146,8 @@ async def test_vrfy_and_expn_are_offered_and_answered_by_permission(town: Town) 
     reception = town.house.reception
     for granted in (False, True):
         if granted:
-            change = (("set", "disabledPermissions", []), ("set", "enabledPermissions", ["email-expand"]))
-            await patch(town.principals, "ann", *change)
+            await patch(town.principals, "ann", ("set", "disabledPermissions", []))
+            await patch(town.principals, "ann", ("set", "enabledPermissions", ["email-expand"]))
         else:
             await patch(town.principals, "ann", ("set", "disabledPermissions", ["email-verify"]))
         client = await town.house.stranger(role="submission")
