@@ -210,3 +210,8 @@ def owner_of(list_address: str) -> str:
     """The return path of mail of a list: `dev@example.org` gives `dev-owner@example.org`."""
     local, domain = split_address(list_address)
     return f"{local}{OWNER}@{domain}"
+
+
+def is_of_list(return_path: str) -> bool:
+    """Whether a message with that return path is a list's: its failures are the business of the list's owner."""
+    return split_address(return_path)[0].lower().endswith(OWNER)
