@@ -183,7 +183,8 @@ class AddressBook:
         for each in inside:
             await self._follow(each, each.email, "", return_path, following, depth + 1)
         for outside in entry.external_members:
-            found = await self.find(outside)
+            at_home = await self.domain(split_address(outside)[1]) is not None  # of domains few, of addresses many
+            found = await self.find(outside) if at_home else None
             if found is None:
                 following.add(Target(outside, return_path, return_path is not None), entry.name)
             else:
@@ -209,3 +210,8 @@ def owner_of(list_address: str) -> str:
     """The return path of mail of a list: `dev@example.org` gives `dev-owner@example.org`."""
     local, domain = split_address(list_address)
     return f"{local}{OWNER}@{domain}"
+
+
+def is_of_list(return_path: str) -> bool:
+    """Whether a message with that return path is a list's: its failures are the business of the list's owner."""
+    return split_address(return_path)[0].lower().endswith(OWNER)

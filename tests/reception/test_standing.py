@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from relayd.directory.address_book import AddressBook
+from relayd.directory.directory import Directory
 from relayd.directory.entry import Type
 from relayd.directory.principals import Principals, open_principals
 from relayd.events.event import Span
@@ -23,7 +24,7 @@ from relayd.reputation.bans import Bans
 from relayd.reputation.greylist import Greylist
 from relayd.reputation.options import BanOptions, GreylistOptions, TarpitOptions
 from relayd.routing.next_hop import MessageTls
-from tests.directory.test_principals import add
+from tests.directory.test_principals import add, patch
 from tests.reception.house import House, outcome
 
 CONTENT = b"From: a@sender.example\r\nSubject: x\r\n\r\nhello\r\n"
@@ -79,7 +80,8 @@ async def town(tmp_path: Path) -> AsyncIterator[Town]:
         sleep=sleep,
     )
     book = AddressBook(principals, lambda: house.now, srs=SrsKeys((b"key",)))
-    parts = replace(house.reception._parts, book=book, principals=principals, strangers=strangers)
+    directory = Directory({}, lambda: house.now, [principals])
+    parts = replace(house.reception._parts, directory=directory, book=book, principals=principals, strangers=strangers)
     house.reception = Reception(house.reception.policy, parts)
     yield Town(house, principals)
     await principals.close()
@@ -137,3 +139,31 @@ async def test_names_and_return_paths_that_are_tried_out_count(town: Town) -> No
     for each in ("nobody@ours.test", guessed):
         assert outcome(await town.house.rcpt(tx, each)) == (550, "5.1.1")
     assert client.offences == 2
+
+
+async def test_vrfy_and_expn_are_offered_and_answered_by_permission(town: Town) -> None:
+    await add(town.principals, Type.INDIVIDUAL, "ann", emails=["ann@ours.test"], roles=["user"])
+    reception = town.house.reception
+    for granted in (False, True):
+        if granted:
+            await patch(town.principals, "ann", ("set", "disabledPermissions", []))
+            await patch(town.principals, "ann", ("set", "enabledPermissions", ["email-expand"]))
+        else:
+            await patch(town.principals, "ann", ("set", "disabledPermissions", ["email-verify"]))
+        client = await town.house.stranger(role="submission")
+        account = await reception._parts.directory.get("ann")
+        assert account is not None
+        client.sign_in(account, 0)
+        client.trusted = True
+        offered = reception.offered(client)
+        assert (offered.vrfy, offered.expn) == (granted, granted)
+        assert (await reception.vrfy(client, "joe@ours.test")).code == (250 if granted else 252)
+        assert (await reception.expn(client, "dev@ours.test")).code == (250 if granted else 502)
+    stranger = await town.house.stranger()
+    assert not reception.offered(stranger).vrfy
+    assert (await reception.vrfy(stranger, "joe@ours.test")).code == 252
+    assert (await reception.expn(stranger, "dev@ours.test")).code == 502
+    trusted = await town.house.trusted()
+    assert (await reception.vrfy(trusted, "nobody@ours.test")).code == 550
+    assert (await reception.vrfy(trusted, "dev-owner@ours.test")).code == 250
+    assert "y@far.test" in (await reception.expn(trusted, "dev@ours.test")).text
