@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -122,7 +124,7 @@ def test_a_worker_that_is_killed_costs_no_mail(house: House) -> None:
     assert house.arrived(b"Subject: after").startswith(b"X-Spam-Result: ")
 
 
-def test_the_filter_says_why_and_learns(house: House) -> None:
+def test_the_filter_says_why_and_learns(house: House, tmp_path: Path) -> None:
     spam = b"From: x@y.test\nSubject: offer\n\nbuy pills now, cheap pills, best offer of pills, click, order, today\n"
     ham = b"From: z@w.test\nSubject: lunch\n\nsee you at noon tomorrow near the old bridge, bring the maps along\n"
     assert "PILLS" not in house.relayd("spam", "classify", stdin=spam)
@@ -137,6 +139,13 @@ def test_the_filter_says_why_and_learns(house: House) -> None:
     assert json.loads(house.relayd("spam", "models", "--json")) == [
         {"account": "", "spam": 1, "ham": 2, "speaks": False}
     ]
+    kept = tmp_path / "copy"
+    house.relayd("backup", str(kept))
+    assert (kept / "bayes.db").stat().st_size > 0
+    assert house.relay.request("GET", "/api/store/purge/in-memory/default/bayes-global") == (200, {"data": None})
+    assert json.loads(house.relayd("spam", "models", "--json")) == []
+    with contextlib.closing(sqlite3.connect(kept / "bayes.db")) as copy:
+        assert copy.execute("SELECT account, spam, ham FROM models").fetchall() == [("", 1, 2)]
     assert "notFound" in house.relayd("spam", "train", "ham", "--account", "nobody", stdin=ham)
     assert "Failed to parse message" in house.relayd("spam", "train", "ham", stdin=b"no message\n")
 
