@@ -32,7 +32,7 @@ from pathlib import Path
 from tests.bench.relay_throughput import SINK, SOURCE
 from tests.rig.daemon import Daemon
 from tests.rig.postfix import free_port, wait_for_port
-from tests.spam.hostile import HOSTILE
+from tests.spam.hostile import HOSTILE, large, on_the_wire
 
 TICK = 0.001
 SHOWN = 0.010
@@ -57,7 +57,7 @@ def tick() -> int:
                 if late > SHOWN:
                     file.write(f"{time.time():.3f} {late:.4f} {time.thread_time() - spent:.4f}\n")
 
-        daemon.Daemon._watch_loop = watch  # type: ignore[method-assign]
+        daemon.Daemon._watch_loop = watch  # type: ignore[method-assign, assignment]
         return main(name="relayd")
 
 
@@ -78,10 +78,7 @@ def hurt(port: int, only: str) -> None:
 
 
 def _content(name: str) -> bytes:
-    if name == LARGE:
-        return b"Subject: large\r\n\r\n" + (b"x" * 74 + b"\r\n") * ((100 << 20) // 76) + b".\r\n"
-    content = HOSTILE[name]().replace(b"\r\n.", b"\r\n..")
-    return content + (b"" if content.endswith(b"\r\n") else b"\r\n") + b".\r\n"
+    return on_the_wire(large() if name == LARGE else HOSTILE[name]())
 
 
 def _send(port: int, content: bytes) -> str:
@@ -222,7 +219,7 @@ def run(bench: Bench, seconds: float, rounds: int, only: str) -> None:
         for line in hurting.stdout.read().splitlines():
             name, reply, began, end = json.loads(line)
             replies[f"{reply[:9]} {'' if reply[:3] == '250' else name}"] += 1
-            costs[name] = max(costs[name], int(1e3 * bench.worst(began, end)))  # type: ignore[assignment]
+            costs[name] = max(costs[name], int(1e3 * bench.worst(began, end)))
         hurting.wait()
         ratios.append(beside.rate / alone.rate)
         print(f"alone  {alone}\nbeside {beside}  ratio {ratios[-1]:.2f}", flush=True)

@@ -11,11 +11,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 
-from tests.journeys.conftest import Proxied, StartRelay
+from tests.journeys.conftest import Proxied, StartRelay, message, send
 from tests.rig.daemon import Daemon
 from tests.rig.postfix import free_port
 from tests.rig.sink import Sink
@@ -70,6 +71,7 @@ def house(module_relay: StartRelay, tmp_path_factory: pytest.TempPathFactory) ->
             "spam-filter.recipient.strict.match": ["strict@any.test"],
             "spam-filter.recipient.strict.reject": 100,
             "spam-filter.bayes.min-learns": 2,
+            "spam-filter.submitted.enable": True,
             "spam-filter.update.source": str(rules),
         }
         yield House(module_relay(sink.port, settings), sink, port, rules)
@@ -97,6 +99,19 @@ def test_a_strict_recipient_refuses_at_the_end_of_data_and_nobody_else(house: Ho
         client.rcpt("joe@any.test")
         assert client.data(spam)[0] == 250  # the mildest verdict
     assert b"GTUBE (1000.00)" in house.arrived(b"Subject: two")
+
+
+def test_what_our_own_people_submit_is_held_and_released_as_it_was(house: House) -> None:
+    before = house.relay.audit()
+    held = send(house.relay, b"Subject: own\r\n\r\n" + GTUBE + b"\r\n", to="joe@any.test")
+    fields = {"Message-ID": "<1@sender.test>", "Date": formatdate(), "MIME-Version": "1.0"}
+    send(house.relay, message("ours", **fields), to="joe@any.test")
+    house.arrived(b"Subject: ours")
+    assert held in house.relayd("quarantine", "list")
+    assert not [each for each in house.sink.deliveries if b"Subject: own\r\n" in each.content]
+    house.relayd("quarantine", "release", held)
+    assert GTUBE in house.arrived(b"Subject: own\r\n")
+    assert house.relay.audit()["difference"] == before["difference"] == 0
 
 
 @pytest.mark.parametrize("name", ["nested 10,000 multiparts", "HTML: nested divs"])
