@@ -49,6 +49,7 @@ from relayd.options import OptionError
 from relayd.queue.backup import Backup, backup
 from relayd.queue.lock import DirectoryInUse
 from relayd.reception.rotation import Rotation
+from relayd.reputation.bayes import FILE as MODELS
 from relayd.reputation.suppression import FILE as SUPPRESSIONS
 from relayd.resolver.exchange import BadServer
 from relayd.routing.route import UnknownRoute
@@ -350,6 +351,8 @@ class Daemon:
         suppressions = self.engine.delivering.suppressions
         if suppressions.is_open:
             beside[SUPPRESSIONS] = suppressions.copy_to
+        if self.engine.receiving.scoring.bayes.is_open:
+            beside[MODELS] = self.engine.receiving.scoring.bayes.copy_to
         return await backup(self.engine.opened, directory, self.stream.clock, self.span, beside=beside)
 
     async def _watch_loop(self) -> None:

@@ -31,6 +31,7 @@ from relayd.control.api.logs import LogFilesReader, LogOperations
 from relayd.control.api.maintenance import Maintenance, Reload, WriteBackup
 from relayd.control.api.oauth import OAuth
 from relayd.control.api.principals import PrincipalOperations, domains_of
+from relayd.control.api.purging import PurgeOperations
 from relayd.control.api.quarantine import Learn, QuarantineOperations
 from relayd.control.api.queue import QueueOperations
 from relayd.control.api.quota import QuotaOperations, QuotaSide
@@ -238,6 +239,7 @@ class ControlApp:
         yield from RehearsalOperation(parts.explaining.rehearse, self.streams).routes()
         yield from Explanations(parts.explaining, parts.queue).routes()
         yield from SpamOperations(parts.spam).routes()
+        yield from PurgeOperations(parts.spam, parts.greylist, parts.records, clock).routes()
         yield from RulesOperations(parts.spam_rules).routes()
         yield from SuppressionOperations(parts.suppressions, clock).routes()
         yield from PrincipalOperations(parts.principals, self._background).routes()

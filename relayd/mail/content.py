@@ -18,6 +18,10 @@ class ContentFacts:
     utf8_header: bool
 
 
+_SLICE = 32 << 10
+"""Octets that are cut into lines at a time: of more, a thread would hold the interpreter for too long."""
+
+
 class ContentScanner:
     """Looks at content chunk by chunk; what it knows is true of what was fed so far.
 
@@ -46,7 +50,11 @@ class ContentScanner:
             self._look_for_end(chunk, ascii_only)
         self.size += len(chunk)
         if self._count_lines and chunk:
-            self._measure(chunk)
+            if len(chunk) <= _SLICE:
+                self._measure(chunk)
+            else:
+                for begin in range(0, len(chunk), _SLICE):
+                    self._measure(chunk[begin : begin + _SLICE])
 
     def _look_for_end(self, chunk: bytes, ascii_only: bool) -> None:
         buffer = self._tail + chunk

@@ -22,6 +22,10 @@ SPOOL_BATCH = 256 << 10
 """Octets that are gathered before they are written to the file."""
 
 
+LOOP_LIMIT = 128 << 10
+"""Octets that the loop looks at itself: a megabyte of empty lines would take it 20 ms."""
+
+
 class HeaderTooLarge(Exception):
     """The header block does not end within MEMORY_LIMIT."""
 
@@ -83,7 +87,10 @@ class BodyBuffer:
             return self._spool.path
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
-        self.scanner.feed(data)
+        if len(data) > LOOP_LIMIT:
+            await self._in_thread(self.scanner.feed, data)
+        else:
+            self.scanner.feed(data)
         end = self.scanner.header_end
         self.header = data if end is None else data[:end]
         return data

@@ -70,6 +70,15 @@ class Bayes:
             await database.close()
 
     @property
+    def is_open(self) -> bool:
+        """Whether there is a database."""
+        return self._database is not None
+
+    async def copy_to(self, path: Path) -> None:
+        """A consistent copy in a new file.  Raises DatabaseError."""
+        await self._opened().copy_to(path)
+
+    @property
     def learnt(self) -> dict[str, Learnt]:
         """What each account's model has learnt; "" is everybody's."""
         return self._learnt

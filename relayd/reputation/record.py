@@ -69,3 +69,7 @@ class Records:
     def forget(self, key: str) -> int:
         """Forget a record; "": all.  How many."""
         return self.records.drop_where(lambda *_: True) if not key else int(self.records.drop(key))
+
+    def forget_kind(self, kind: str) -> int:
+        """Forget the records whose key begins with `kind` ("ip:", "domain:", "sender:").  How many."""
+        return self.records.drop_where(lambda key, _: key.startswith(kind))

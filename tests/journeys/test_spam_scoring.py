@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 
-from tests.journeys.conftest import Proxied, StartRelay
+from tests.journeys.conftest import Proxied, StartRelay, message, send
 from tests.rig.daemon import Daemon
 from tests.rig.postfix import free_port
 from tests.rig.sink import Sink
@@ -68,6 +71,7 @@ def house(module_relay: StartRelay, tmp_path_factory: pytest.TempPathFactory) ->
             "spam-filter.recipient.strict.match": ["strict@any.test"],
             "spam-filter.recipient.strict.reject": 100,
             "spam-filter.bayes.min-learns": 2,
+            "spam-filter.submitted.enable": True,
             "spam-filter.update.source": str(rules),
         }
         yield House(module_relay(sink.port, settings), sink, port, rules)
@@ -122,7 +126,7 @@ def test_a_worker_that_is_killed_costs_no_mail(house: House) -> None:
     assert house.arrived(b"Subject: after").startswith(b"X-Spam-Result: ")
 
 
-def test_the_filter_says_why_and_learns(house: House) -> None:
+def test_the_filter_says_why_and_learns(house: House, tmp_path: Path) -> None:
     spam = b"From: x@y.test\nSubject: offer\n\nbuy pills now, cheap pills, best offer of pills, click, order, today\n"
     ham = b"From: z@w.test\nSubject: lunch\n\nsee you at noon tomorrow near the old bridge, bring the maps along\n"
     assert "PILLS" not in house.relayd("spam", "classify", stdin=spam)
@@ -137,6 +141,13 @@ def test_the_filter_says_why_and_learns(house: House) -> None:
     assert json.loads(house.relayd("spam", "models", "--json")) == [
         {"account": "", "spam": 1, "ham": 2, "speaks": False}
     ]
+    kept = tmp_path / "copy"
+    house.relayd("backup", str(kept))
+    assert (kept / "bayes.db").stat().st_size > 0
+    assert house.relay.request("GET", "/api/store/purge/in-memory/default/bayes-global") == (200, {"data": None})
+    assert json.loads(house.relayd("spam", "models", "--json")) == []
+    with contextlib.closing(sqlite3.connect(kept / "bayes.db")) as copy:
+        assert copy.execute("SELECT account, spam, ham FROM models").fetchall() == [("", 1, 2)]
     assert "notFound" in house.relayd("spam", "train", "ham", "--account", "nobody", stdin=ham)
     assert "Failed to parse message" in house.relayd("spam", "train", "ham", stdin=b"no message\n")
 
@@ -177,3 +188,16 @@ def test_classify_as_the_api_has_it(house: House) -> None:
     assert house.relay.request("POST", "/api/spam-filter/classify", {"message": "x"})[0] == 400
     status, answer = house.relay.request("POST", "/api/spam-filter/classify", {**body, "message": "no header"})
     assert (status, answer["details"]) == (200, "Failed to parse message.")
+
+
+def test_what_our_own_people_submit_is_held_and_released_as_it_was(house: House) -> None:
+    before = house.relay.audit()
+    held = send(house.relay, b"Subject: own\r\n\r\n" + GTUBE + b"\r\n", to="joe@any.test")
+    fields = {"Message-ID": "<1@sender.test>", "Date": formatdate(), "MIME-Version": "1.0"}
+    send(house.relay, message("ours", **fields), to="joe@any.test")
+    house.arrived(b"Subject: ours")
+    assert held in house.relayd("quarantine", "list")
+    assert not [each for each in house.sink.deliveries if b"Subject: own\r\n" in each.content]
+    house.relayd("quarantine", "release", held)
+    assert GTUBE in house.arrived(b"Subject: own\r\n")
+    assert house.relay.audit()["difference"] == before["difference"] == 0

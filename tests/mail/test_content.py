@@ -53,3 +53,9 @@ def test_eight_bit_octets_behind_the_blank_line_of_the_same_chunk_are_not_the_he
     facts_now = scanner.facts()
     assert (facts_now.header_end, facts_now.eight_bit, facts_now.utf8_header) == (6, True, False)
     assert facts_now.longest_line == 0
+
+
+@pytest.mark.parametrize("before", [32_000, 32_766, 32_767, 32_768, 70_000])
+def test_a_long_line_is_measured_wherever_a_large_chunk_is_cut(before: int) -> None:
+    content = b"A: b\r\n\r\n" + b"\r\n" * (before // 2) + b"x" * 2000 + b"\r\n" * 30_000
+    assert scan(content).longest_line == 2000

@@ -109,3 +109,14 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "NUL": lambda: b"\0" * (2 * MB),
     "every octet": lambda: bytes(range(256)) * 8000,
 }
+
+
+def large(octets: int = 100 << 20) -> bytes:
+    """A message of so many octets, of nothing much."""
+    return b"Subject: large\r\n\r\n" + (b"x" * 74 + b"\r\n") * (octets // 76)
+
+
+def on_the_wire(content: bytes) -> bytes:
+    """As it is sent behind DATA, with the final dot (RFC 5321 section 4.5.2)."""
+    content = (b"." if content.startswith(b".") else b"") + content.replace(b"\r\n.", b"\r\n..")
+    return content + (b"" if content.endswith(b"\r\n") else b"\r\n") + b".\r\n"
