@@ -18,6 +18,7 @@ from relayd.listener.options import CertificateOptions
 from relayd.mail.snowflake import issued_at, least_issued_at
 from relayd.mailauth.signing_key import record_name
 from relayd.options import format_duration, format_size
+from relayd.queue.suspension import Subject, subject_of
 from relayd.reception.rotation import unpublished
 from relayd.telemetry.alert_mail import AlertMail
 from relayd.telemetry.alerts import MOST_CAUSES, Alerts, Causes, Mail, Memory, Watch
@@ -65,7 +66,7 @@ class _Looks:
             Watch("certificate", "certificates", every * _SELDOM, self._certificates),
             Watch("dkim", "DKIM keys", every * _SELDOM * 2, self._keys, at_once=False),
             Watch("route", "suspended destinations", every, self._routes),
-            Watch("account", "suspended accounts", every, self._accounts),
+            Watch("account", "suspended and held accounts", every, self._accounts),
             Watch("refusals", "refused mail", every, self._refusals),
             Watch("audit", "the queue's audit", every * _SELDOM, self._audit),
         )
@@ -121,6 +122,7 @@ class _Looks:
         found = {
             f"route:{each.destination}": f"delivery to {each.destination} is suspended by {each.by}: {each.reason}"
             for each in queue.suspensions()
+            if subject_of(each.destination)[0] is not Subject.ACCOUNT
         }
         if queue.paused is not None:
             found["route:"] = f"the whole queue is paused by {queue.paused.by}: {queue.paused.reason}"
@@ -128,7 +130,12 @@ class _Looks:
 
     async def _accounts(self) -> Causes:
         found = await self._engine.principals.read(lambda connection: principals.suspended(connection, MOST_CAUSES))
-        return {f"account:{name}": f"account {name} is suspended: {reason}" for name, reason in found}
+        held = {}
+        for each in self._engine.opened.queue.suspensions():
+            subject, name = subject_of(each.destination)
+            if subject is Subject.ACCOUNT:
+                held[f"account:held:{name}"] = f"mail of account {name} is held by {each.by}: {each.reason}"
+        return held | {f"account:{name}": f"account {name} is suspended: {reason}" for name, reason in found}
 
     async def _refusals(self) -> Causes:
         options = self._options

@@ -87,7 +87,7 @@ class Receiving:
             ScannerTags(self.filtering),
         ]
         accounts = loaded.config.records(AccountOptions)
-        self.principals.reserved = reserved_by(accounts)
+        self.principals.reserved = reserved_by(accounts, loaded.router.routes)
         self.ledger = Ledger(self._opened.database, stream.clock)
         self.directory = Directory(
             accounts,
@@ -137,7 +137,7 @@ class Receiving:
         """Take another configuration; sessions under way end as they began."""
         self._loaded = loaded
         accounts = loaded.config.records(AccountOptions)
-        self.principals.reserved = reserved_by(accounts)
+        self.principals.reserved = reserved_by(accounts, loaded.router.routes)
         self.principals.changed()
         self.directory.reconfigure(accounts)
         reload_filtering(self.filtering, loaded)

@@ -37,7 +37,7 @@ def quota(name: str, as_json: bool) -> None:
         [
             [
                 each["name"],
-                f"{each['measure']} a {each['period']}",
+                f"{each['measure']} {'an' if each['period'] == 'hour' else 'a'} {each['period']}",
                 str(each["most"]),
                 str(each["used"]),
                 each["resets"],

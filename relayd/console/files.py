@@ -16,6 +16,9 @@ _STATIC = Path(__file__).resolve().parent / "static"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 PREFIX = "/console"
 
+DEVICE_PAGE = ("/authorize", "/authorize/")
+"""Where `POST /auth/device` sends who is to let a device in; the second takes the code in its query."""
+
 _HEADERS = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": (
@@ -42,6 +45,8 @@ class Console:
     def __init__(self, directory: Path = _STATIC) -> None:
         self._files = {f"{PREFIX}/{path.name}": _read(path) for path in sorted(directory.iterdir()) if path.is_file()}
         self._files["/"] = self._files.pop(f"{PREFIX}/index.html")
+        for path in DEVICE_PAGE:
+            self._files[path] = self._files[f"{PREFIX}/authorize.html"]
 
     def doors(self) -> Iterator[Door]:
         """Every file, without credentials; `GET /` is the application's, for it is shared."""

@@ -357,7 +357,8 @@ def action_of(message: Message, recipient: Recipient, outcome: Outcome, now: flo
     if result in _FAILURES:
         return Action.FAILED if notify is None or Notify.FAILURE in notify else None
     if result is Result.DEFERRED:
-        if outcome.uncounted or not message.return_path or not notice_due(recipient, now):
+        kept = outcome.uncounted and (message.terms.by is None or (outcome.next_attempt or 0.0) <= now)
+        if kept or not message.return_path or not notice_due(recipient, now):
             return None
         wanted = message.trusted if notify is None else Notify.DELAY in notify
         return Action.DELAYED if wanted else None

@@ -52,10 +52,13 @@ def _deferred(
     """One deferral: expired, or with the times of what comes next."""
     by = job.message.terms.by
     if outcome.uncounted:
-        due = now + BUSY_DELAY * (1.0 + chance) if outcome.next_attempt is None else outcome.next_attempt
-        if by is not None and job.message.terms.returns and now < by < due:  # nothing may keep it longer
-            due = by
-        return outcome if due == outcome.next_attempt else replace(outcome, next_attempt=due)
+        due = outcome.next_attempt
+        if due is None:
+            return replace(outcome, next_attempt=now + BUSY_DELAY * (1.0 + chance))
+        if by is None or due <= now:
+            return outcome
+        due = by if now < by < due else due  # what keeps it does not keep its sender from hearing of it
+        return replace(outcome, next_attempt=due, next_notify=_notify(job, recipient, outcome, schedule, now))
     if now >= recipient.expires:
         return replace(outcome, result=Result.EXPIRED, next_attempt=None, next_notify=None)
     due = schedule.retry_at(recipient.attempts, now, chance)
@@ -64,12 +67,17 @@ def _deferred(
         due = by
     if outcome.next_attempt is not None:  # the peer or the attempt named a later time
         due = max(due, outcome.next_attempt)
-    notify = outcome.next_notify
-    if notice_due(recipient, now):
-        begun = job.message.terms.release or job.message.created
-        notify = schedule.next_notify(begun, now) or math.inf  # infinity: no more
+    notify = _notify(job, recipient, outcome, schedule, now)
     maybe = now if outcome.maybe_delivered else None
     return replace(outcome, next_attempt=due, next_notify=notify, maybe_at=maybe)
+
+
+def _notify(job: Job, recipient: Recipient, outcome: Outcome, schedule: Schedule, now: float) -> float | None:
+    """The notice after the one that is due now, if one is; infinity: no more."""
+    if not notice_due(recipient, now):
+        return outcome.next_notify
+    begun = job.message.terms.release or job.message.created
+    return schedule.next_notify(begun, now) or math.inf
 
 
 def notice_due(recipient: Recipient, now: float) -> bool:
@@ -115,6 +123,11 @@ def next_of(outcomes: Sequence[Outcome]) -> float:
         due = outcomes[0].next_attempt
         return math.inf if due is None else due
     return min((each.next_attempt for each in outcomes if each.next_attempt is not None), default=math.inf)
+
+
+def was_made(outcomes: Sequence[Outcome]) -> bool:
+    """Whether anybody was tried: what waits for a source or a budget, or is suppressed, says nothing of the hosts."""
+    return any(not outcome.uncounted for outcome in outcomes)
 
 
 def unreachable(outcomes: Sequence[Outcome]) -> bool:

@@ -200,7 +200,7 @@ class Outlooks:
             hosts=tuple(_hosts(endpoints, next_hop, preferences, self._known(now.memory))),
             problem=problem,
             outcome=outcome,
-            notes=tuple(f"{each.kind.text}: {', '.join(own_fields(each))}" for each in told if each.kind not in _FOUND),
+            notes=(*_other_rules(now, sender, address, rules), *_told(told)),
             running=lane.running if lane else 0,
             waiting=lane.waiting if lane else 0,
             limit=lane.limit if lane else now.most,
@@ -252,6 +252,17 @@ def _leaves_from(pool: SourcePool | None) -> str:
         for each, weight in zip(pool.members, pool.weights, strict=True)
     ]
     return f"{pool.id}: {', '.join(members)}"
+
+
+def _other_rules(now: Roads, sender: str, address: str, rules: Sequence[str]) -> Iterator[str]:
+    for rule in now.router.rules.beyond(sender, address, now.router.rules.of(rules, address)):
+        names = (("next hop", rule.next_hop), ("source", rule.source))
+        chosen = " and ".join(f"{kind} {name}" for kind, name in names if name)
+        yield f"queue.rule.{rule.id} would choose {chosen} where it matches ({rule.conditions()})"
+
+
+def _told(told: Sequence[Event]) -> Iterator[str]:
+    return (f"{each.kind.text}: {', '.join(own_fields(each))}" for each in told if each.kind not in _FOUND)
 
 
 def _waits(ways: Sequence[Way] | Wait) -> str:

@@ -55,6 +55,9 @@ class QueueSide(Protocol):
     async def suspend(self, destination: str, until: float | None, by: str, reason: str) -> None:
         """Start no attempt to a destination until `until`."""
 
+    async def unsuspend(self, destination: str) -> None:
+        """Start them again."""
+
 
 class RouterSide(Protocol):
     """`relayd.routing.route`'s Router as the scheduler uses it."""
@@ -76,6 +79,9 @@ class RouterSide(Protocol):
         self, address: str, destination: str, next_hop: str | None = None, rules: Sequence[str] = ()
     ) -> str | None:
         """The key of the address's next hop when it is no longer `destination`; next_hop: an operator's word."""
+
+    def is_known(self, destination: str) -> bool:
+        """Whether the key still names something."""
 
 
 class Attempter(Protocol):

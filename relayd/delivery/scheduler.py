@@ -22,7 +22,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from relayd.delivery.bounce import Bounces
-from relayd.delivery.due import INTERNAL, conclude, failed, next_of, postponed, retried, unreachable
+from relayd.delivery.due import INTERNAL, conclude, failed, next_of, postponed, retried, unreachable, was_made
 from relayd.delivery.lane import LaneStats
 from relayd.delivery.lanes import Lanes
 from relayd.delivery.leasing import IDLE, Leasing
@@ -177,6 +177,8 @@ class Scheduler:
     async def run(self) -> None:
         """Lease and start what is due, until `drain`."""
         await self.throttle.open()
+        self._learn()
+        await self.throttle.lift_gone(self.router.is_known)
         while not self._draining:
             self._learn()
             if self._is_open():
@@ -214,6 +216,7 @@ class Scheduler:
         self._bounces.router = router
         self._bounces.schedule = settings.schedule
         self.changed()
+        self.own(self.throttle.lift_gone(router.is_known))
 
     def changed(self) -> None:
         """Something was queued, released, rescheduled, paused, resumed or suspended: look at it now."""
@@ -311,7 +314,7 @@ class Scheduler:
         try:
             try:
                 hop, outcomes = await self._attempt(job, slot.meters)
-                if hop is not None:
+                if hop is not None and was_made(outcomes):
                     self._lanes.judge(slot.key, answered=not unreachable(outcomes))
             finally:
                 self._attempting.discard(asyncio.current_task())

@@ -75,6 +75,7 @@ class Throttle:
         self._lanes = lanes
         self._actions = actions
         self._keep = queue.suspend
+        self._lift = queue.unsuspend
         self._span = span
         self._clock: Callable[[], float] = span.stream.clock
         self._counts = counts
@@ -139,6 +140,20 @@ class Throttle:
             self._actions.report(0, f"the suspension of {key} could not be kept: {error!r}")
         finally:
             self._pending -= {key}
+
+    async def lift_gone(self, is_known: Callable[[str], bool]) -> None:
+        """Lift the suspensions of routes that are not there any more: their mail moves, and nobody else has them.
+
+        is_known: whether a destination still names something.
+        """
+        gone = [key for key in self._keys if subject_of(key)[0] is Subject.ROUTE and not is_known(key)]
+        for key in gone:
+            try:
+                await self._lift(key)
+            except Exception as error:  # it can be lifted by hand
+                self._actions.report(0, f"the suspension of {key}, which is gone, could not be lifted: {error!r}")
+        if gone:
+            self._actions.changed()
 
     def part(self, job: Job) -> tuple[Job | None, list[Outcome]]:
         """Take out the recipients of a job for a route whose own domain is suspended: other mail of the route goes on.

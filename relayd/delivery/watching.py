@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 from relayd.delivery.parts import Attempter
 from relayd.delivery.permit import Permit
+from relayd.directory.address_book import is_of_list
 from relayd.queue.message import Job, Outcome, Result
 from relayd.routing.next_hop import NextHop
 
 
 class Watching:
     """An Attempter before another one.  told: of the account, its recipients tried for the first time, and how many of
-    them bounced because there is no such mailbox or domain.
+    them bounced because there is no such mailbox or domain.  Members of a list count for nobody: whoever writes to it
+    did not choose them.
     """
 
     def __init__(self, attempts: Attempter, told: Callable[[str, int, int], None]) -> None:
@@ -27,7 +29,7 @@ class Watching:
         """One attempt; an outcome for each recipient."""
         outcomes = await self._attempts.run(job, next_hop, permit)
         account = job.message.account
-        if account is not None:
+        if account is not None and not is_of_list(job.message.return_path):
             first = {each.number for each in job.message.recipients if each.attempts <= 1}
             counted = [each for each in outcomes if each.number in first and not each.uncounted]
             hard = sum(each.result is Result.BOUNCED and each.hard for each in counted)

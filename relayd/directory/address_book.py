@@ -1,10 +1,11 @@
 """What an address at a domain of the directory stands for (RFC 5321 §3.9).
 
 An individual's addresses, sub-addresses and catch-all stand for its primary address; what followed the separator stays.
+One that has a catch-all alone gets each address as it is.
 A group's stand for its members, and the return path stays (an alias, §3.9.1).  A list's stand for its members too, and
 the return path becomes the list's owner, `<list>-owner`, so that bounces go to who can do something about them
-(§3.9.2); mail to the owner goes to the postmaster where the directory has nobody of that address.  Groups in groups and
-lists in lists are followed, each once.
+(§3.9.2); mail to the owner goes to the postmaster where the directory has nobody of that address.  Groups in groups
+and lists in lists are followed, each once.
 
 Mail that so leaves for a foreign domain with a foreign return path gets one of ours that leads back (`mail.srs`).
 """
@@ -112,20 +113,26 @@ class AddressBook:
     async def stands_for(self, address: str, postmaster: Sequence[str] = ()) -> tuple[Target, ...] | None:
         """The recipients that an address of a domain of the directory stands for; None when it is nobody's.
 
-        Empty: a group or list without members.  postmaster: where mail to the owner of a list goes that is nobody's.
-        Raises TooMany, DatabaseError.
+        Empty: a group or list without members.  postmaster: where mail to the owner of a list goes that is nobody's;
+        when empty, to postmaster at the list's domain.  Raises TooMany, DatabaseError.
         """
         if self.is_configured(address):
             return (Target(address),)
         found = await self.find(address)
-        if found is None or found.how is How.CATCH_ALL:
-            owned = await self._owner(address)
-            if owned:
-                return tuple(Target(each) for each in postmaster)
+        if found is None or found.how is not How.EXACT:
+            if self.is_configured(self._without_detail(address)):
+                return (Target(address),)
+            if await self._owner(address):
+                if postmaster:
+                    return tuple(Target(each) for each in postmaster)
+                address = f"postmaster@{split_address(address)[1]}"  # whoever that is, here or behind the next hop
+                found = await self.find(address)
+                if found is None:
+                    return (Target(address),)
         if found is None:
             return None
         following = _Following()
-        await self._follow(found.entry, found.address, found.detail, None, following, 0)
+        await self._follow(found.entry, _asked(found, address), found.detail, None, following, 0)
         return tuple(following.found.values())
 
     def returned(self, address: str) -> str | None:
@@ -158,35 +165,53 @@ class AddressBook:
     async def _follow(
         self, entry: Entry, address: str, detail: str, return_path: str | None, following: _Following, depth: int
     ) -> None:
-        """Add for whom a principal stands.  address: the one of it that was sent to, or its primary one."""
+        """Add for whom a principal stands.  address: the one of it that was sent to, or its primary one, or ""."""
         inside: Sequence[Entry] = ()
         if entry.type is not Type.INDIVIDUAL:
             inside = await self._lookup.members(entry.name, MAX_TARGETS + 1)
         of_list = return_path is not None
         if entry.type is Type.INDIVIDUAL or (entry.type not in (Type.GROUP, Type.LIST) and not inside):
-            if entry.email:
-                following.add(Target(self._with_detail(entry.email, detail), return_path, of_list), entry.name)
+            mailbox = self._with_detail(entry.email, detail) if entry.email else address
+            if mailbox:
+                following.add(Target(mailbox, return_path, of_list), entry.name)
             return
         if entry.id in following.seen or depth > MAX_DEPTH:
             return
         following.seen.add(entry.id)
-        if entry.type is Type.LIST:
-            return_path = owner_of(address if not address.startswith("@") else entry.email)
+        if entry.type is Type.LIST and address:
+            return_path = owner_of(address)
         for each in inside:
             await self._follow(each, each.email, "", return_path, following, depth + 1)
         for outside in entry.external_members:
-            found = await self.find(outside)
+            at_home = await self.domain(split_address(outside)[1]) is not None  # of domains few, of addresses many
+            found = await self.find(outside) if at_home else None
             if found is None:
                 following.add(Target(outside, return_path, return_path is not None), entry.name)
             else:
-                await self._follow(found.entry, found.address, found.detail, return_path, following, depth + 1)
+                address = _asked(found, outside)
+                await self._follow(found.entry, address, found.detail, return_path, following, depth + 1)
+
+    def _without_detail(self, address: str) -> str:
+        local, domain = split_address(address)
+        base = local.partition(self.separator)[0] if self.separator else ""
+        return f"{base}@{domain}" if base else address
 
     def _with_detail(self, address: str, detail: str) -> str:
         local, domain = split_address(address)
         return f"{local}{self.separator}{detail}@{domain}" if detail else address
 
 
+def _asked(found: Found, address: str) -> str:
+    """The address of a principal that was asked for; what its catch-all took is its as it was given."""
+    return address if found.how is How.CATCH_ALL else found.address
+
+
 def owner_of(list_address: str) -> str:
     """The return path of mail of a list: `dev@example.org` gives `dev-owner@example.org`."""
     local, domain = split_address(list_address)
     return f"{local}{OWNER}@{domain}"
+
+
+def is_of_list(return_path: str) -> bool:
+    """Whether a message with that return path is a list's: its failures are the business of the list's owner."""
+    return split_address(return_path)[0].lower().endswith(OWNER)

@@ -8,7 +8,7 @@ Whoever is of a tenant sees and makes principals of that tenant alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from relayd.database.interface import Connection
@@ -20,6 +20,7 @@ from relayd.directory.entry import (
     MEMBER_TYPES,
     MEMBERS,
     NAME,
+    NEXT_HOP,
     QUOTA_TYPES,
     RELATIONS,
     ROLES,
@@ -57,11 +58,12 @@ EVERYTHING = Authority()
 class Reserved:
     """What the accounts of the configuration take: names, and addresses with whose they are.
 
-    entries: those accounts by name, to be shown among the others.
+    entries: those accounts by name, to be shown among the others.  routes: that next hops may name; None: any.
     """
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
     addresses: Mapping[str, str] = field(default_factory=dict)
+    routes: Collection[str] | None = None
 
 
 class Editing:
@@ -164,6 +166,8 @@ class Editing:
             else:
                 if each.field in (ENABLED, DISABLED):
                     self._check_permissions(each)
+                elif each.field == NEXT_HOP:
+                    self._check_route(str(each.value))
                 attributes[each.field] = _edited(attributes.get(each.field, ()), each)
         if emails != before or any(each.field == TENANT for each in changes):
             self._write_emails(id, emails)
@@ -283,6 +287,12 @@ class Editing:
         lacking = self._authority.lacks(str(each) for each in given)
         if lacking:
             raise Invalid(f"Invalid {ENABLED} value", f"you do not have the permission {lacking[0]}")
+
+    def _check_route(self, word: str) -> None:
+        """Mail to a next hop that is not there would go by the MX, which may be us: it would come back as a loop."""
+        routes = self._reserved.routes
+        if word and word != "mx" and routes is not None and word not in routes:
+            raise invalid_parameter(NEXT_HOP, f'{word}: expected "mx" or a route of the configuration')
 
     def _check_gain(self, id: int, before: frozenset[str]) -> None:
         """Refuse a change by which a principal gets more than the caller has, however it came about."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -81,15 +81,15 @@ class FileAccounts:
         return self._principals.get(name)
 
 
-def reserved_by(accounts: Mapping[str, AccountOptions]) -> Reserved:
-    """The names and addresses that the accounts of the configuration take."""
+def reserved_by(accounts: Mapping[str, AccountOptions], routes: Collection[str] | None = None) -> Reserved:
+    """The names and addresses that the accounts of the configuration take.  routes: see `Reserved`."""
     names = {name.strip().lower(): each for name, each in accounts.items()}
     addresses: dict[str, str] = {}
     for name, each in names.items():
         for address in each.emails:
             with contextlib.suppress(AddressError):
                 addresses.setdefault(normal_address(address), name)
-    return Reserved({name: _entry(name, each) for name, each in names.items()}, addresses)
+    return Reserved({name: _entry(name, each) for name, each in names.items()}, addresses, routes)
 
 
 def _entry(name: str, options: AccountOptions) -> Entry:

@@ -145,7 +145,7 @@ class Promises:
         head = compose_head(tx, tx.body.header, now, marks)
         if tx.submission is not None:
             header = head.octets if head.replaces else tx.body.header
-            refused = self.submissions.content(tx, header, len(head.octets) + scanner.size - head.replaces)
+            refused = await self.submissions.content(tx, header, len(head.octets) + scanner.size - head.replaces)
             if refused is not None:
                 raise Refused(refused)
         if self.filtering is not None and (self.filtering.scanners or tx.client.milters is not None):

@@ -191,8 +191,8 @@ class Reception:
             mt_priority=asks.mt_priority,
             auth=self.mechanisms(client),
             dsn=trusted,
-            vrfy=client.trusted,
-            expn=client.trusted and self._standing is not None and not self._standing.book.is_empty,
+            vrfy=_is_let(client, EMAIL_VERIFY),
+            expn=self._standing is not None and not self._standing.book.is_empty and _is_let(client, EMAIL_EXPAND),
             rcpt_max=limits.recipients,
             mail_max=limits.messages,
             origin=self.policy.origin if client.role == "submit" else "",
@@ -445,6 +445,11 @@ def _session_rule(rule: Rule | None, client: Client) -> Reply | None:
         client.skip_checks = True
         return None
     return Reply(rule.reply.code, "", rule.reply.text)
+
+
+def _is_let(client: Client, permission: str) -> bool:
+    """Whether a session is told in EHLO of what takes a permission; at the verb the directory is asked anew."""
+    return client.trusted and (client.signed_in is None or client.signed_in.may(permission))
 
 
 def _is_host(name: str) -> bool:

@@ -28,7 +28,7 @@ from relayd.reception.access import first_match
 from relayd.reception.client import Client
 from relayd.reception.known import Probes, Verdict, judge
 from relayd.reception.policy import Place, Policy, unmapped
-from relayd.reception.standing import Standing
+from relayd.reception.standing import NOT_OURS, Standing
 from relayd.reception.transaction import Accepted, Transaction
 from relayd.reputation.suppression import SuppressionList, sentence
 from relayd.smtp.command import RcptCommand
@@ -43,7 +43,7 @@ _UNCERTAIN = Reply(451, "4.4.3", "Cannot tell now whether the mailbox exists, tr
 _UNREADABLE = Reply(451, "4.3.0", "The suppression list cannot be read now, try again later")
 _APART = Reply(452, "4.5.3", "Send to postmaster in a transaction of its own")
 
-NOT_THERE = frozenset({_RELAYING, _TRICK, _UNKNOWN, _BARE})
+NOT_THERE = frozenset({_RELAYING, _TRICK, _UNKNOWN, _BARE, NOT_OURS})
 """Refusals of recipients that do not exist or are not ours: who gets many of them tries names out."""
 
 UNREAD_POSTMASTER = "mail to postmaster, and server.postmaster names nobody to read it"

@@ -23,7 +23,7 @@ from relayd.reception.transaction import Transaction
 _UNKNOWN = Reply(550, "5.1.1", "Mailbox does not exist")
 _EMPTY = Reply(550, "5.2.4", "The list or group has no members")
 _TOO_MANY = Reply(550, "5.2.4", "The list or group is too large")
-_NOT_OURS = Reply(550, "5.1.1", "Not a return path of ours, or too old a one")
+NOT_OURS = Reply(550, "5.1.1", "Not a return path of ours, or too old a one")
 _UNCERTAIN = Reply(451, "4.4.3", "Cannot tell now whether the mailbox exists, try again later")
 _NO_LIST = Reply(550, "5.1.1", "No list or group of that name")
 
@@ -78,7 +78,7 @@ class Standing:
         if targets == (Target(address),) and place.ours and is_rewritten(local):
             back = self.book.returned(address)
             if back is None and (place.directory or place.local):
-                return _NOT_OURS
+                return NOT_OURS
             if back is not None:
                 smtp.RCPT_TO_REWRITTEN(tx.client.span, to=back, from_=address, id="srs")
                 return (Target(back),)

@@ -15,7 +15,7 @@ from typing import Protocol
 from relayd.database.interface import DatabaseError
 from relayd.directory.account import Account
 from relayd.directory.allowance import Allowance, parse_allowance
-from relayd.directory.entry import Entry, Type
+from relayd.directory.entry import Entry, Found, How, Type
 from relayd.directory.sending_addresses import SendingAddress, SendingAddresses
 from relayd.events import auth, limit, smtp
 from relayd.mail.address import mailbox_key, split_address
@@ -34,6 +34,8 @@ _NOT_AUTHOR = Reply(550, "5.7.1", "The account may not send mail whose From is n
 _GONE = Reply(550, "5.7.1", "The account may not send mail any more")
 _UNKNOWN_NOW = Reply(451, "4.3.0", "The account cannot be looked up now, try again later")
 
+_AN = {"hour": "an hour", "day": "a day", "month": "a month"}
+
 ANYBODY = "*"
 """In `senders`: the account may send as anybody."""
 
@@ -50,6 +52,8 @@ class Entries(Protocol):
     async def get(self, name: str) -> Entry | None: ...
 
     async def domain(self, name: str) -> Entry | None: ...
+
+    async def whose(self, address: str, separator: str = ...) -> Found | None: ...
 
 
 @dataclass(slots=True)
@@ -119,7 +123,7 @@ class Submissions:
             owner, address = account, None
             if account is not None and self._sending is not None and self._sending.has_any:
                 account, owner, address = await self._sending_from(self._sending, account, sender)
-            refused = self._refused(client, account, sender, address)
+            refused = await self._refused(client, account, sender, address)
             if refused is not None or account is None or owner is None:
                 return refused or _GONE
             submission = await self._counted(account, owner, address, options)
@@ -150,7 +154,7 @@ class Submissions:
                 return replace(account, senders=(*account.senders, address.address)), account, address
         return account, account, None
 
-    def _refused(
+    async def _refused(
         self, client: Client, account: Account | None, sender: str, address: SendingAddress | None
     ) -> Reply | None:
         if account is None or account.suspended or not account.may_send:
@@ -160,7 +164,7 @@ class Submissions:
                 return Reply(550, "5.7.1", f"The account is suspended: {account.suspended}")
             return _GONE
         client.account_emails = account.emails
-        if sender and not owns(account, sender):
+        if sender and not await self._may_use(account, sender):
             smtp.MAIL_FROM_UNAUTHORIZED(
                 client.span, from_=sender, account_name=account.name, reason="not an address of the account"
             )
@@ -194,7 +198,9 @@ class Submissions:
                 own = allowances_of(entry)
             email = next((each for each in account.emails if "@" in each), "")
             domain = await self._entries.domain(split_address(email)[1]) if email else None
-            tenant = await self._entries.get(account.tenant) if account.tenant else None
+            # an account of nobody's that sends from a tenant's domain is not beyond what the tenant may
+            of = account.tenant or (domain.tenant if domain is not None else "")
+            tenant = await self._entries.get(of) if of else None
             for kind, further in (("domain", domain), ("tenant", tenant)):
                 if further is not None:
                     limits += [(f"{kind}:{further.name}", each) for each in allowances_of(further)]
@@ -246,10 +252,22 @@ class Submissions:
         if tx.submission is not None and self._ledger is not None:
             self._ledger.take(tx.submission.reservation, "recipients", -1)
 
-    def content(self, tx: Transaction, header: bytes, octets: int) -> Reply | None:
+    async def _may_use(self, account: Account, address: str) -> bool:
+        """Whether an account may write as `address`: its catch-all lends it no address that is another's.
+
+        Raises DatabaseError.
+        """
+        if not owns(account, address):
+            return False
+        if self._entries is None or owns(replace(account, emails=_exact(account.emails)), address):
+            return True
+        found = await self._entries.whose(address, "")
+        return found is None or found.how is not How.EXACT or found.entry.name == account.name
+
+    async def content(self, tx: Transaction, header: bytes, octets: int) -> Reply | None:
         """At the end of data: whether the author is the account's, and the octets are within what it may send.
 
-        header: as it will be sent.
+        header: as it will be sent.  Raises DatabaseError.
         """
         submission = tx.submission
         if submission is None:
@@ -257,7 +275,7 @@ class Submissions:
         account = submission.account
         if tx.policy.options.submission.match_author and ANYBODY not in account.senders:
             authors = author_addresses(HeaderBlock.parse(header).get("From"))
-            if authors is None or not all(owns(account, each) for each in authors):
+            if authors is None or not all([await self._may_use(account, each) for each in authors]):
                 smtp.AUTHOR_UNAUTHORIZED(
                     tx.client.span, from_=authors[:10] if authors else "", account_name=account.name, queue_id=tx.id
                 )
@@ -285,7 +303,7 @@ class Submissions:
                 continue
             limit.QUOTA(client.span, account_name=submission.account.name, key=name, type_=str(allowance), total=used)
             whose = name.replace(":", " ") if not name.startswith("account:") else "account"
-            text = f"The {whose} may send {allowance.most} {measure} in a {allowance.period}"
+            text = f"The {whose} may send {allowance.most} {measure} {_AN[allowance.period]}"
             if allowance.most == 0 or more > allowance.most:
                 return Reply(550, "5.7.1", text)
             again = rfc3339(period_end(allowance.period, self._clock()))
@@ -305,6 +323,10 @@ def owns(account: Account, address: str) -> bool:
         each == ANYBODY or (each[1:].lower() == key[1] if each.startswith("@") else _folded_key(each) == key)
         for each in _allowed(account)
     )
+
+
+def _exact(emails: Iterable[str]) -> tuple[str, ...]:
+    return tuple(each for each in emails if not each.startswith("@"))
 
 
 def _allowed(account: Account) -> Iterable[str]:

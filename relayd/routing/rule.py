@@ -81,6 +81,12 @@ class Rule:
             return False
         return not self._header or (header is not None and any(_fits(*each, header) for each in self._header))
 
+    def may_match(self, return_path: str) -> bool:
+        """Whether it hangs on more than return path and recipient, and the return path fits."""
+        if self._listener is None and self._account is None and not self._header:
+            return False
+        return self._sender is None or self._sender.matches(return_path)
+
     def takes(self, address: str) -> bool:
         """Whether the recipient fits."""
         return self._recipient is None or self._recipient.matches(address)
@@ -110,6 +116,14 @@ class Rules:
                 if not rule.needs_recipient or len(found) >= MOST_KEPT:
                     break
         return tuple(found)
+
+    def beyond(self, return_path: str, address: str, found: Rule | None) -> Iterator[Rule]:
+        """Those before `found` that may take the mail all the same, by its listener, account or header."""
+        for rule in self._rules.values():
+            if rule is found:
+                return
+            if rule.may_match(return_path) and rule.takes(address):
+                yield rule
 
     def of(self, ids: Sequence[str], address: str) -> Rule | None:
         """The rule for one recipient of a message that `ids` matched; None: none, or a reload took it away."""

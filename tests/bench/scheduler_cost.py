@@ -59,6 +59,9 @@ class NoQueue:
     async def suspend(self, destination: str, until: float | None, by: str, reason: str) -> None:
         raise NotImplementedError
 
+    async def unsuspend(self, destination: str) -> None:
+        raise NotImplementedError
+
     async def open_body(self, message_id: int) -> BodySource:
         raise NotImplementedError
 

@@ -125,3 +125,14 @@ async def test_the_well_known_documents_name_what_is_there(control: Control, tcp
 async def test_a_peer_of_the_unix_socket_is_nobody(local: aiohttp.ClientSession) -> None:
     async with local.get("/auth/userinfo") as answer:
         assert answer.status == 404
+
+
+async def test_the_page_that_a_device_points_to_is_there(control: Control) -> None:
+    _, device = await post(control, "/auth/device", {"client_id": "tv"})
+    async with control.session() as session:
+        for each in (device["verification_uri"], device["verification_uri_complete"]):
+            async with session.get(each.partition("/authorize")[1] + each.partition("/authorize")[2]) as answer:
+                assert answer.status == 200
+                assert answer.content_type == "text/html"
+                assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+                assert "/console/authorize.js" in await answer.text()

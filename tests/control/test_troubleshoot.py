@@ -12,9 +12,10 @@ from relayd.delivery.lane import LaneStats
 from relayd.mailauth.options import AuthOptions
 from relayd.mailauth.signing_key import record_name
 from relayd.options import parse_network
-from relayd.reception.options import AccessOptions, RcptOptions, TrustedRelayOptions
+from relayd.reception.options import AccessOptions, RcptOptions, RewriteOptions, TrustedRelayOptions
 from relayd.resolver.answer import Answer, Mx, Tlsa
 from relayd.routing.options import OutboundOptions, RouteOptions
+from relayd.routing.source_options import RuleOptions
 from tests.control.conftest import Control
 from tests.mailauth.signing import DOMAIN, key, rule, signed
 from tests.mailauth.signing import MESSAGE as MESSAGE_TO_SIGN
@@ -413,6 +414,16 @@ async def test_outbound_of_local_names_rules_and_refusals(admin: aiohttp.ClientS
     assert (await outbound(admin, "bob@b.test", "x@odd.test"))["trial"]["held"] == "look first"
 
 
+async def test_outbound_asks_routing_rules_about_the_return_path_as_it_goes_out(
+    admin: aiohttp.ClientSession, world: World
+) -> None:
+    world.reception = {"rewrite": {"m": RewriteOptions(sender=("in.test",), envelope_from="{local}@out.test")}}
+    world.routes = {"hub": RouteOptions(address="127.0.0.1")}
+    world.rules = {"ours": RuleOptions(sender=("out.test",), next_hop="hub")}
+    (road,) = (await outbound(admin, "bob@b.test", "ann@in.test"))["roads"]
+    assert road["outlook"]["setting"] == 'queue.rule.ours.next-hop = "hub"'
+
+
 async def test_outbound_tells_suspension_and_pause(admin: aiohttp.ClientSession, control: Control) -> None:
     await control.rig.o.queue.suspend("plain.test", None, "breaker", "too many bounces")
     await control.rig.o.queue.pause("root", "maintenance")
@@ -420,6 +431,17 @@ async def test_outbound_tells_suspension_and_pause(admin: aiohttp.ClientSession,
     assert found["roads"][0]["standing"]["suspended"].startswith("until it is lifted, since 20")
     assert found["roads"][0]["standing"]["suspended"].endswith("by breaker: too many bounces")
     assert found["paused"].endswith("by root: maintenance")
+
+
+async def test_outbound_by_a_route_tells_the_suspension_of_the_domain(
+    admin: aiohttp.ClientSession, control: Control, world: World
+) -> None:
+    world.routes = {"hub": RouteOptions(address="127.0.0.1")}
+    world.domains = {"b.test": "hub", "c.test": "hub"}
+    await control.rig.o.queue.suspend("b.test", None, "ann", "their request")
+    found = [(await outbound(admin, f"x@{domain}"))["roads"][0]["standing"] for domain in ("B.test", "c.test")]
+    assert found[0]["suspended"].endswith("by ann: their request")
+    assert found[1]["suspended"] == ""
 
 
 @pytest.mark.parametrize(

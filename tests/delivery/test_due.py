@@ -7,7 +7,7 @@ import math
 import pytest
 from msgspec.structs import replace
 
-from relayd.delivery.due import conclude, next_of, notice_due, postponed, retried, unreachable
+from relayd.delivery.due import conclude, next_of, notice_due, postponed, retried, unreachable, was_made
 from relayd.mail.reply import Reply
 from relayd.queue.message import Job, Message, Origin, Outcome, Recipient, Result, State
 from relayd.routing.schedule import Schedule
@@ -134,6 +134,18 @@ def test_postponed_recipients_may_move() -> None:
 def test_when_the_first_is_due_again() -> None:
     assert next_of([outcome(result=Result.DELIVERED)]) == math.inf
     assert next_of([outcome(next_attempt=9.0), outcome(next_attempt=5.0), outcome()]) == 5.0
+
+
+@pytest.mark.parametrize(
+    ("found", "answer"),
+    [
+        ([outcome(uncounted=True), outcome(1, Result.BOUNCED, uncounted=True)], False),
+        ([outcome(uncounted=True), outcome(1)], True),
+        ([outcome(result=Result.DELIVERED)], True),
+    ],
+)
+def test_what_says_nothing_of_the_hosts(found: list[Outcome], answer: bool) -> None:
+    assert was_made(found) is answer
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,9 @@ def outlooks(suspended: Collection[str] = (), given: int = 2) -> Outlooks:
     rule = RuleOptions(sender=("news.example",), next_hop="hub", source="bulk")
     sources = {"a": SourceOptions(address="127.0.0.5", ehlo="a.example"), "b": SourceOptions(address_v6="::1")}
     pools = {"bulk": SourcePoolOptions(sources=("a", "b weight=2"))}
-    router = Router(OutboundOptions(), {"hub": route}, None, Rules({"news": rule}), Sources(sources, pools))
+    bulk = RuleOptions(order=1, header=("X-Stream: bulk*",), next_hop="hub", source="bulk")
+    rules = Rules({"news": rule, "bulk": bulk})
+    router = Router(OutboundOptions(), {"hub": route}, None, rules, Sources(sources, pools))
     standings = Standings((60.0,))
     first, second = router.hosts["hub"]
     standings.spend(first, NOW, given)
@@ -76,6 +78,14 @@ async def test_the_rule_its_source_and_the_state_of_the_smarthosts() -> None:
 async def test_mail_that_no_rule_matches() -> None:
     found = await outlooks().of("b@x.example", "a@other.example")
     assert (found.destination, found.leaves_from, found.smarthosts) == ("x.example", "", ())
+
+
+async def test_rules_that_hang_on_more_than_the_envelope_are_named() -> None:
+    found = await outlooks().of("b@x.example", "a@other.example")
+    assert found.notes[:1] == (
+        "queue.rule.bulk would choose next hop hub and source bulk where it matches (header: X-Stream: bulk*)",
+    )
+    assert not [each for each in (await outlooks().of("b@x.example", "a@news.example")).notes if "bulk" in each]
 
 
 async def test_what_would_wait_says_for_what() -> None:

@@ -246,3 +246,21 @@ async def test_a_suspended_domain_waits_where_others_go_by_the_same_route(tmp_pa
         await it.queue.unsuspend("held.example")
         await it.pass_time(301)
         await it.attempts_made(3)
+
+
+async def test_the_mail_of_a_suspended_route_moves_when_a_reload_takes_the_route_away(tmp_path: Path) -> None:
+    routes = {"old": RouteOptions(address="old.example"), "new": RouteOptions(address="new.example")}
+    async with stage(tmp_path, routing=router(routes, default="old")) as it:
+        await it.queue.suspend("route:old", None, "ann", "it is down")
+        await it.until(lambda: bool(it.looks))
+        await it.send("x@any.example")
+        await it.idle()
+        assert not it.attempts.started
+        it.scheduler.reload(settings(), router(routes, default="new"))
+        await it.idle()
+        assert not it.attempts.started, "while it is there its suspension counts"
+        del routes["old"]
+        it.scheduler.reload(settings(), router(routes, default="new"))
+        await it.attempts_made(1)
+        assert [job.destination for job in it.attempts.started] == ["route:new"]
+        assert not it.queue.suspensions()

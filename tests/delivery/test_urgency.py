@@ -125,8 +125,27 @@ def test_an_attempt_that_was_not_made_keeps_no_deadline_waiting() -> None:
         return concluded.next_attempt
 
     assert postponed(Terms(by=NOW + 60, returns=True)) == NOW + 60
-    assert postponed(Terms(by=NOW + 60)) == NOW + 86400
+    assert postponed(Terms(by=NOW + 60)) == NOW + 60
     assert postponed(Terms(by=NOW - 60, returns=True)) == NOW + 86400
+
+
+@pytest.mark.parametrize(
+    ("terms", "due", "told"),
+    [
+        (Terms(by=NOW), NOW + 86400, True),
+        (Terms(by=NOW), NOW, False),  # it only moves to another next hop
+        (Terms(), NOW + 86400, False),
+    ],
+)
+def test_who_set_a_deadline_hears_of_it_though_no_attempt_was_made(terms: Terms, due: float, told: bool) -> None:
+    made = job(terms=terms, created=NOW - 60)
+    recipient = replace(made.message.recipients[0], next_notify=NOW, expires=NOW + 432000)
+    made = replace(made, message=replace(made.message, recipients=(recipient,)))
+    outcome = replace(failed(recipient, Reply(451, "4.4.5", "x")), next_attempt=due, uncounted=True)
+    concluded = conclude(made, [outcome], Schedule(ScheduleOptions()), NOW, lambda: 0.0)
+    reported = reported_recipients(made.message, concluded, NOW, final=False)
+    assert [each.action for each in reported] == ([Action.DELAYED] if told else [])
+    assert concluded[0].next_notify == (NOW - 60 + 86400 if told else None)
 
 
 def test_notices_count_from_the_release() -> None:

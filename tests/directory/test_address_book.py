@@ -102,6 +102,46 @@ async def test_mail_to_the_owner_of_a_list_goes_to_the_postmaster_or_to_who_has_
     assert await recipients(book, "jane-owner@example.org") == {"joe@example.org"}
 
 
+async def test_with_a_dash_for_separator_an_owner_is_not_a_sub_address_of_the_list(
+    book: AddressBook, principals: Principals
+) -> None:
+    book.separator = "-"
+    await add(principals, Type.LIST, "dev", emails=["dev@example.org"], members=["jane"])
+    assert await book.stands_for("dev-owner@example.org", ["ops@far.test"]) == (Target("ops@far.test"),)
+    assert await recipients(book, "dev-tag@example.org") == {"jane@example.org"}
+
+
+async def test_without_a_postmaster_an_owner_is_that_of_the_domain(book: AddressBook, principals: Principals) -> None:
+    await add(principals, Type.LIST, "dev", emails=["dev@example.org"])
+    assert await recipients(book, "dev-owner@example.org") == {"joe@example.org"}
+    await patch(principals, "joe", ("removeItem", "emails", "@example.org"))
+    assert await recipients(book, "dev-owner@example.org") == {"postmaster@example.org"}
+    await patch(principals, "jane", ("addItem", "emails", "postmaster@example.org"))
+    assert await recipients(book, "dev-owner@example.org") == {"jane@example.org"}
+
+
+async def test_who_has_a_catch_all_alone_gets_each_address_as_it_is(book: AddressBook, principals: Principals) -> None:
+    await patch(principals, "joe", ("set", "emails", ["@example.org"]))
+    assert await recipients(book, "Anybody+x@example.org") == {"Anybody+x@example.org"}
+    await add(principals, Type.GROUP, "all", emails=["all@example.org"], externalMembers=["some@example.org"])
+    assert await recipients(book, "all@example.org") == {"some@example.org"}
+
+
+async def test_a_list_of_all_names_has_an_owner_for_each(book: AddressBook, principals: Principals) -> None:
+    await patch(principals, "joe", ("removeItem", "emails", "@example.org"))
+    await add(principals, Type.LIST, "dev", emails=["@example.org"], members=["jane"])
+    assert await book.stands_for("any@example.org") == (Target("jane@example.org", "any-owner@example.org", True),)
+    assert await book.stands_for("any-owner@example.org", ["ops@far.test"]) == (Target("ops@far.test"),)
+
+
+async def test_a_list_without_an_address_keeps_the_owner_of_the_one_it_is_in(
+    book: AddressBook, principals: Principals
+) -> None:
+    await add(principals, Type.LIST, "inner", members=["jane"])
+    await add(principals, Type.LIST, "outer", emails=["outer@example.org"], members=["inner"])
+    assert await book.stands_for("outer@example.org") == (Target("jane@example.org", "outer-owner@example.org", True),)
+
+
 async def test_a_list_without_members_is_empty(book: AddressBook, principals: Principals) -> None:
     await add(principals, Type.LIST, "dev", emails=["dev@example.org"])
     assert await book.stands_for("dev@example.org") == ()
@@ -126,6 +166,7 @@ async def test_a_list_may_be_too_large(
 async def test_accounts_of_the_configuration_have_their_mailboxes(book: AddressBook, principals: Principals) -> None:
     principals.reserved = Reserved(addresses={"conf@example.org": "conf"})
     assert await recipients(book, "Conf@example.org") == {"Conf@example.org"}
+    assert await recipients(book, "conf+shop@example.org") == {"conf+shop@example.org"}
 
 
 async def test_a_rewritten_return_path_leads_back(book: AddressBook) -> None:

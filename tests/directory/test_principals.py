@@ -409,3 +409,15 @@ async def test_who_is_suspended_and_why(principals: Principals) -> None:
     await add(principals, Type.INDIVIDUAL, "eve", suspended="it sent spam")
     assert await principals.read(lambda connection: suspended(connection, 10)) == [("eve", "it sent spam")]
     assert await principals.read(lambda connection: suspended(connection, 0)) == []
+
+
+async def test_a_domain_names_a_route_that_there_is(principals: Principals) -> None:
+    principals.reserved = reserved_by({}, {"hub"})
+    await add(principals, Type.DOMAIN, "example.org", nextHop="hub")
+    await patch(principals, "example.org", ("set", "nextHop", "mx"))
+    with pytest.raises(DirectoryRefusal, match='nope: expected "mx" or a route'):
+        await patch(principals, "example.org", ("set", "nextHop", "nope"))
+    with pytest.raises(DirectoryRefusal, match="route"):
+        await add(principals, Type.DOMAIN, "example.net", nextHop="nope")
+    await patch(principals, "example.org", ("set", "nextHop", ""))
+    assert principals.next_hops == {}

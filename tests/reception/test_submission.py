@@ -91,11 +91,11 @@ async def test_what_is_over_is_refused_until_the_hour_ends(office: Office) -> No
     assert (await office.send("a@far.example", "b@far.example", "c@far.example")).code == 250
     refused = await office.send("d@far.example", "e@far.example")
     assert outcome(refused) == (450, "4.7.1")
-    assert "4 recipients in a hour" in refused.text
+    assert "4 recipients an hour" in refused.text
     assert (await office.send("d@far.example")).code == 250
     office.house.now = period_end("hour", office.house.now)
     refused = await office.send("e@far.example", "f@far.example", "g@far.example")
-    assert "6 recipients in a day" in refused.text
+    assert "6 recipients a day" in refused.text
     assert office.house.facts("limit.quota")[-1]["key"] == "account:jane"
     assert (await office.ledger.spent("account:jane"))["day"][:2] == (2, 4)
 
@@ -132,7 +132,14 @@ async def test_own_allowances_replace_the_usual_ones_and_those_of_domain_and_ten
     await patch(office.principals, "acme", ("set", "allowances", ["bytes:1000000/day"]))
     assert (await office.send()).code == 250
     assert (await office.send()).code == 250
-    assert "3 messages in a month" in (await office.send()).text
+    assert "3 messages a month" in (await office.send()).text
+
+
+async def test_who_sends_from_the_domain_of_a_tenant_counts_for_it(office: Office) -> None:
+    await patch(office.principals, "ours.test", ("set", "tenant", "acme"))
+    await patch(office.principals, "acme", ("set", "allowances", ["recipients:1/day"]))
+    assert (await office.send()).code == 250
+    assert "tenant acme may send 1 recipients" in (await office.send()).text
 
 
 async def test_an_allowance_of_nothing_is_for_good(office: Office) -> None:
@@ -164,6 +171,16 @@ async def test_further_senders_are_let(office: Office) -> None:
     assert (await office.send(author="other@ours.test")).code == 550
     await patch(office.principals, "jane", ("set", "senders", ["*"]))
     assert (await office.send(author="anyone@far.example", sender="x@far.example")).code == 250
+
+
+async def test_a_catch_all_lends_no_address_of_another(office: Office) -> None:
+    await patch(office.principals, "jane", ("addItem", "emails", "@ours.test"))
+    await add(office.principals, Type.INDIVIDUAL, "joe", emails=["joe@ours.test"])
+    assert (await office.send(author="any@ours.test", sender="any@ours.test")).code == 250
+    assert (await office.send(sender="joe@ours.test")).code == 550
+    assert (await office.send(author="JOE@ours.test")).code == 550
+    await patch(office.principals, "jane", ("set", "senders", ["joe@ours.test"]))
+    assert (await office.send(author="joe@ours.test", sender="joe@ours.test")).code == 250
 
 
 async def test_a_suspended_account_stops_within_its_session(office: Office) -> None:

@@ -1,7 +1,12 @@
-"""A real browser without a window: Debian's Chromium, steered by chromedriver (W3C WebDriver over plain HTTP)."""
+"""A real browser without a window: Debian's Chromium, steered by chromedriver (W3C WebDriver over plain HTTP).
+
+Elements are found by a CSS selector and, where that is not enough, by a part of their text; what is looked for may
+take `PATIENCE` seconds to come.
+"""
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import shutil
@@ -13,7 +18,18 @@ from typing import Any
 from tests.rig.peers import require_program
 from tests.rig.postfix import free_port
 
+PATIENCE = 15.0
+"""Seconds."""
+
 _ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
+_FIND = """
+const [selector, text] = arguments;
+const fits = (each) => each.checkVisibility() && (each.textContent + " " + (each.ariaLabel ?? "")).includes(text);
+return [...document.querySelectorAll(selector)].find(fits) ?? null;
+"""
+
+Element = dict[str, str]
+"""A reference to an element of the page, as WebDriver writes it."""
 
 
 class Browser:
@@ -33,9 +49,10 @@ class Browser:
             [driver, f"--port={self.port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         options = {"binary": browser, "args": [*_ARGUMENTS, f"--user-data-dir={self._profile}"]}
-        wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
+        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
         try:
-            self._session = "/session/" + self._ask("POST", "/session", wanted, patience=20.0)["sessionId"]
+            answer = self._ask("POST", "/session", {"capabilities": {"alwaysMatch": wanted}}, patience=20.0)
+            self._session = "/session/" + answer["sessionId"]
         except BaseException:
             self.__exit__()
             raise
@@ -58,6 +75,67 @@ class Browser:
     def run(self, script: str, *arguments: object) -> Any:
         """What an asynchronous script of the page gives to its last argument, a callback."""
         return self._ask("POST", f"{self._session}/execute/async", {"script": script, "args": list(arguments)})
+
+    def value(self, script: str, *arguments: object) -> Any:
+        """What a script of the page returns."""
+        return self._ask("POST", f"{self._session}/execute/sync", {"script": script, "args": list(arguments)})
+
+    def element(self, selector: str, text: str = "") -> Element:
+        """The first visible element of a selector whose text or label holds `text`, once there is one."""
+        until = time.monotonic() + PATIENCE
+        while not (found := self.value(_FIND, selector, text)):
+            if time.monotonic() > until:
+                page = self.value("return location.href + ' ' + document.body.innerText.slice(0, 3000)")
+                raise AssertionError(f"no {selector} with {text!r} on {page}")
+            time.sleep(0.03)
+        element: Element = found
+        return element
+
+    def text(self, selector: str, text: str = "") -> str:
+        """What stands in an element, once it is there."""
+        return str(self.value("return arguments[0].innerText", self.element(selector, text)))
+
+    def click(self, selector: str, text: str = "") -> None:
+        """Click on an element as the mouse does: what lies over it is hit in its place, which is an error."""
+        self._act(self.element(selector, text), "click", {})
+
+    def type(self, selector: str, text: str) -> None:
+        """Type into a field, in place of what it holds."""
+        field = self.element(selector)
+        self._act(field, "clear", {})
+        self._act(field, "value", {"text": text})
+
+    def press(self, key: str) -> None:
+        """Press and release a key where the focus is; the keys without a letter by their WebDriver code points."""
+        keys = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
+        body = {"actions": [{"type": "key", "id": "keyboard", "actions": keys}]}
+        self._ask("POST", f"{self._session}/actions", body)
+
+    def emulate(self, width: int, height: int, scheme: str = "light", *, is_phone: bool = False) -> None:
+        """The size of the page in CSS pixels, the colour scheme, and whether it is a phone's."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_phone}
+        self._command("Emulation.setDeviceMetricsOverride", metrics)
+        features = [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]
+        self._command("Emulation.setEmulatedMedia", {"features": features})
+
+    def screenshot(self) -> bytes:
+        """What can be seen, as PNG."""
+        return base64.b64decode(self._ask("GET", f"{self._session}/screenshot"))
+
+    def complaints(self) -> list[str]:
+        """What the browser's console was told since the last time: errors, and what a policy forbade."""
+        entries = self._ask("POST", f"{self._session}/se/log", {"type": "browser"})
+        return [f"{each['level']}: {each['message']}" for each in entries if each["level"] in ("SEVERE", "WARNING")]
+
+    def _act(self, element: Element, what: str, body: dict[str, str]) -> None:
+        (reference,) = element.values()
+        self._ask("POST", f"{self._session}/element/{reference}/{what}", body)
+
+    def _command(self, name: str, parameters: dict[str, Any]) -> None:
+        self._ask("POST", f"{self._session}/goog/cdp/execute", {"cmd": name, "params": parameters})
 
     def _ask(self, method: str, path: str, body: object = None, *, patience: float = 0.0) -> Any:
         until = time.monotonic() + patience

@@ -25,7 +25,9 @@ from relayd.resolver.answer import Resolver
 from relayd.resolver.zone import Zone
 from relayd.routing.options import OutboundOptions, RouteOptions
 from relayd.routing.route import Router
+from relayd.routing.rule import Rules
 from relayd.routing.schedule import Schedule
+from relayd.routing.source_options import RuleOptions
 from tests.rig.reception import real_reception
 from tests.rig.rehearsing import Rehearsing
 
@@ -42,6 +44,7 @@ class World:
     outbound: OutboundOptions = field(default_factory=lambda: OutboundOptions(allow_private=True))
     routes: Mapping[str, RouteOptions] = field(default_factory=dict)
     domains: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[str, RuleOptions] = field(default_factory=dict)
     lanes: Mapping[str, LaneStats] = field(default_factory=dict)
     bugs: list[tuple[str, Exception]] = field(default_factory=list)
 
@@ -87,7 +90,7 @@ class World:
 
     def _roads(self) -> Roads:
         return Roads(
-            router=Router(self.outbound, self.routes, self.domains),
+            router=Router(self.outbound, self.routes, self.domains, Rules(self.rules)),
             outbound=self.outbound,
             schedule=Schedule(),
             resolver=self._resolver(),

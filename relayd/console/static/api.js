@@ -113,6 +113,17 @@ export function search(query) {
   return given.length ? "?" + new URLSearchParams(given.map(([key, value]) => [key, value === true ? "1" : String(value)])) : "";
 }
 
+/** The samples of a metric, as Prometheus is told them: [{labels, value}]. Raises Refused. */
+export async function samples(metric) {
+  const response = await fetch("/metrics", { headers: { Authorization: `Bearer ${session?.access}` } });
+  if (!response.ok) throw new Refused(`HTTP ${response.status}`, { status: response.status });
+  const lines = (await response.text()).split("\n").filter((line) => line.startsWith(`${metric}{`));
+  return lines.map((line) => ({
+    labels: Object.fromEntries(Array.from(line.matchAll(/([a-z_]+)="((?:[^"\\]|\\.)*)"/g), ([, name, value]) => [name, value])),
+    value: Number(line.slice(line.lastIndexOf(" ") + 1)),
+  }));
+}
+
 /** The octets of something as text, at most `most` of them. */
 export async function text(path, most) {
   const response = await fetch(`/api${path}`, { headers: { Authorization: `Bearer ${session.access}`, Range: `bytes=0-${most - 1}` } });

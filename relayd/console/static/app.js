@@ -97,6 +97,10 @@ async function show() {
 }
 
 theme();
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address names the page
+  document.getElementById("main")?.focus();
+});
 onLeave(() => { fill(app); show(); });
 window.addEventListener("hashchange", show);
 window.addEventListener("keydown", (event) => {

@@ -44,6 +44,9 @@ export function announce(text) {
   window.setTimeout(() => { place.textContent = text; }, 30);
 }
 
+/** An id in all its digits, as the logs have it: every id is exact as a number, but a number prints its shortest form. */
+export const digits = (id) => (typeof id === "number" ? BigInt(id).toString() : id);
+
 const NUMBERS = new Intl.NumberFormat("en");
 
 /** 12345 as "12,345". */

@@ -6,13 +6,23 @@ import { open, TROUBLESHOOT } from "./stream.js";
 
 const WORDS = {
   mxLookupStart: "Looking up the MX hosts", mxLookupSuccess: "MX hosts found", mxLookupError: "The MX hosts cannot be looked up",
-  mtaStsFetchStart: "Fetching the MTA-STS policy", mtaStsFetchSuccess: "MTA-STS policy fetched", mtaStsNotFound: "No MTA-STS policy",
-  tlsRptLookupStart: "Looking for TLS reporting", tlsRptNotFound: "No TLS reporting", deliveryAttemptStart: "Trying a host",
-  connectionStart: "Connecting", connectionSuccess: "Connected", readGreetingSuccess: "Greeted", ehloSuccess: "EHLO answered", startTlsSuccess: "TLS is up",
-  rcptToSuccess: "The recipient is taken", rcptToError: "The recipient is refused", completed: "Done",
+  mtaStsFetchStart: "Fetching the MTA-STS policy", mtaStsFetchSuccess: "MTA-STS policy fetched", mtaStsFetchError: "The MTA-STS policy cannot be had", mtaStsNotFound: "No MTA-STS policy",
+  mtaStsVerifySuccess: "The MTA-STS policy names this host", mtaStsVerifyError: "The MTA-STS policy does not name this host",
+  tlsRptLookupStart: "Looking for TLS reporting", tlsRptLookupSuccess: "TLS reports are asked for", tlsRptLookupError: "TLS reporting cannot be looked up", tlsRptNotFound: "No TLS reporting",
+  deliveryAttemptStart: "Trying a host", tlsaLookupStart: "Looking up TLSA records", tlsaLookupSuccess: "TLSA records found", tlsaNotFound: "No TLSA records", tlsaLookupError: "TLSA records cannot be looked up",
+  ipLookupStart: "Looking up its addresses", ipLookupSuccess: "Addresses found", ipLookupError: "Its addresses cannot be looked up",
+  connectionStart: "Connecting", connectionSuccess: "Connected", connectionError: "No connection",
+  readGreetingStart: "Waiting for the greeting", readGreetingSuccess: "Greeted", readGreetingError: "No good greeting",
+  ehloStart: "Saying EHLO", ehloSuccess: "EHLO answered", ehloError: "EHLO is refused", startTlsStart: "Starting TLS", startTlsSuccess: "TLS is up", startTlsError: "No TLS",
+  daneVerifySuccess: "The certificate is the one of DANE", daneVerifyError: "The certificate is not the one of DANE",
+  mailFromStart: "Saying who sends", mailFromSuccess: "The sender is taken", mailFromError: "The sender is refused",
+  rcptToStart: "Asking for the recipient", rcptToSuccess: "The recipient is taken", rcptToError: "The recipient is refused", quitStart: "Saying QUIT", quitCompleted: "Parted",
 };
 
-/** "tlsaLookupStart" as "Tlsa lookup start". */
+/** What began with one stage is settled by the next of the same stem. */
+const stem = (type) => type.replace(/(?:Lookup|Fetch)?(?:Start|Success|Error|NotFound|Completed)$/, "");
+
+/** "somethingNew" as "Something new". */
 const spoken = (type) => WORDS[type] ?? type.replace(/([A-Z])/g, (each) => " " + each.toLowerCase()).replace(/^./, (each) => each.toUpperCase());
 
 export function show(main, { query }) {
@@ -32,8 +42,14 @@ export function show(main, { query }) {
     result.hidden = light.hidden = false;
     const to = form.elements.to.value.trim();
     close = open(TROUBLESHOOT, `/troubleshoot/delivery/${encodeURIComponent(to)}`, { direct: form.elements.direct.value, timeout: 20 }, {
-      event: ([stage]) => { if (stage.type !== "completed") steps.append(step(stage)); else close(); mark(stage.type === "completed" ? "done" : "testing"); },
+      event: ([stage]) => { if (stage.type === "completed") close(); else put(stage); mark(stage.type === "completed" ? "done" : "testing"); },
     }, { once: true, state: (state) => mark(state === "live" ? "testing" : "done") });
+  }
+
+  function put(stage) {
+    const last = steps.lastElementChild;
+    if (last?.dataset.began === stem(stage.type)) last.replaceWith(step(stage, last.stage));
+    else steps.append(step(stage));
   }
 
   function mark(text) {
@@ -45,9 +61,20 @@ export function show(main, { query }) {
   return () => close();
 }
 
-function step(stage) {
-  const { type, elapsed, ...rest } = stage;
-  const kind = /Error|Invalid|Failed|Reject/.test(type) ? "bad" : /NotFound/.test(type) ? "warn" : "";
-  return h("li", { class: kind }, h("b", {}, spoken(type)), elapsed !== undefined && h("span", { class: "quiet" }, ` ${elapsed} ms`),
-    Object.keys(rest).length > 0 && h("div", { class: "quiet mono" }, Object.entries(rest).map(([key, value]) => `${key}: ${typeof value === "object" ? JSON.stringify(value) : value}`).join("  ")));
+/** A stage; began: the one that it settles. */
+function step(stage, began) {
+  const { type, elapsed, ...rest } = { ...began, ...stage };
+  const isStart = type.endsWith("Start") && type !== "deliveryAttemptStart";
+  const kind = /Error|Invalid|Failed|Reject/.test(type) ? "bad" : isStart || type.endsWith("NotFound") ? "off" : "";
+  const element = h("li", { class: kind, "data-began": isStart ? stem(type) : null }, h("b", {}, spoken(type)), elapsed !== undefined && h("span", { class: "quiet" }, ` ${elapsed} ms`),
+    Object.keys(rest).length > 0 && h("div", { class: "quiet mono" }, Object.entries(rest).map(([key, value]) => `${key.replaceAll("_", " ")}: ${words(value)}`).join("  ")));
+  element.stage = stage;
+  return element;
+}
+
+/** A value as people write it: MX hosts with their preference, lists with commas. */
+function words(value) {
+  if (Array.isArray(value)) return value.map(words).join(", ");
+  if (value?.exchanges) return `${value.preference} ${value.exchanges.join(" ")}`;
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
 }

@@ -1,7 +1,7 @@
 // What became of messages, in the queue or long out of it.
 
 import { get } from "./api.js";
-import { field, fill, h, heading, problem, when } from "./dom.js";
+import { digits, field, fill, h, heading, problem, when } from "./dom.js";
 import { tag } from "./page-queue.js";
 import { go, link } from "./router.js";
 import { pager, table } from "./table.js";
@@ -13,7 +13,7 @@ export function show(main, { query }) {
   const page = Number(query.page) || 1;
   const place = h("div", {}), said = h("div", {});
   const list = table("Messages", [
-    { title: "Message", cell: (each) => h("a", { href: link("message", each.id), class: "mono" }, each.id) },
+    { title: "Message", cell: (each) => h("a", { href: link("message", digits(each.id)), class: "mono" }, digits(each.id)) },
     { title: "From", cell: (each) => each.from || "<>" },
     { title: "To", cell: (each) => each.to.join(", ") },
     { title: "Outcome", cell: (each) => tag(each.state, KINDS[each.state] ?? "off") },

@@ -2,7 +2,7 @@
 
 import { ask, get, may, search, text } from "./api.js";
 import { confirm, toast } from "./dialog.js";
-import { button, facts, fill, h, heading, problem, size, when } from "./dom.js";
+import { button, digits, facts, fill, h, heading, problem, size, when } from "./dom.js";
 import { statusOf, tag } from "./page-queue.js";
 import { table } from "./table.js";
 
@@ -32,7 +32,7 @@ function summary(queued, past) {
   const hold = queued?.hold;
   return h("section", { class: "card" },
     hold && h("p", { class: "notice warn" }, `Held by ${hold.by}: ${hold.reason}`),
-    queued?.deleted && h("p", { class: "notice warn" }, `Deleted by ${queued.deleted.by}; it can be undone until ${queued.deleted.until}`),
+    queued?.deleted && h("p", { class: "notice warn" }, `Deleted by ${queued.deleted.by}; it can be undone until `, when(queued.deleted.until)),
     !queued && h("p", { class: "notice" }, "It is not in the queue any more."),
     facts([
       ["Return path", queued ? queued.return_path || "<>" : past.from || "<>"],
@@ -49,7 +49,7 @@ function recipients(queued) {
     { title: "State", cell: (each) => { const [word, said, kind] = statusOf(each.status); return [tag(word, kind), said && h("div", { class: "quiet" }, said)]; } },
     { title: "Why", cell: (each) => [each.class, each.rule && h("div", { class: "quiet" }, each.rule)] },
     { title: "Attempts", class: "right", cell: (each) => each.domain.retry_num },
-    { title: "Next attempt", cell: (each) => when(each.domain.next_retry) },
+    { title: "Next attempt", cell: (each) => (queued.hold || queued.deleted ? "" : when(each.domain.next_retry)) },
     { title: "Expires", cell: (each) => when(each.domain.expires) },
   ], { key: (each) => each.address });
   list.show(rows);
@@ -96,14 +96,14 @@ export function timeline(events) {
 
 /** The fields of an event in a line. */
 export function details(data) {
-  return Object.entries(data ?? {}).filter(([key]) => key !== "spanId" && key !== "queueId")
+  return Object.entries(data ?? {}).filter(([key, value]) => value !== null && value !== "" && key !== "spanId" && key !== "queueId")
     .map(([key, value]) => `${key}=${typeof value === "object" ? JSON.stringify(value) : value}`).join("  ");
 }
 
 function acts(queued, load) {
   const one = { "range-start": queued.id, "range-end": queued.id };
   const run = (title, path, bad = false, undo = false) => async () => {
-    const asked = await confirm(title, h("p", {}, `${title} message ${queued.id}.`), { act: title, bad, fields: [{ name: "reason", label: "Reason" }] });
+    const asked = await confirm(title, h("p", {}, `${title} message ${digits(queued.id)}.`), { act: title, bad, fields: [{ name: "reason", label: "Reason" }] });
     if (!asked) return;
     try {
       if (title === "Delete") await ask("DELETE", `/queue/messages/${queued.id}`);

@@ -1,6 +1,6 @@
 // What the relay does now: rates from the live metrics, the last hours from the stored ones, what needs a look.
 
-import { get, may } from "./api.js";
+import { get, may, samples } from "./api.js";
 import { lineChart, shares } from "./chart.js";
 import { count, duration, fill, h, heading, near, problem, size } from "./dom.js";
 import { link } from "./router.js";
@@ -8,6 +8,9 @@ import { METRICS, open } from "./stream.js";
 
 const INTERVAL = 2;
 const KEPT = 150;
+const REFRESH = 15000;
+const PROVIDERS = 6;
+const KINDS = { delivered: "good", deferred: "warn", bounced: "bad", expired: "bad" };
 const ACCEPTED = ["queue.queue-message", "queue.queue-message-authenticated"];
 const LIVE = [...ACCEPTED, "delivery.delivered", "delivery.deferred", "delivery.bounced", "delivery.expired", "smtp.connection-start", "smtp.rcpt-to-rejected",
   "queue.count", "server.memory", "smtp.active-connections", "delivery.active-connections", "delivery.total-time", "delivery.attempt-time"];
@@ -18,6 +21,7 @@ export function show(main) {
   const plots = h("div", { class: "grid" });
   const past = h("div", { class: "grid" });
   const looks = h("div", {});
+  const providers = h("section", { class: "card", hidden: true });
   fill(main, heading("Overview", light), tiles, looks, plots, h("h2", { class: "section" }, "Last 24 hours"), past);
 
   let before = null;
@@ -49,7 +53,8 @@ export function show(main) {
       h("section", { class: "card" }, lineChart("Messages a second", [{ name: "accepted", points: accepted }, { name: "delivered", points: delivered }], window)),
       h("section", { class: "card" }, lineChart("Seconds from acceptance to the last outcome", [{ name: "mean", points: delays }], window)),
       h("section", { class: "card" }, shares("Outcomes of recipients since the start", [["delivered", of("delivery.delivered"), "good"], ["deferred", of("delivery.deferred"), "warn"], ["bounced", of("delivery.bounced") + of("delivery.expired"), "bad"]]),
-        h("p", { class: "quiet" }, `${count(of("smtp.connection-start"))} sessions, ${count(of("smtp.rcpt-to-rejected"))} recipients refused`)));
+        h("p", { class: "quiet" }, `${count(of("smtp.connection-start"))} sessions, ${count(of("smtp.rcpt-to-rejected"))} recipients refused`)),
+      providers);
   }
 
   const close = open(METRICS, "/telemetry/metrics/live", { interval: INTERVAL, metrics: LIVE.join(",") }, { metrics: onMetrics }, {
@@ -57,7 +62,32 @@ export function show(main) {
   });
   if (may("metrics-list")) history(past); else past.previousSibling.hidden = true;
   attention(looks);
-  return close;
+  let timer = 0;
+  const refresh = async () => {
+    await byProvider(providers);
+    timer = window.setTimeout(refresh, REFRESH);
+  };
+  if (may("metrics-list")) refresh();
+  return () => { close(); window.clearTimeout(timer); };
+}
+
+/** Outcomes by whose hosts decided, of the many: those with most recipients. */
+async function byProvider(card) {
+  const found = new Map();
+  try {
+    for (const { labels, value } of await samples("relayd_deliveries_total")) {
+      const kind = KINDS[labels.outcome];
+      if (!kind || !value) continue;
+      const each = found.get(labels.provider) ?? { good: 0, warn: 0, bad: 0 };
+      each[kind] += value;
+      found.set(labels.provider, each);
+    }
+  } catch { /* the live figures say that the relay does not answer */ }
+  const sum = (each) => each.good + each.warn + each.bad;
+  const most = [...found].sort(([, a], [, b]) => sum(b) - sum(a)).slice(0, PROVIDERS);
+  card.hidden = !most.length;
+  fill(card, h("h2", {}, "Outcomes by provider"), most.map(([name, each]) =>
+    shares(name === "other" ? "All others" : name === "none" ? "Never reached a host" : name, [["delivered", each.good, "good"], ["deferred", each.warn, "warn"], ["bounced", each.bad, "bad"]])));
 }
 
 function push(points, point) {
@@ -84,9 +114,11 @@ async function history(past) {
       for (const each of points) if (ids.includes(each.id)) at.set(each.timestamp, (at.get(each.timestamp) ?? 0) + (each.value ?? each.count));
       return [...at].map(([time, value]) => [Date.parse(time), value]).sort(([a], [b]) => a - b);
     };
+    const first = Math.min(...points.map((each) => Date.parse(each.timestamp)));
+    const window = { from: Math.max(from, Math.min(first, to - 60000)), to };
     fill(past,
-      h("section", { class: "card" }, lineChart("Messages accepted", [{ name: "messages", points: series(ACCEPTED) }], { from, to })),
-      h("section", { class: "card" }, lineChart("Queue", [{ name: "messages", points: series(["queue.count"]) }], { from, to })));
+      h("section", { class: "card" }, lineChart("Messages accepted", [{ name: "messages", points: series(ACCEPTED) }], window)),
+      h("section", { class: "card" }, lineChart("Queue", [{ name: "messages", points: series(["queue.count"]) }], window)));
   } catch (error) {
     fill(past, problem(error));
   }

@@ -1,50 +1,90 @@
-// Held mail: why it is held, and letting it go or not.
+// Held mail: why it is held, what is in it, and what becomes of it; the statistical filter learns from the decision.
 
 import { ask, get, may, search } from "./api.js";
 import { confirm, toast } from "./dialog.js";
-import { button, count, fill, h, heading, problem, when } from "./dom.js";
+import { button, count, digits, facts, fill, h, heading, problem, size, when } from "./dom.js";
 import { go, link } from "./router.js";
 import { pager, table } from "./table.js";
 
 const LIMIT = 50;
+const LEARN = [["", "as decided"], ["ham", "wanted"], ["spam", "spam"], ["none", "nothing"]];
 
-export function show(main, { query }) {
-  const page = Number(query.page) || 1;
+export function show(main, { rest, query }) {
+  if (rest) one(main, rest);
+  else many(main, Number(query.page) || 1);
+}
+
+function many(main, page) {
   const place = h("div", {}), said = h("div", {});
   const list = table("Held messages", [
-    { title: "Message", cell: (each) => h("a", { href: link("message", each.id), class: "mono" }, each.id) },
-    { title: "From", cell: (each) => each.return_path || "<>" },
-    { title: "To", cell: (each) => each.domains.flatMap((domain) => domain.recipients.map((one) => one.address)).join(", ") },
-    { title: "Held because", cell: (each) => [each.hold?.reason, h("div", { class: "quiet" }, each.hold?.by)] },
-    { title: "Since", cell: (each) => when(each.hold?.since) },
-    { title: "", cell: (each) => h("span", { class: "actions" },
-      may("message-queue-update") && button("Release", () => act("Release", "POST", "/queue/release" + search(range(each)), each), { class: "plain", "aria-label": `Release ${each.id}` }),
-      may("message-queue-delete") && button("Delete", () => act("Delete", "DELETE", "/queue/messages" + search(range(each)), each), { class: "plain", "aria-label": `Delete ${each.id}` })) },
+    { title: "Message", cell: (each) => h("a", { href: link("quarantine", digits(each.id)), class: "mono" }, digits(each.id)) },
+    { title: "From", cell: (each) => each.sender || "<>" },
+    { title: "To", cell: (each) => (each.recipients.length > 2 ? `${each.recipients[0]} and ${each.recipients.length - 1} more` : each.recipients.map((one) => h("div", {}, one))) },
+    { title: "Held because", cell: (each) => [each.reason, h("div", { class: "quiet" }, `by ${each.by}`)] },
+    { title: "Since", cell: (each) => when(each.since) },
+    { title: "", cell: (each) => h("span", { class: "actions" }, decisions(each, load, { class: "plain" })) },
   ], { empty: "Nothing is held." });
-  const range = (each) => ({ "range-start": each.id, "range-end": each.id });
-
-  async function act(title, method, path, each) {
-    const asked = await confirm(title, h("p", {}, `${title} the message from ${each.return_path || "<>"}.`), { act: title, bad: title === "Delete" });
-    if (!asked) return;
-    try {
-      await ask(method, path, method === "POST" ? { reason: "" } : undefined);
-      toast(`${title}: done`, title === "Delete" && (async () => { await ask("POST", "/queue/undo" + search(range(each)), { reason: "undone in the console" }); load(); }));
-    } catch (error) {
-      toast(error.message);
-    }
-    load();
-  }
 
   async function load() {
     try {
-      const found = await get("/queue/messages", { state: "held", values: 1, page, limit: LIMIT, "max-total": 1000 });
+      const found = await get("/quarantine", { page, limit: LIMIT });
       list.show(found.items);
-      fill(place, pager(page, LIMIT, found.total, (next) => go("quarantine", "", { page: String(next) }), found.total >= 1000));
-      fill(said, found.total > 0 && h("p", { class: "quiet" }, found.total === 1 ? "One message waits for a decision." : `${count(found.total)} messages wait for a decision.`));
+      fill(place, pager(page, LIMIT, found.total, (next) => go("quarantine", "", { page: String(next) })));
+      fill(said, found.total > 0 && h("p", { class: "quiet" }, found.total === 1 ? "One message waits for a decision." : `${count(found.total)} messages wait for a decision, the oldest first.`));
     } catch (error) {
       fill(said, problem(error));
     }
   }
   fill(main, heading("Held mail"), said, h("section", { class: "card" }, list.element, place));
   load();
+}
+
+function one(main, id) {
+  const body = h("div", {}), buttons = h("span", { class: "actions" });
+  fill(main, heading(`Held message ${id}`, buttons), body);
+  get(`/quarantine/${id}`).then((found) => {
+    fill(buttons, decisions(found, () => go("quarantine")), may("message-queue-update") && [report(found, "ham", "It is wanted"), report(found, "spam", "It is spam")]);
+    fill(body,
+      h("section", { class: "card" }, h("p", { class: "notice warn" }, `Held by ${found.by}: ${found.reason}`),
+        facts([["From", found.sender || "<>"], ["To", found.recipients.join(", ")], ["Size", size(found.size)], ["Held since", when(found.since)],
+          ["In the queue", h("a", { href: link("message", id) }, "its recipients and history")]])),
+      h("section", { class: "card" }, h("h2", {}, "Header"), facts(found.header.map((each) => [each.name, each.value]))),
+      found.parts.map(part),
+      found.is_cut && h("p", { class: "quiet" }, "There is more of it than is shown."));
+  }, (error) => fill(body, problem(error)));
+}
+
+function part(each) {
+  return h("section", { class: "card" }, h("h2", {}, each.name || each.type, h("span", { class: "quiet" }, ` ${each.name ? `${each.type}, ` : ""}${size(each.size)}`)),
+    each.text === null ? h("p", { class: "quiet" }, "Not text; it is not shown.") : h("pre", { tabindex: "0", "aria-label": `Text of ${each.name || each.type}` }, each.text));
+}
+
+function decisions(held, done, attributes) {
+  const act = (title, method, path) => button(title, async () => {
+    const asked = await confirm(title, h("p", {}, `${title} the message from ${held.sender || "<>"}.`),
+      { act: title, bad: title === "Delete", fields: [{ name: "report", label: "The filter learns that it is", options: LEARN, hint: "As decided: wanted when it is released, spam when it is deleted." }] });
+    if (!asked) return;
+    try {
+      await ask(method, path + search({ report: asked.report }), method === "POST" ? {} : undefined);
+      const id = digits(held.id);
+      toast(`${title}: done`, title === "Delete" && (async () => { await ask("POST", "/queue/undo" + search({ "range-start": id, "range-end": id }), { reason: "undone in the console" }); done(); }));
+    } catch (error) {
+      toast(error.message);
+    }
+    done();
+  }, { ...attributes, "aria-label": `${title} ${digits(held.id)}` });
+  return [
+    may("message-queue-update") && act("Release", "POST", `/quarantine/${digits(held.id)}/release`),
+    may("message-queue-delete") && act("Delete", "DELETE", `/quarantine/${digits(held.id)}`),
+  ];
+}
+
+function report(held, what, title) {
+  return button(title, async () => {
+    try {
+      toast(await ask("POST", `/quarantine/${digits(held.id)}/report` + search({ report: what }), {}) ? "The filter has learnt it" : "The filter learns nothing: it is switched off, or knows it already");
+    } catch (error) {
+      toast(error.message);
+    }
+  });
 }

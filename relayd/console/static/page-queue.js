@@ -2,7 +2,7 @@
 
 import { ask, get, may, search } from "./api.js";
 import { confirm, toast } from "./dialog.js";
-import { announce, button, count, field, fill, h, heading, problem, size, when } from "./dom.js";
+import { announce, button, count, digits, field, fill, h, heading, problem, size, when } from "./dom.js";
 import { go, link } from "./router.js";
 import { pager, table } from "./table.js";
 
@@ -18,14 +18,14 @@ export function show(main, { query }) {
   const place = h("div", {}), said = h("div", {}), status = h("span", {});
   const acts = actions(filter, chosen, () => load());
   const list = table("Queued messages", [
-    { title: "Message", cell: (item) => h("a", { href: link("message", item.id), class: "mono" }, item.id) },
+    { title: "Message", cell: (item) => h("a", { href: link("message", digits(item.id)), class: "mono" }, digits(item.id)) },
     { title: "From", cell: (item) => item.return_path || "<>" },
     { title: "To", cell: recipients },
     { title: "State", cell: state },
-    { title: "Next attempt", cell: (item) => when(item.domains.map((each) => each.next_retry).filter(Boolean).sort()[0]) },
+    { title: "Next attempt", cell: (item) => (item.hold || item.deleted ? "" : when(item.domains.map((each) => each.next_retry).filter(Boolean).sort()[0])) },
     { title: "Size", class: "right nowrap", cell: (item) => size(item.size) },
     { title: "Arrived", cell: (item) => when(item.created) },
-  ], { empty: "No message matches.", chosen });
+  ], { empty: "No message matches.", chosen, key: (item) => digits(item.id) });
   list.element.addEventListener("chosen", () => acts.update());
 
   const form = h("form", { class: "filters", role: "search", onsubmit: (event) => {
@@ -75,13 +75,20 @@ function recipients(item) {
 /** What a status says: [word, text, class of its tag]. */
 export function statusOf(status) {
   if (status === "scheduled") return ["scheduled", "", ""];
-  const [kind, text] = Object.entries(status)[0];
+  const [kind, whole] = Object.entries(status)[0];
+  const text = brief(whole);
   return { completed: ["delivered", text, ""], temp_fail: ["deferred", text, "warn"], perm_fail: ["failed", text, "bad"] }[kind] ?? [kind, text, ""];
 }
 
+/** A reply as it was sent, and by whom: "451 4.2.2 The mailbox is full (mx.example.org)". */
+function brief(text) {
+  const [, host, code, enhanced, words] = /^(?:Unexpected response from '([^']*)': )?Code: (\d+)(?:, Enhanced code: ([\d.]+))?, Message: (.*)$/s.exec(text) ?? [];
+  return code ? [code, enhanced, words, host && `(${host})`].filter(Boolean).join(" ") : text;
+}
+
 function state(item) {
-  if (item.deleted) return [tag("deleted", "off"), ` until ${item.deleted.until}`];
-  if (item.hold) return [tag("held", "warn"), " ", h("span", { class: "quiet" }, item.hold.reason)];
+  if (item.deleted) return [tag("deleted", "off"), " until ", when(item.deleted.until)];
+  if (item.hold) return [tag("held", "warn"), h("div", { class: "quiet clip", title: item.hold.reason }, item.hold.reason)];
   if (item.corrupt) return tag("corrupt", "bad");
   const [word, text, kind] = statusOf(item.domains[0]?.status ?? "scheduled");
   return [tag(word, kind), text && h("div", { class: "quiet clip", title: text }, text)];

@@ -6,7 +6,7 @@ Nothing is sent, queued or connected to; only the DNS is asked, and every questi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -18,7 +18,7 @@ from relayd.control.api.troubleshoot import AREA, Explaining, address_of, check_
 from relayd.control.queries import TEXT, parameter
 from relayd.control.routes import Call, Route
 from relayd.delivery.outlook import Outlook
-from relayd.mail.address import AddressError, parse_address, qualify
+from relayd.mail.address import AddressError, mailbox_key, parse_address, qualify
 from relayd.queue.filter import Filter, Kind
 from relayd.reception.examination import Examination, Suspect
 from relayd.reception.trial import Trial
@@ -130,7 +130,7 @@ class Explanations:
         sender = _address("from", query.sender) if query.sender else ""
         trial = await self._explaining.rcpt(recipient, sender)
         shown = trial.recipients[:_MOST_ROADS]
-        roads = await asyncio.gather(*(self._road(each, sender) for each in shown))
+        roads = await asyncio.gather(*(self._road(each, trial.return_path) for each in shown))
         pause = self._queue.paused
         paused = "" if pause is None else _since(pause.since, pause.by, pause.reason)
         return OutboundValue(
@@ -143,10 +143,12 @@ class Explanations:
 
     async def _road(self, address: str, sender: str) -> Road:
         outlook = await self._explaining.road(address, sender)
-        return Road(outlook=outlook, standing=await self._standing(outlook.destination, outlook.shaping.suspended))
+        domain = mailbox_key(address)[1]  # counts beside a route's own suspension
+        standing = await self._standing(outlook.destination, (outlook.shaping.suspended, domain))
+        return Road(outlook=outlook, standing=standing)
 
-    async def _standing(self, destination: str, suspension: str) -> Standing:
-        keys = (destination, suspension)
+    async def _standing(self, destination: str, others: Sequence[str]) -> Standing:
+        keys = (destination, *others)
         found = [each for each in self._queue.suspensions() if each.destination in keys]
         suspended = ""
         for each in found:
