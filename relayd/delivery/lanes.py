@@ -11,7 +11,7 @@ memory than goes within minutes.
 
 Lanes whose destination answered last time and those that did not, or were never tried, are told apart: each kind has
 slots of its own (`slots`), and mail for destinations that fail has no more than a quarter of the memory, that for those
-never tried no more than half.
+never tried no more than half, but for the first message of each.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _LOOKED_AT = 64
 class Lanes:
     """All lanes.  `suspended`, `suspended_senders`: destinations and senders whose jobs do not start.
 
-    clock: Unix time.  on_hold: told of a meter at which lanes begin to wait, and why.  on_low: told that of a meter's
-    mail more may come from disk.
+    clock: Unix time.  on_hold: told of a meter at which lanes begin to wait, and why.  on_low: told that more may come
+    from disk of the mail of a meter, or of a destination that begins to answer.
     """
 
     def __init__(
@@ -75,9 +75,11 @@ class Lanes:
         lane = self._lanes.get(destination)
         standing = Standing.FRESH if lane is None else lane.window.standing
         if lane is None or not lane.turns:
-            if self._has_room(standing, options.waiting // 4):
-                return lane is None or not lane.overflow
-            return False
+            if not self._has_room_for_first(standing):
+                if lane is not None:
+                    lane.overflow = True
+                return False
+            return lane is None or not lane.overflow
         own = lane.turns.waiting(sender)
         most = options.waiting_per_destination
         if own == 0:  # somebody new: past the bounds too, as long as the senders themselves are not a mass
@@ -101,6 +103,16 @@ class Lanes:
         if self.waiting >= most + beyond:
             return False
         return fresh < most // 2 + beyond // 2 if standing is Standing.FRESH else failing < most // 4
+
+    def _has_room_for_first(self, standing: Standing) -> bool:
+        """Whether the first job of a lane may wait.  Those of lanes never tried are let in past their part of memory:
+        else a mass of dead destinations would keep a new one from being tried at all.
+        """
+        most = self.options.waiting
+        beyond = most // 4
+        if standing is Standing.FRESH:
+            return self.waiting < most + beyond
+        return self._has_room(standing, beyond)
 
     def crowded(self, destination: str, sender: str) -> bool:
         """Whether a job leased from the database is one too many of its sender."""
@@ -229,6 +241,8 @@ class Lanes:
             self._waiting_of[after.value] += len(lane.turns)
             if self._blocked[before is not Standing.ANSWERS].pop(lane.key, None) is not None:
                 self._blocked[after is not Standing.ANSWERS][lane.key] = lane
+        if before is not after and after is Standing.ANSWERS and lane.overflow:
+            self.on_low()
 
     def end(self, slot: Slot) -> None:
         """Give a slot back."""

@@ -23,6 +23,9 @@ IDLE = 60.0
 FAIR = 2.0
 """Seconds between looks at the disk on behalf of the senders behind a full lane."""
 
+LANDING = 0.5
+"""Seconds after which mail that was refused room in memory, while the disk was looked at, has been written there."""
+
 _BATCH = 1000
 _GAP = 0.05
 
@@ -52,6 +55,7 @@ class Leasing:
         self._expected = math.inf
         self._looked = 0.0
         self._fair_at = 0.0
+        self._once_more: set[str] = set()  # answer, all they had on disk was taken: perhaps more was being written
         self.is_hungry = False
         """More was due than there was room for."""
 
@@ -95,7 +99,7 @@ class Leasing:
         lanes = self._lanes
         options = lanes.options
         crowded = any(not lanes.is_low(lane) for lane in lanes.overflowing())
-        fair = (crowded or not lanes.room) and abs(now - self._fair_at) >= FAIR
+        fair = (crowded or not lanes.room) and lanes.room_beyond > 0 and abs(now - self._fair_at) >= FAIR
         only: set[str] | None = None
         if fair:
             self._fair_at = now
@@ -105,7 +109,7 @@ class Leasing:
             saturated = lanes.full()
         else:  # memory is full of mail for who does not answer: who does is served all the same
             quota, limit = max(1, options.waiting_per_destination // 2), min(_BATCH, lanes.room_answering)
-            only, saturated = lanes.hungry(), set()
+            only, saturated = lanes.hungry() | (self._once_more - lanes.full()), set()
         if not limit or (only is not None and not only):
             self.is_hungry = True
             return Round(delay=FAIR)
@@ -123,9 +127,16 @@ class Leasing:
         self.is_hungry = only is not None or len(leased) >= limit
         filled = self._note_overflow(leased, quota, saturated)
         if only is not None:
-            for key in only - {job.destination for job in leased}:
-                lanes.lane(key).overflow = False
+            self._once_more -= only - {job.destination for job in leased}
+            if len(leased) < limit:
+                self._note_taken(only - filled)
         found.delay = await self._delay(now, len(found.jobs), lanes.full() | filled)
+        if not lanes.room and (fair or leased) and lanes.hungry():  # their look comes next
+            found.delay = 0.0
+        elif only is not None:  # what is due is for others
+            found.delay = found.delay or FAIR
+        if self._once_more:
+            found.delay = min(found.delay, LANDING)
         return found
 
     def _note_overflow(self, leased: list[Job], quota: int, saturated: Collection[str]) -> set[str]:
@@ -135,10 +146,19 @@ class Leasing:
         for destination in filled:
             self._lanes.lane(destination).overflow = True
         if not self.is_hungry:
-            for lane in self._lanes.overflowing():
-                if lane.key not in filled and lane.key not in saturated:
-                    lane.overflow = False
+            self._once_more.clear()
+            lanes = self._lanes.overflowing()
+            self._note_taken({lane.key for lane in lanes if lane.key not in filled and lane.key not in saturated})
         return filled
+
+    def _note_taken(self, keys: Collection[str]) -> None:
+        """All that these had on disk was leased: what comes now goes to memory, what is being written is asked for."""
+        for key in keys:
+            lane = self._lanes.lane(key)
+            if lane.overflow:
+                lane.overflow = False
+                if lane.window.answers:
+                    self._once_more.add(key)
 
     async def _delay(self, now: float, let_in: int, saturated: Collection[str]) -> float:
         """Seconds until the next look is worth it."""

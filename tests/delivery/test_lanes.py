@@ -61,8 +61,31 @@ def test_all_lanes_together_are_bounded_newcomers_a_little_later() -> None:
     assert lanes.room == 0
     assert not lanes.admits("0.example", "mass")
     assert lanes.admits("new.example", "mass")
-    fill(lanes, 2, "new.example")
+    for number in range(15):
+        assert lanes.admits(f"new{number}.example", "mass")
+        fill(lanes, 1, f"new{number}.example")
     assert not lanes.admits("newer.example", "mass")
+
+
+def test_a_mass_of_those_never_tried_does_not_keep_a_new_one_from_being_tried() -> None:
+    """Its first message is let in past their part of memory; the others wait on disk until it answers, not longer."""
+    asked = []
+    lanes = Lanes(OPTIONS)
+    lanes.on_low = lambda: asked.append(lanes.hungry())
+    for number in range(4):
+        fill(lanes, 4, f"{number}.example")
+    assert lanes.room == 0
+    assert lanes.admits("new.example", "mass")
+    slot = lanes.start_at_once(work("new.example"))
+    assert slot is not None
+    for number in range(9):
+        fill(lanes, 1, f"dead{number}.example")
+    assert not lanes.admits("new.example", "mass")
+    lanes.judge("0.example", answered=True)
+    assert asked == []
+    lanes.judge("new.example", answered=True)
+    lanes.judge("new.example", answered=True)
+    assert asked == [{"new.example"}]
 
 
 def test_mail_for_who_answers_has_room_beside_mail_for_who_does_not() -> None:
@@ -70,7 +93,7 @@ def test_mail_for_who_answers_has_room_beside_mail_for_who_does_not() -> None:
     answering(lanes, "live.example")
     for number in range(4):
         fill(lanes, 4, f"{number}.example")
-    assert not lanes.admits("new.example", "mass")
+    assert not lanes.admits("0.example", "other")
     assert lanes.admits("live.example", "mass")
     fill(lanes, 1, "live.example")
     assert lanes.admits("live.example", "mass")
