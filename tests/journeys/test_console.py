@@ -180,10 +180,9 @@ def test_signing_in(console: Console, browser: Browser) -> None:
 
 def test_a_message_is_seen_to_arrive(console: Console, browser: Browser) -> None:
     console.go("overview", ".live.on")
-    waiting = len(console.daemon.queued())
-    browser.element(".tile", f"In the queue{waiting}")
+    before = browser.text(".key.warn", "deferred")
     send(console.daemon, to="later@receiver.test")
-    browser.element(".tile", f"In the queue{waiting + 1}")
+    wait_until(lambda: browser.text(".key.warn", "deferred") != before, "one more is deferred")
     console.go("traces?q=from%3Dlive%40sender.test", ".live.on")
     sent = send(console.daemon, sender="live@sender.test")
     browser.element(".trace li", "queue.queue-message")

@@ -25,7 +25,7 @@ _ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-
 _FIND = """
 const [selector, text] = arguments;
 const fits = (each) => each.checkVisibility() && (each.textContent + " " + (each.ariaLabel ?? "")).includes(text);
-return [...document.querySelectorAll(selector)].find(fits) ?? null;
+const found = [...document.querySelectorAll(selector)].find(fits);
 """
 
 Element = dict[str, str]
@@ -82,18 +82,21 @@ class Browser:
 
     def element(self, selector: str, text: str = "") -> Element:
         """The first visible element of a selector whose text or label holds `text`, once there is one."""
-        until = time.monotonic() + PATIENCE
-        while not (found := self.value(_FIND, selector, text)):
-            if time.monotonic() > until:
-                page = self.value("return location.href + ' ' + document.body.innerText.slice(0, 3000)")
-                raise AssertionError(f"no {selector} with {text!r} on {page}")
-            time.sleep(0.03)
-        element: Element = found
+        element: Element = self._found("found", selector, text)
         return element
 
     def text(self, selector: str, text: str = "") -> str:
         """What stands in an element, once it is there."""
-        return str(self.value("return arguments[0].innerText", self.element(selector, text)))
+        return str(self._found("found?.innerText", selector, text))
+
+    def _found(self, what: str, selector: str, text: str) -> Any:
+        until = time.monotonic() + PATIENCE
+        while (found := self.value(f"{_FIND} return {what} ?? null;", selector, text)) is None:
+            if time.monotonic() > until:
+                page = self.value("return location.href + ' ' + document.body.innerText.slice(0, 3000)")
+                raise AssertionError(f"no {selector} with {text!r} on {page}")
+            time.sleep(0.03)
+        return found
 
     def click(self, selector: str, text: str = "") -> None:
         """Click on an element as the mouse does: what lies over it is hit in its place, which is an error."""
