@@ -39,6 +39,13 @@ class _File:
     tag: str
 
 
+def media_types() -> dict[str, str]:
+    """The media type of each path but `/`, which is shared."""
+    named = {f"{PREFIX}/{path.name}": _TYPES[path.suffix] for path in sorted(_STATIC.iterdir()) if path.is_file()}
+    del named[f"{PREFIX}/index.html"]
+    return named | dict.fromkeys(DEVICE_PAGE, "text/html")
+
+
 class Console:
     """The files, by the path they are asked for."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from relayd.console.files import media_types
 from relayd.control.elsewhere_directmail import DIRECTMAIL
 from relayd.control.elsewhere_oauth import OAUTH
 from relayd.control.openapi_errors import described
@@ -159,6 +161,16 @@ def _asset(name: str, media: str) -> Json:
     )
 
 
+def _console(path: str, media: str) -> Json:
+    return _get(
+        "get" + re.sub(r"\W+", "-", path),
+        "console",
+        "What the console is made of",
+        "Open to all: the files hold nothing.",
+        {"200": _answer("The file.", media, _TEXT), **_problems(*_AROUND)},
+    )
+
+
 _BRAINYCP_PARAMETERS: Json = {
     "username": {**_TEXT, "description": "As for Basic credentials."},
     "password": {**_TEXT, "description": "As for Basic credentials."},
@@ -243,5 +255,6 @@ ELSEWHERE: dict[str, Json] = {
     "/api/api.php": _BRAINYCP,
     "/": DIRECTMAIL,
     **OAUTH,
+    **{path: {"get": _console(path, media)} for path, media in media_types().items()},
 }
 """Path -> method -> operation."""
