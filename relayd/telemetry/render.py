@@ -9,6 +9,7 @@ milliseconds when it is an int.  Runs in the log thread for every logged event: 
 from __future__ import annotations
 
 import base64
+import math
 import time
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -46,8 +47,11 @@ def rfc3339(at: float) -> str:
 
 
 def milliseconds(elapsed: float) -> int:
-    """`elapsed` as whole milliseconds."""
-    return elapsed if isinstance(elapsed, int) else round(elapsed * 1000)
+    """`elapsed` as whole milliseconds; 0 for what is no time."""
+    if isinstance(elapsed, int):
+        return elapsed
+    value = elapsed * 1000
+    return round(value) if math.isfinite(value) else 0
 
 
 def _of_time(value: Any) -> str:

@@ -36,7 +36,9 @@ MESSAGE: dict[str, Any] = {
         {
             "name": str,
             "status": STATUS,
-            "recipients": [{"address": str, "status": STATUS, "orcpt": Maybe(str)}],
+            "recipients": [
+                {"address": str, "status": STATUS, "orcpt": Maybe(str), "class": Maybe(str), "rule": Maybe(str)}
+            ],
             "retry_num": int,
             "next_retry": Either(TIME, None),
             "next_notify": Either(TIME, None),

@@ -71,6 +71,8 @@ class Receiver:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+            for _ in range(3):  # transports that were closed let go of their sockets in the loop's next turns
+                await asyncio.sleep(0)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
