@@ -205,7 +205,7 @@ def test_42_what_was_tried(relay_of_module: Relay) -> None:
     )
     busy, delivered = receiver["recipients"]
     text = "Code: 451, Enhanced code: 4.7.1, Message: busy"
-    ours = {"class": "rate", "rule": busy["rule"]}
+    ours = {"class": "policy", "rule": "code-policy"}
     assert busy == {"address": "busy@receiver.test", "status": {"temp_fail": text}} | ours
     check(delivered, {"address": "ok@receiver.test", "status": {"completed": TEXT_OF_REPLY}})
     assert receiver["retry_num"] == 1
