@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ def note() -> None:
         make(self, kind, *rest, **named)
         if kind.id not in seen:
             seen.add(kind.id)
-            with open(Path(directory, str(os.getpid())), "a", encoding="ascii") as file:
-                file.write(kind.id + "\n")
+            with suppress(OSError), open(Path(directory, str(os.getpid())), "a", encoding="ascii") as file:
+                file.write(kind.id + "\n")  # where disks fail on purpose, what notes must not be what fails
 
     Event.__init__ = making  # type: ignore[method-assign]
 
