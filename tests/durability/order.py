@@ -26,7 +26,8 @@ def unsynced(operations: list[Operation], *, whole: bool = True) -> list[str]:
 
     whole: the daemon was recorded from before its first promise; else what was promised earlier is left out.
     """
-    wals = [each for each in operations if each.name == "write" and each.path.endswith("-wal")]
+    # the queue's alone: what others keep of a message, traces for one, is no part of the promise
+    wals = [each for each in operations if each.name == "write" and each.path.endswith("/queue.db-wal")]
     # a frame is written as its header and its page
     commits = [page for header, page in pairwise(wals) if _is_commit(header)]
     syncs = [each for each in operations if each.name in ("sync", "failed") and each.end is not None]

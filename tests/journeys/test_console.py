@@ -183,7 +183,8 @@ def test_a_message_is_seen_to_arrive(console: Console, browser: Browser) -> None
     before = browser.text(".key.warn", "deferred")
     send(console.daemon, to="later@receiver.test")
     wait_until(lambda: browser.text(".key.warn", "deferred") != before, "one more is deferred")
-    console.go("traces?q=from%3Dlive%40sender.test", ".live.on")
+    console.go("traces?q=from%3Dlive%40sender.test", ".trace")  # the overview's light is on too
+    browser.element(".live.on", "live")
     sent = send(console.daemon, sender="live@sender.test")
     browser.element(".trace li", "queue.queue-message")
     assert "other@sender.test" not in browser.text(".trace")
