@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import sys
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +10,8 @@ import click
 
 from relayd.cli.control import open_control
 from relayd.cli.explained import print_inbound, print_outbound
-from relayd.cli.failure import BAD_DATA, NO_INPUT, Failure, Refused
+from relayd.cli.failure import BAD_DATA, Failure, Refused
+from relayd.cli.message_file import read_message
 from relayd.cli.rehearsed import print_stages
 from relayd.cli.show import json_option, print_json
 from relayd.cli.where import url_option, where
@@ -65,7 +65,7 @@ def explain(
         raise click.UsageError('--ip needs --helo and --from (--from "" for the null return path)')
     _check_ip(ip)
     query = [("remote-ip", ip), ("helo", helo), ("from", _bare(sender))]
-    body = None if message is None else _read(message)
+    body = None if message is None else read_message(message)
     try:
         data = control.ask("POST", "/explain/inbound", query, body)
     except Refused as refused:  # the message cannot be read
@@ -99,18 +99,3 @@ def _check_ip(text: str) -> None:
         ipaddress.ip_address(text)
     except ValueError:
         raise click.UsageError(f'--ip: "{text}" is no IP address') from None
-
-
-def _read(path: str) -> bytes:
-    """The octets of a message.  Raises Failure 66 when there are none."""
-    try:
-        if path == "-":
-            content = sys.stdin.buffer.read()
-        else:
-            with open(path, "rb") as file:
-                content = file.read()
-    except OSError as error:
-        raise Failure(NO_INPUT, f"{path}: {error.strerror or error}") from None
-    if not content:
-        raise Failure(NO_INPUT, f"{path}: there is no message in it")
-    return content

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -11,7 +10,8 @@ from urllib.parse import quote
 import click
 
 from relayd.cli.control import Control, open_control
-from relayd.cli.failure import BAD_DATA, NO_INPUT, Failure, Refused
+from relayd.cli.failure import BAD_DATA, Failure, Refused
+from relayd.cli.message_file import read_message
 from relayd.cli.show import json_option, print_json, print_table
 from relayd.cli.where import url_option, where
 
@@ -83,7 +83,7 @@ def _classified(
     file: str, *, explain: bool, ip: str, helo: str, sender: str, recipients: tuple[str, ...], tls: bool
 ) -> Any:
     body = {
-        "message": _read(file).decode("utf-8", "replace"),
+        "message": read_message(file).decode("utf-8", "replace"),
         "remoteIp": ip,
         "ehloDomain": helo,
         "envFrom": sender,
@@ -107,7 +107,7 @@ def train(kind: str, files: tuple[str, ...], account: str | None, forget: bool) 
     control = open_control(where())
     done = 0
     for file in files or ("-",):
-        answer = _asked(control, "DELETE" if forget else "POST", path, [], _read(file))
+        answer = _asked(control, "DELETE" if forget else "POST", path, [], read_message(file))
         done += 1 if not forget or answer else 0
     click.echo(f"{done} message{'' if done == 1 else 's'} {'forgotten' if forget else 'learnt'} as {kind}")
 
@@ -166,18 +166,3 @@ def _asked(control: Control, method: str, path: str, query: Any = (), body: obje
         return control.ask(method, path, query, body)
     except Refused as refused:
         raise Failure(BAD_DATA, str(refused)) from None
-
-
-def _read(path: str) -> bytes:
-    """The octets of a message.  Raises Failure 66 when there are none."""
-    try:
-        if path == "-":
-            content = sys.stdin.buffer.read()
-        else:
-            with open(path, "rb") as file:
-                content = file.read()
-    except OSError as error:
-        raise Failure(NO_INPUT, f"{path}: {error.strerror or error}") from None
-    if not content:
-        raise Failure(NO_INPUT, f"{path}: there is no message in it")
-    return content
