@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 from relayd.config.configuration import Config
@@ -37,7 +39,12 @@ class Spam:
         except RulesetError as error:
             raise OptionError(f"spam rules: {error}") from None
         self.setup = Setup(
-            ruleset=ruleset, plugins=options.plugins, suffixes=suffixes, cpu=scan.cpu, memory=scan.memory
+            ruleset=ruleset,
+            plugins=options.plugins,
+            suffixes=suffixes,
+            places=tuple(os.path.abspath(place) for place in sys.path),
+            cpu=scan.cpu,
+            memory=scan.memory,
         )
         self.settings = ScoringSettings(
             options=options,

@@ -20,12 +20,14 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """The first frame: by what to scan, and how much that may cost.
 
     suffixes: path of a public suffix list, None for the installed one.  plugins: "module:function" of rules.
-    cpu: seconds of a scan.  memory: octets of the process.
+    places: where modules are looked for, as the engine does (`sys.path`).  cpu: seconds of a scan.  memory: octets of
+    the process.
     """
 
     ruleset: Ruleset
     plugins: tuple[str, ...] = ()
     suffixes: str | None = None
+    places: tuple[str, ...] = ()
     cpu: float = 2.0
     memory: int = 200 << 20
 

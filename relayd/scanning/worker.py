@@ -37,6 +37,7 @@ def main() -> None:
     if octets is None:
         return
     setup = msgspec.msgpack.decode(octets, type=Setup)
+    sys.path.extend(place for place in setup.places if place not in sys.path)
     scanner = build_scanner(setup.ruleset, setup.plugins, setup.suffixes)
     gc.freeze()
     _limit_memory(setup.memory)

@@ -167,7 +167,9 @@ def _host(text: str) -> tuple[str, bool, bool]:
         ok = all(label and len(label) < 64 and label.replace("-", "").replace("_", "").isalnum() for label in labels)
         return (host if ok else ""), False, is_encoded and ok
     try:
-        return idna.encode(host, uts46=True).decode("ascii").lower(), False, False
+        name = idna.encode(host, uts46=True).decode("ascii").lower()
+        address = _number_address(name)  # of digits in another script
+        return address or name, bool(address), bool(address)
     except (idna.IDNAError, UnicodeError):
         if not _LABELS.fullmatch(host):
             return "", False, False

@@ -17,11 +17,13 @@ from relayd.scanning.workers import Busy, Overrun, Workers
 from relayd.spam.facts import Facts
 from tests.spam.hostile import HOSTILE
 
+ROOT = Path(__file__).parents[2]
+"""Where this package of tests lies, which an installed relayd does not know."""
 PLAIN = b"Subject: hello\r\n\r\nhello\r\n"
 
 
 def setup(*plugins: str) -> Setup:
-    return Setup(ruleset=delivered_rules(), plugins=plugins, cpu=2.0, memory=200 << 20)
+    return Setup(ruleset=delivered_rules(), plugins=plugins, places=(str(ROOT),), cpu=2.0, memory=200 << 20)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from relayd.spam.url import find_emails, find_urls, parse_url
         ("www.x.org", "http://www.x.org/"),
         ("http://[::1]/", "http://[::1]/"),
         ("http://bücher.example/", "http://xn--bcher-kva.example/"),
+        ("http://１９２.168.1.１/", "http://192.168.1.1/"),
     ],
 )
 def test_a_link_has_one_writing(text: str, normal: str) -> None:
