@@ -167,6 +167,39 @@ def test_rules_are_updated_and_gone_back_from(house: House) -> None:
     assert "no rules to go back to" in house.relayd("spam", "rollback")
 
 
+def test_an_update_that_cannot_be_put_in_force_changes_nothing(house: House) -> None:
+    relay = house.relay
+    mail = {
+        "message": "Subject: x\n\nhello\n",
+        "remoteIp": "192.0.2.1",
+        "envFrom": "",
+        "envFromFlags": 0,
+        "envRcptTo": [],
+    }
+
+    def score() -> float:
+        found: float = relay.data_of("POST", "/api/spam-filter/classify", mail)["tags"]["MISSING_MID"]["value"]
+        return found
+
+    house.rules.write_text('version = "7"\n[scores.x]\nMISSING_MID = 42\n')
+    assert relay.data_of("GET", "/api/update/spam-filter") == "7"
+    own = [["spam-filter.list.scores.MISSING_MID", "43"]]
+    relay.data_of("POST", "/api/settings", [{"type": "insert", "values": own, "assert_empty": False}])
+    house.rules.write_text('version = "7"\n[rules.odd]\npattern = "(("\n')
+    for flag in ("force", "overwrite"):
+        assert "missing )" in relay.request("GET", f"/api/update/spam-filter?{flag}=1")[1]["reason"]
+    assert relay.data_of("GET", "/api/update/spam-filter/versions") == {"version": "7", "previous": [""]}
+    relay.data_of("GET", "/api/reload")
+    assert score() == 43
+    house.rules.write_text('version = "8"\n[scores.x]\nMISSING_MID = 44\n')
+    assert relay.data_of("GET", "/api/update/spam-filter?overwrite=1") == "8"
+    assert score() == 44
+    assert relay.data_of("POST", "/api/update/spam-filter/rollback") == "7"
+    assert score() == 42
+    relay.data_of("POST", "/api/update/spam-filter/rollback")
+    assert score() == 2.5
+
+
 def test_classify_as_the_api_has_it(house: House) -> None:
     body = {
         "message": "From: a@b.test\nTo: c@d.test\nSubject: Testing, please ignore\nContent-Type: text/plain; "
