@@ -86,7 +86,7 @@ class Receiving:
             self.remembering.reputations,
             ScannerTags(self.filtering),
         ]
-        self.scoring.scoring.account_of = self._book.account_of
+        self.scoring.assessor.account_of = self._book.account_of
         accounts = loaded.config.records(AccountOptions)
         self.principals.reserved = reserved_by(accounts, loaded.router.routes)
         self.ledger = Ledger(self._opened.database, stream.clock)

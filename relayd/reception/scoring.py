@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from relayd.database.interface import DatabaseError
 from relayd.events import spam as events
 from relayd.mail.address import mailbox_key
 from relayd.mail.header import HeaderBlock
@@ -27,7 +26,6 @@ from relayd.reception.assessing import Assessor, ScoringSettings, Subject, TagSo
 from relayd.reception.head import Marks
 from relayd.reception.transaction import Discarded, Refused, Transaction
 from relayd.reception.unscannable import DEFERRALS, Unscannable, body_digest
-from relayd.reputation.bayes import EVERYBODY
 from relayd.scanning.workers import Busy, Overrun
 from relayd.spam.facts import Facts
 from relayd.spam.heading import result_fields
@@ -45,11 +43,10 @@ _TOLD = 20
 
 
 class Scoring:
-    """Scores transactions at the end of data.  account_of: the name of the account that has an address, "" for none."""
+    """Scores transactions at the end of data."""
 
     def __init__(self, assessor: Assessor, unscannable: Unscannable | None = None) -> None:
         self.assessor = assessor
-        self.account_of: Callable[[str], Awaitable[str]] = _nobody
         self._unscannable = unscannable or Unscannable(time.monotonic)
 
     async def of_content(self, tx: Transaction, content: bytes | Path, marks: Marks) -> Marks:
@@ -66,7 +63,7 @@ class Scoring:
         subject = await self._subject(tx, content, facts)
         if subject is None:
             return _marked(tx, marks, options.result_header, options.status_header, "")
-        verdicts = await self._verdicts(tx, subject, await self.assessor.ask(subject))
+        verdicts = await self.assessor.verdicts(subject, tx.given)
         verdict = mildest(list(verdicts.values()))
         _tell(tx, verdict, time.monotonic() - began)
         if tx.client.protocol == "lmtp" and len(verdicts) > 1:
@@ -91,36 +88,6 @@ class Scoring:
         _tell(tx, verdict, time.monotonic() - began)
         _tell_action(tx, verdict, tx.given)
         _act(tx, verdict)
-
-    async def _verdicts(self, tx: Transaction, subject: Subject, others: Sequence[Tag]) -> dict[str, Verdict]:
-        """That of every recipient; of one alone, "", where nobody has thresholds or a model of his own."""
-        settings = self.assessor.settings
-        owners = await self._owners(tx)
-        addresses = tx.given if settings.recipients or owners else ()
-        weighed: dict[str, tuple[Weighed, ...]] = {}
-        verdicts = {}
-        for address in addresses or ("",):
-            account = owners.get(address, EVERYBODY)
-            if account not in weighed:
-                model = await self.assessor.model_tags(subject, account)
-                weighed[account] = self.assessor.weighed(subject, others, model)
-            verdicts[address] = judge(weighed[account], settings.thresholds_of(address))
-        return verdicts
-
-    async def _owners(self, tx: Transaction) -> dict[str, str]:
-        """The account of each recipient that has one whose model speaks."""
-        bayes = self.assessor.bayes
-        if not bayes.options.enable or bayes.learnt.keys() <= {EVERYBODY}:
-            return {}
-        found = {}
-        for address in tx.given:
-            try:
-                account = await self.account_of(address)
-            except DatabaseError:
-                continue
-            if account and bayes.has_learnt_enough(account):
-                found[address] = account
-        return found
 
     async def _subject(self, tx: Transaction, content: bytes | Path, facts: Facts) -> Subject | None:
         """The message, scanned; None where it cannot be and is held for it.  Refused."""
@@ -237,10 +204,6 @@ def _for_each(tx: Transaction, verdicts: dict[str, Verdict]) -> Verdict:
             tx.hold(mailbox_key(address), verdicts[address].reason)
             tx.held_by = "spam"
     return mildest([verdicts[address] for address in taken])
-
-
-async def _nobody(address: str) -> str:
-    return ""
 
 
 def _marked(tx: Transaction, marks: Marks, result: str, status: str, fields: str) -> Marks:

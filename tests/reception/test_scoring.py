@@ -194,7 +194,7 @@ async def test_what_an_account_taught_its_model_counts_for_its_mail(house: House
     async def account_of(address: str) -> str:
         return "jane" if address == "b@far.example" else ""
 
-    scoring.account_of = account_of
+    scoring.assessor.account_of = account_of
     marks = []
     for to in (["b@far.example"], ["c@far.example"], ["b@far.example", "c@far.example"]):
         message = await house.deliver(await house.stranger(), GOOD, *to)
