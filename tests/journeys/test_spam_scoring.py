@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import smtplib
 import sqlite3
 import subprocess
 import sys
@@ -106,6 +107,33 @@ def test_hostile_mail_is_scanned_by_a_worker_and_goes_on(name: str, house: House
     mark = f"X-Mark: {name}".encode()
     house.send(mark + b"\r\n" + HOSTILE[name]())
     assert b"SCAN_PARTIAL (0.00)" in house.arrived(mark)
+
+
+def test_a_rule_of_the_operator_that_hangs_stops_nothing_else(relay: StartRelay) -> None:
+    settings = {
+        "server.listener.smtp.relay-networks": [],
+        "session.rcpt.relay-networks": [],
+        "session.rcpt.relay-domains": ["any.test"],
+        "session.rcpt.known.c.domains": ["any.test"],
+        "session.rcpt.known.c.check": "any",
+        "spam-filter.enable": True,
+        "spam-filter.hosts.enable": False,
+        "spam-filter.plugins": ["tests.scanning.odd_rules:spin"],
+        "spam-filter.scan.cpu": "200ms",
+    }
+    with Sink() as sink:
+        daemon = relay(sink.port, settings)
+        for code in (451, 451, 250):  # deferred twice, then held
+            with smtplib.SMTP("127.0.0.1", daemon.smtp_port, "client.test", timeout=60) as client:
+                client.ehlo()
+                client.mail("ann@outside.test")
+                client.rcpt("joe@any.test")
+                assert client.data(b"Subject: odd\r\n\r\nhello\r\n")[0] == code
+        (held,) = daemon.data_of("GET", "/api/quarantine")["items"]
+        assert held["reason"].startswith("unscannable: ")
+        send(daemon, message("even"), to="joe@any.test")
+        sink.wait_for_one(lambda delivery: b"Subject: even" in delivery.content)
+        assert daemon.data_of("DELETE", f"/api/quarantine/{held['id']}") is True  # it cannot be learnt either
 
 
 def test_a_worker_that_is_killed_costs_no_mail(house: House) -> None:
