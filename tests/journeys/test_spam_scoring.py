@@ -247,6 +247,7 @@ def test_classify_as_the_api_has_it(house: House) -> None:
     assert explained["tags"]["FORGED_RECIPIENTS"]["evidence"] == "z@w.test"
     assert house.relay.request("POST", "/api/spam-filter/classify", {**body, "remoteIp": "nowhere"})[0] == 400
     assert house.relay.request("POST", "/api/spam-filter/classify", {"message": "x"})[0] == 400
+    assert house.relay.request("POST", "/api/spam-filter/classify", {**body, "envFromFlags": 1 << 64})[0] == 400
     status, answer = house.relay.request("POST", "/api/spam-filter/classify", {**body, "message": "no header"})
     assert (status, answer["details"]) == (200, "Failed to parse message.")
 

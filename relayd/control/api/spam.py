@@ -30,6 +30,7 @@ _UNPARSED = "Failed to parse message."
 _8BIT = 2 | 4
 _UTF8 = 32
 _MAX_RECIPIENTS = 1000
+_MAX_FLAGS = (1 << 64) - 1
 _KINDS: tuple[Kind, Kind] = ("spam", "ham")
 
 
@@ -200,7 +201,7 @@ class SpamOperations:
         """What the live path would say, of a stranger's message."""
         body: ClassifyBody = call.body
         address = address_of(body.remote_ip)
-        if address is None or len(body.env_rcpt_to) > _MAX_RECIPIENTS:
+        if address is None or len(body.env_rcpt_to) > _MAX_RECIPIENTS or body.env_from_flags > _MAX_FLAGS:
             raise Problem(*BAD_JSON)
         asked = Asked(
             message=body.message.encode("utf-8", "surrogatepass"),
