@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -16,7 +15,7 @@ from relayd.directory.entry import Type
 from relayd.directory.rows import Selection
 from relayd.events.event import Span
 from relayd.telemetry import history, points, traces
-from relayd.telemetry.figures import Figures, MetricHistory, remembered
+from relayd.telemetry.figures import Figures, MetricHistory
 from relayd.telemetry.forgetting import Forgotten, Oblivion
 from relayd.telemetry.levels import put_in_force
 from relayd.telemetry.live import Live
@@ -28,9 +27,6 @@ from relayd.telemetry.recording import Defer, Recording, Stores
 
 DIRECTORY = "telemetry"
 PSEUDONYM_KEY = "pseudonym.key"
-
-_COUNT_EVERY = 10.0
-"""Seconds for which the number of queued messages is not counted anew."""
 
 _USERS = Selection(types=frozenset({Type.INDIVIDUAL}))
 _DOMAINS = Selection(types=frozenset({Type.DOMAIN}))
@@ -83,9 +79,6 @@ class Views:
         """What the control socket is given."""
         delivering, queue = engine.delivering, engine.opened.queue
 
-        async def count() -> float:
-            return (await queue.counts()).messages
-
         def connections() -> float:
             return delivering.pool.idle + delivering.scheduler.stats().running
 
@@ -93,7 +86,7 @@ class Views:
         self._figures = Figures(
             self._metrics,
             {
-                "queue.count": remembered(count, _COUNT_EVERY, time.monotonic),
+                "queue.count": lambda: queue.totals.messages,
                 "delivery.active-connections": connections,
                 "user.count": lambda: engine.principals.count(_USERS),
                 "domain.count": lambda: engine.principals.count(_DOMAINS),

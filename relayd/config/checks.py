@@ -19,10 +19,12 @@ from relayd.mail.options import ServerOptions
 from relayd.mailauth.options import AuthOptions
 from relayd.mailauth.signature_options import SignatureOptions
 from relayd.options import OptionError
+from relayd.reception.geo_files import named, open_file
 from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions, RedirectOptions
 from relayd.resolver.options import ResolverOptions
 from relayd.routing.options import BounceRuleOptions, DomainOptions, OutboundOptions, RouteOptions, ScheduleOptions
 from relayd.routing.shaping.options import ProviderOptions, ShapingOptions
+from relayd.spam.geo_options import GeoOptions
 
 
 def check(config: Config) -> list[Problem]:
@@ -41,6 +43,7 @@ def check(config: Config) -> list[Problem]:
         *check_roads(config),
         *_check_bounces(config),
         *_check_shaping(config),
+        *_check_geo(config),
         *_check_resolver(config),
         *_check_schedule(config),
     ]
@@ -156,6 +159,14 @@ def _check_authentication(config: Config) -> Iterator[Problem]:
     file = auth.suffix_file
     if auth.dmarc_discovery == "public-suffix-list" and file is not None and is_missing(file):
         yield Problem("auth.dmarc.public-suffix-file", f"expected a file: {file} is not there")
+
+
+def _check_geo(config: Config) -> Iterator[Problem]:
+    for key, path in named(config.section(GeoOptions)):
+        try:
+            open_file(key, path)
+        except OptionError as error:
+            yield Problem(key, str(error).partition(": ")[2])
 
 
 def _check_redirect(config: Config) -> Iterator[Problem]:

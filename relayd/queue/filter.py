@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 _ADDRESS = "r.address LIKE ? ESCAPE '!'"
+_DOMAIN = "substr(r.address, instr(r.address, '@') + 1)"
 
 
 class Kind(Enum):
@@ -66,7 +67,8 @@ class Filter:
             if self.recipient:
                 add(self._has(_ADDRESS), _anywhere(self.recipient))
         if self.domain:
-            add(self._has("substr(r.address, instr(r.address, '@') + 1) LIKE ? ESCAPE '!'"), _anywhere(self.domain))
+            needle = _anywhere(self.domain)  # the address first: it costs less, and most have it nowhere
+            add(self._has(f"{_ADDRESS} AND {_DOMAIN} LIKE ? ESCAPE '!'"), needle, needle)
         if self.destination is not None:
             add(self._has("r.destination = ?"), self.destination)
         if self.owners is not None:

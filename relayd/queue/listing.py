@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from msgspec import json
 
 from relayd.database.interface import Connection
 from relayd.queue import rows
-from relayd.queue.filter import Filter, as_json, is_everything, where
+from relayd.queue.filter import Filter, Kind, as_json, is_everything, where
 from relayd.queue.message import Deletion, Message, Recipient
 from relayd.queue.schema import COUNTERS_IN, COUNTERS_OUT
 
 _PART = 500
+_INDEXED = (Kind.HELD, Kind.DELETED)
+"""What an index finds."""
 
 
 def page(
@@ -23,15 +25,47 @@ def page(
     clause, parameters = where(filter)
     ends = [each for each in (None if limit is None else offset + limit, max_total or None) if each is not None]
     if is_everything(filter):
-        (total,) = connection.execute(
-            "SELECT (SELECT count(*) FROM messages) - (SELECT count(*) FROM messages WHERE removal IS NOT NULL)"
-        ).fetchone()
+        total = _capped_total(connection, max_total) if max_total else _total(connection)
         length = max(0, min(ends) - offset) if ends else -1
-        ids = _ids(connection, f"{clause} ORDER BY id LIMIT ? OFFSET ?", (length, offset))
-        return ids, min(total, max_total) if max_total else total
+        return _ids(connection, f"{clause} ORDER BY id LIMIT ? OFFSET ?", (length, offset)), total
     # Conditions on recipients cost one pass over them: ask once for both the page and the number.
-    found = _ids(connection, f"{clause} ORDER BY id LIMIT ?", (*parameters, max_total or -1))
+    if max_total and filter.ids is None and filter.kind not in _INDEXED:
+        found = _first(connection, filter, max_total)
+    else:
+        # by the index of what is deleted, which may be few of many: not in the order of ids through all
+        order = "+id" if filter.kind is Kind.DELETED else "id"
+        found = _ids(connection, f"{clause} ORDER BY {order} LIMIT ?", (*parameters, max_total or -1))
     return found[offset : min(ends) if ends else None], len(found)
+
+
+def _total(connection: Connection) -> int:
+    query = "SELECT (SELECT count(*) FROM messages) - (SELECT count(*) FROM messages WHERE removal IS NOT NULL)"
+    return int(connection.execute(query).fetchone()[0])
+
+
+def _capped_total(connection: Connection, most: int) -> int:
+    query = "SELECT count(*) FROM (SELECT 1 FROM messages WHERE removal IS NULL LIMIT ?)"
+    return int(connection.execute(query, (most,)).fetchone()[0])
+
+
+def _first(connection: Connection, filter: Filter, most: int) -> list[int]:
+    """The first ids that match, at most `most`: looked for in ranges of messages, each twice as long as the last.
+
+    Where many match, a short look finds enough of them; where few do, all ranges together cost what one pass costs.
+    """
+    found: list[int] = []
+    first, width = filter.first_id or 0, max(_PART, 2 * most)
+    while True:
+        row = connection.execute(
+            "SELECT id FROM messages WHERE id >= ? ORDER BY id LIMIT 1 OFFSET ?", (first, width)
+        ).fetchone()
+        is_last = row is None or (filter.last_id is not None and row[0] >= filter.last_id)
+        part = replace(filter, first_id=first, last_id=filter.last_id if is_last else row[0] - 1)
+        clause, parameters = where(part)
+        found += _ids(connection, f"{clause} ORDER BY id LIMIT ?", (*parameters, most - len(found)))
+        if is_last or len(found) >= most:
+            return found
+        first, width = row[0], 2 * width
 
 
 def _ids(connection: Connection, clause: str, parameters: Iterable[object]) -> list[int]:
@@ -130,11 +164,18 @@ def counts(connection: Connection) -> Counts:
 
 def oldest(connection: Connection, before: int, most: int) -> list[tuple[str, int]]:
     """Destinations for which a message with an id below `before` waits, and the id of its oldest; those first."""
-    return [
-        (destination, id)
-        for destination, id in connection.execute(
-            "SELECT destination, min(message_id) AS oldest FROM recipients WHERE waiting = 1"
-            " GROUP BY destination HAVING oldest < ? ORDER BY oldest LIMIT ?",
-            (before, most),
-        )
-    ]
+    found: dict[str, int] = {}
+    id = -1
+    while len(found) < most:
+        # On from the last one, in the order of ids: what is asked for are a few of the oldest, and to sort them all by
+        # destination would take seconds of a long queue.
+        row = connection.execute(
+            "SELECT destination, message_id FROM recipients WHERE message_id >= ? AND message_id < ? AND waiting = 1"
+            " AND destination NOT IN (SELECT value FROM json_each(?)) ORDER BY message_id, number LIMIT 1",
+            (id, before, json.encode(list(found)).decode()),
+        ).fetchone()
+        if row is None:
+            break
+        destination, id = row
+        found[destination] = id
+    return list(found.items())

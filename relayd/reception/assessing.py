@@ -19,6 +19,7 @@ from relayd.database.interface import DatabaseError
 from relayd.events import spam as events
 from relayd.events.event import Span
 from relayd.mailauth.findings import Findings
+from relayd.reception.origins import Origins
 from relayd.reception.transaction import Refused
 from relayd.reputation.bayes import EVERYBODY, Bayes
 from relayd.scanning.workers import Overrun, Workers
@@ -100,8 +101,9 @@ class ScoringSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Assessor:
-    """See the module.  sources: who is asked beside the content.  account_of: the name of the account that has an
-    address, "" for none; may raise DatabaseError.
+    """See the module.  sources: who is asked beside the content.  origins: who knows where clients are.
+
+    account_of: the name of the account that has an address, "" for none; may raise DatabaseError.
     """
 
     def __init__(
@@ -112,6 +114,13 @@ class Assessor:
         self.bayes = bayes
         self.sources = list(sources)
         self.account_of: Callable[[str], Awaitable[str]] = _nobody
+        self.origins: Origins | None = None
+
+    async def placed(self, facts: Facts, span: Span) -> Facts:
+        """The facts, with where the client is.  span: of the session."""
+        if not self.origins or facts.address is None:
+            return facts
+        return msgspec.structs.replace(facts, origin=await self.origins.of(facts.address, span))
 
     async def scan(self, content: bytes | Path, facts: Facts, size: int) -> Scanned:
         """What the content gives.  Raises Overrun where it cannot be scanned within the limits, Busy."""

@@ -83,6 +83,7 @@ class Classifications:
             is_utf8=asked.is_utf8,
             now=self._clock(),
         )
+        facts = await self._assessor.placed(facts, self._span)
         subject = Subject(
             facts=facts,
             findings=examined.findings,

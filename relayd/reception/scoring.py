@@ -29,6 +29,7 @@ from relayd.reception.unscannable import DEFERRALS, Unscannable, body_digest
 from relayd.scanning.workers import Busy, Overrun
 from relayd.spam.facts import Facts
 from relayd.spam.heading import result_fields
+from relayd.spam.origin import is_source_tag
 from relayd.spam.score import Action
 from relayd.spam.tag import Tag
 from relayd.spam.verdict import Thresholds, Verdict, Weighed, judge, mildest
@@ -39,7 +40,7 @@ REFUSED = Reply(550, "5.7.1", "The message is taken for spam")
 NOT_NOW = Reply(451, "4.3.2", "The message cannot be scanned now, try again later")
 UNSCANNABLE = Reply(451, "4.7.0", "The message cannot be scanned, try again later")
 _TOLD = 20
-"""Tags that the event of a message names."""
+"""Tags that the event of a message names, beside those of where its client is."""
 
 
 class Scoring:
@@ -58,7 +59,7 @@ class Scoring:
             return marks
         if not options.enable or tx.skip_checks or tx.client.role != "mx":
             return marks
-        facts = facts_of(tx)
+        facts = await self.assessor.placed(facts_of(tx), tx.client.span)
         began = time.monotonic()
         subject = await self._subject(tx, content, facts)
         if subject is None:
@@ -78,7 +79,8 @@ class Scoring:
         """What our own people send is held, never refused: who sends it may be the victim of somebody else."""
         settings = self.assessor.settings
         began = time.monotonic()
-        subject = await self._subject(tx, content, facts_of(tx))
+        facts = await self.assessor.placed(facts_of(tx), tx.client.span)
+        subject = await self._subject(tx, content, facts)
         if subject is None:
             return
         weighed = await self.assessor.weigh(subject, tx.client.account or "")
@@ -142,13 +144,14 @@ def facts_of(tx: Transaction) -> Facts:
 def _tell(tx: Transaction, verdict: Verdict, elapsed: float) -> None:
     span = tx.client.span
     tags = [_shown(each) for each in reversed(verdict.tags) if each.score]
+    where = [each.tag.name for each in verdict.tags if not each.score and is_source_tag(each.tag.name)]
     events.CLASSIFY(
         span,
         queue_id=tx.id,
         result="spam" if verdict.is_spam else "ham",
         score=verdict.score,
         policy=verdict.action.value,
-        tags=tags[:_TOLD],
+        tags=[*tags[:_TOLD], *where],
         elapsed=elapsed,
     )
 

@@ -106,20 +106,6 @@ class Figures:
         return found
 
 
-def remembered(read: Callable[[], Awaitable[float]], seconds: float, monotonic: Callable[[], float]) -> Gauge:
-    """A gauge that costs: read anew only when its value is older than `seconds`."""
-    last: tuple[float, float] | None = None
-
-    async def gauge() -> float:
-        nonlocal last
-        now = monotonic()
-        if last is None or now - last[0] >= seconds:
-            last = now, await read()
-        return last[1]
-
-    return gauge
-
-
 def _by_id(item: tuple[EventKind, int]) -> str:
     return item[0].id
 

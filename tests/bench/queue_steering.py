@@ -47,7 +47,7 @@ def fill(path: Path, count: int) -> None:
     numbers = range(count)
     connection.executemany(
         f"INSERT INTO messages ({rows.NEW_MESSAGE_COLUMNS}) VALUES (?, 'relayed', ?, ?, 2000, ?, 0, NULL, NULL, NULL,"
-        " 'smtp', '192.0.2.1', '', 'h', 0, NULL, NULL, NULL)",
+        " 'smtp', '192.0.2.1', '', 'h', 0, NULL, NULL, NULL, NULL)",
         ((FIRST + n * STEP, key(n)[1], now - HOUR, key(n)[1]) for n in numbers),
     )
     connection.executemany("INSERT INTO bodies VALUES (?, NULL, ?)", ((FIRST + n * STEP, body) for n in numbers))

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.conftest import Proxied, StartRelay, message, send
+from tests.journeys.conftest import Proxied, StartRelay, message, send, wait_until
 from tests.rig.daemon import Daemon
+from tests.rig.mmdb import ASN, COUNTRY, write_mmdb
 from tests.rig.postfix import free_port
 from tests.rig.sink import Sink
 from tests.rig.usage import descendants
@@ -35,6 +36,7 @@ class House:
     sink: Sink
     port: int
     rules: Path
+    networks: Path
 
     def send(self, content: bytes, to: str = "joe@any.test") -> None:
         """From a stranger at 198.51.100.7."""
@@ -57,6 +59,7 @@ class House:
 def house(module_relay: StartRelay, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     port = free_port()
     rules = tmp_path_factory.mktemp("rules") / "spam.toml"
+    networks = write_mmdb(rules.with_name("asn.mmdb"), {"198.51.100.0/24": ASN | COUNTRY})
     with Sink() as sink:
         settings = {
             "server.listener.outside.bind": [f"127.0.0.1:{port}"],
@@ -74,8 +77,10 @@ def house(module_relay: StartRelay, tmp_path_factory: pytest.TempPathFactory) ->
             "spam-filter.bayes.min-learns": 2,
             "spam-filter.submitted.enable": True,
             "spam-filter.update.source": str(rules),
+            "geo.asn-file": str(networks),
+            "geo.country-file": str(networks),
         }
-        yield House(module_relay(sink.port, settings), sink, port, rules)
+        yield House(module_relay(sink.port, settings), sink, port, rules, networks)
 
 
 def test_mail_arrives_with_what_was_found(house: House) -> None:
@@ -263,3 +268,36 @@ def test_what_our_own_people_submit_is_held_and_released_as_it_was(house: House)
     house.relayd("quarantine", "release", held)
     assert GTUBE in house.arrived(b"Subject: own\r\n")
     assert house.relay.audit()["difference"] == before["difference"] == 0
+
+
+def test_where_a_client_is_counts_where_the_operator_says_so(house: House) -> None:
+    def sessions() -> list[str]:
+        found: list[str] = house.relay.data_of("GET", "/api/telemetry/traces?type=smtp.connection-start")["items"]
+        return found
+
+    def scored(mark: str) -> tuple[list[str], bytes]:
+        before = sessions()
+        house.send(f"Subject: {mark}\r\n\r\nHello\r\n".encode())
+        content = house.arrived(f"Subject: {mark}".encode())
+        (new,) = wait_until(lambda: set(sessions()) - set(before), "the session is stored")
+        events = house.relay.data_of("GET", f"/api/telemetry/trace/{new}")
+        return next(each["data"]["tags"] for each in events if each["type"] == "spam.classify"), content
+
+    tags, content = scored("near")
+    assert tags[-2:] == ["SOURCE_ASN_64500", "SOURCE_COUNTRY_DE"]
+    assert b"SOURCE_" not in content
+    explained = house.relayd("spam", "explain", "--ip", "198.51.100.9", stdin=b"Subject: x\n\nx\n")
+    assert "198.51.100.0/24 Example Net" in explained
+    write_mmdb(house.networks, {"198.51.100.0/24": ASN | {"country": {"iso_code": "NL"}}})
+    house.relayd("settings", "set", "spam-filter.list.scores.SOURCE_COUNTRY_NL", "2.5")
+    house.relayd("reload")
+    tags, content = scored("far")
+    assert "SOURCE_COUNTRY_NL=2.5" in tags
+    assert b"SOURCE_COUNTRY_NL (2.50)" in content
+    house.networks.write_bytes(b"nothing")
+    refused = house.relayd("reload")
+    assert refused.startswith("error: geo.asn-file: ")
+    assert "expected an .mmdb file" in refused
+    assert "SOURCE_COUNTRY_NL (2.50)" in house.relayd(
+        "spam", "classify", "--ip", "198.51.100.9", stdin=b"Subject: x\n\n"
+    )

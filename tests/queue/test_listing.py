@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from relayd.queue.filter import Filter, Kind
@@ -80,6 +82,44 @@ async def test_pages(
     ids, found = await rig.o.queue.list(filter, offset, limit, max_total)
     assert ids == [new.id for new in news][first : first + length]
     assert found == total
+
+
+@pytest.mark.parametrize("most", [1, 3, 4, 11])
+@pytest.mark.parametrize(
+    "filter",
+    [
+        Filter(domain="odd.example"),
+        Filter(text="u7@"),
+        Filter(kind=Kind.HELD),
+        Filter(kind=Kind.DELETED),
+        Filter(after=0, first_id=0),
+    ],
+    ids=str,
+)
+async def test_a_short_look_finds_what_a_whole_one_does(
+    rig: Rig, filter: Filter, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relayd.queue.listing._PART", 2)  # ranges of two messages, then four, eight, ...
+    news = [rig.new(f"u{n}@{'odd' if n % 3 == 1 else 'even'}.example") for n in range(12)]
+    for new in news:
+        await rig.o.queue.enqueue(new)
+    ids = [new.id for new in news]
+    await rig.o.actions.hold(Filter(ids=ids[2:8]), "ann", "")
+    await rig.o.actions.remove(Filter(ids=ids[5:]), "ann")
+    for first, last in ((None, None), (ids[3], None), (ids[1], ids[4]), (None, ids[9])):
+        ranged = replace(filter, first_id=first, last_id=last)
+        whole, _ = await rig.o.queue.list(ranged)
+        assert await rig.o.queue.list(ranged, max_total=most) == (whole[:most], min(len(whole), most))
+
+
+async def test_the_oldest_by_destination(rig: Rig) -> None:
+    news = [rig.new(f"u@{name}.example") for name in ("a", "b", "a", "c", "b")]
+    for new in news:
+        await rig.o.queue.enqueue(new)
+    everything = [(f"{name}.example", news[place].id) for name, place in (("a", 0), ("b", 1), ("c", 3))]
+    assert await rig.o.queue.oldest(1 << 62, 5) == everything
+    assert await rig.o.queue.oldest(1 << 62, 2) == everything[:2]
+    assert await rig.o.queue.oldest(news[3].id, 5) == everything[:2]
 
 
 async def test_many_come_in_the_order_asked_for(rig: Rig) -> None:

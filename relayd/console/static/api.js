@@ -117,7 +117,7 @@ export function search(query) {
 export async function samples(metric) {
   const response = await fetch("/metrics", { headers: { Authorization: `Bearer ${session?.access}` } });
   if (!response.ok) throw new Refused(`HTTP ${response.status}`, { status: response.status });
-  const lines = (await response.text()).split("\n").filter((line) => line.startsWith(`${metric}{`));
+  const lines = (await response.text()).split("\n").filter((line) => line.startsWith(`${metric}{`) || line.startsWith(`${metric} `));
   return lines.map((line) => ({
     labels: Object.fromEntries(Array.from(line.matchAll(/([a-z_]+)="((?:[^"\\]|\\.)*)"/g), ([, name, value]) => [name, value])),
     value: Number(line.slice(line.lastIndexOf(" ") + 1)),

@@ -39,11 +39,12 @@ export function show(main, { query }) {
   async function load() {
     chosen.clear();
     acts.update();
+    const most = (page - 1) * LIMIT + COUNTED; // counted, from this page on
     try {
-      const found = await get("/queue/messages", { ...filter, values: 1, limit: LIMIT, page, "max-total": COUNTED });
+      const found = await get("/queue/messages", { ...filter, values: 1, limit: LIMIT, page, "max-total": most });
       list.show(found.items);
-      fill(place, pager(page, LIMIT, found.total, (next) => go("queue", "", { ...filter, page: String(next) }), found.total >= COUNTED));
-      acts.total(found.total, found.total >= COUNTED);
+      fill(place, pager(page, LIMIT, found.total, (next) => go("queue", "", { ...filter, page: String(next) }), found.total >= most));
+      acts.total(found.total, found.total >= most);
       running(found.status);
       announce(`${count(found.total)} messages`);
     } catch (error) {
