@@ -84,6 +84,7 @@ class Receiving:
         self.scoring.assessor.sources += [
             self.remembering.lists,
             self.remembering.reputations,
+            self.remembering.strangers,
             ScannerTags(self.filtering),
         ]
         self.scoring.assessor.account_of = self._book.account_of
