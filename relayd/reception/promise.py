@@ -113,6 +113,7 @@ class Promises:
     async def _discard(self, tx: Transaction, reason: str) -> Reply:
         """Count a message that was taken and is thrown away; QueueUnavailable."""
         tx.discarded += len(tx.recipients)
+        tx.recipients = []
         await self.queue.discard(_counts(tx))
         if tx.submission is not None:
             tx.submission.charges = ()  # nothing of it was sent

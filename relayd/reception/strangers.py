@@ -167,9 +167,9 @@ class Strangers:
         raise Refused(_come_again(tx.greylisted))
 
     def taken(self, tx: Transaction) -> None:
-        """A message was promised."""
+        """A message was promised; what was discarded speaks for nobody."""
         address = tx.client.address
-        if tx.trusted or address is None or tx.client.role != "mx" or tx.held is not None:
+        if tx.trusted or address is None or tx.client.role != "mx" or tx.held is not None or not tx.recipients:
             return
         now = self.clock()
         self.good.note(address, now)
