@@ -263,7 +263,9 @@ class MilterSession:
             raise MilterFailure(events.NOT_ASKED, "it failed several times in a row")
         state.is_trial = rule.circuit.is_open
         options = rule.options
-        state.connection = await MilterConnection.open(rule.id, options.address, options.connect_timeout, self._span)
+        state.connection = await MilterConnection.open(
+            rule.id, options.address, options.connect_timeout, self._span, options.tls
+        )
         facts = self._facts()
         return await self._tell(state, Command.CONNECT, wire.connect(facts.client_name, facts.address, facts.port))
 

@@ -11,10 +11,17 @@ from typing import Any
 import pytest
 
 from relayd.events.event import Event, EventStream, Span
+from relayd.events.spam import CLASSIFY
+from relayd.mailauth.findings import Findings
 from relayd.options import OptionError
+from relayd.reception.assessing import Subject
 from relayd.reception.geo_files import _read, open_files
 from relayd.reception.origins import Origins
+from relayd.reception.reputation import Reputations
+from relayd.reputation.options import ReputationOptions
+from relayd.reputation.record import Records
 from relayd.resolver.zone import Zone
+from relayd.spam.facts import Facts, Scanned
 from relayd.spam.geo_options import GeoOptions
 from relayd.spam.origin import Origin
 from tests.rig.mmdb import ASN, COUNTRY, write_mmdb
@@ -126,3 +133,14 @@ def test_a_package_that_is_missing_is_one_too(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(OptionError, match=r'^geo.asn-file: needs the package maxminddb \(extra "geoip"\)'):
         open_files(GeoOptions(asn_file=str(path)))
+
+
+async def test_what_mail_of_a_network_was_scored_is_remembered() -> None:
+    stream = EventStream(lambda: 0.0)
+    reputations = Reputations(Records(ReputationOptions(enabled=True)), lambda: 0.0)
+    stream.subscribe(reputations.heard)
+    facts = Facts(address=CLIENT, origin=Origin(asn=64500))
+    subject = Subject(facts=facts, findings=Findings(), scanned=Scanned(), content=b"", span=Span(stream), queue_id=7)
+    await reputations.tags(subject)
+    CLASSIFY(Span(stream), queue_id=7, result="spam")
+    assert {each.key for each in reputations.records.all(0.0)} == {"ip:198.51.100.7/32", "asn:64500"}
