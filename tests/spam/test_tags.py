@@ -153,6 +153,7 @@ ELSEWHERE: dict[str, str] = {
     "IP_BLOCKED": "reception/test_tag_sources.py",
     "HELO_NORES_A_OR_MX": "reception/test_tag_sources.py",
     "FROMHOST_NORES_A_OR_MX": "reception/test_tag_sources.py",
+    "TRUSTED_REPLY": "reception/test_tag_sources.py",
     "REPUTATION_GOOD": "reception/test_tag_sources.py",
     "REPUTATION_BAD": "reception/test_tag_sources.py",
     "CLAM_VIRUS": "reception/test_tag_sources.py",
@@ -165,7 +166,7 @@ ELSEWHERE: dict[str, str] = {
 """Tags of others than rules, by the test that shows them."""
 
 PLUGINS = {
-    "TRUSTED_REPLY", "PYZOR", "DCC_BULK", "PHISHED_OPENPHISH", "PHISHED_PHISHTANK", "URL_REDIRECTOR_NESTED",
+    "PYZOR", "DCC_BULK", "PHISHED_OPENPHISH", "PHISHED_PHISHTANK", "URL_REDIRECTOR_NESTED",
     "MANY_INVISIBLE_PARTS", "RBL_SEM_IPV6", "RBL_SENDERSCORE_REPUT_UNKNOWN",
     *(f"LLM_{what}_{how}" for what in ("UNSOLICITED", "COMMERCIAL", "HARMFUL", "LEGITIMATE")
       for how in ("HIGH", "MEDIUM", "LOW")),
