@@ -222,6 +222,15 @@ def test_the_operators_lists_set_it() -> None:
     assert {"BLOCKED_DOMAIN", "SPAM_TRAP"} <= names(found)
 
 
+def test_the_example_of_a_plug_in_does_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(delivered_file().parent))
+    found = build_scanner(delivered_rules(), ["spam_plugin_example:is_invoice"]).scan(
+        with_field(b"Subject: Your invoice").partition(b"Content-Type")[0].replace(b"\n", b"\r\n")
+        + b'Content-Type: application/octet-stream; name="a.exe"\r\n\r\nMZ', Facts()
+    )  # fmt: skip
+    assert {"INVOICE_FROM_STRANGER", "MIME_BAD_EXTENSION"} <= names(found)
+
+
 def test_every_tag_with_a_score_is_set_by_something_or_nothing_is_said_to() -> None:
     by_lists = {meaning.tag for each in KNOWN.values() for meaning in each.meanings}
     by_model = {"BAYES_SPAM", "BAYES_SURE_SPAM", "BAYES_HAM", "BAYES_SURE_HAM"}
