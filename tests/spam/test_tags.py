@@ -224,10 +224,8 @@ def test_the_operators_lists_set_it() -> None:
 
 def test_the_example_of_a_plug_in_does_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(delivered_file().parent))
-    found = build_scanner(delivered_rules(), ["spam_plugin_example:is_invoice"]).scan(
-        with_field(b"Subject: Your invoice").partition(b"Content-Type")[0].replace(b"\n", b"\r\n")
-        + b'Content-Type: application/octet-stream; name="a.exe"\r\n\r\nMZ', Facts()
-    )  # fmt: skip
+    mail = b'Subject: Your invoice\r\nContent-Type: application/octet-stream; name="a.exe"\r\n\r\nMZ'
+    found = build_scanner(delivered_rules(), ["spam_plugin_example:is_invoice"]).scan(mail, Facts())
     assert {"INVOICE_FROM_STRANGER", "MIME_BAD_EXTENSION"} <= names(found)
 
 
