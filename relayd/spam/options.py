@@ -200,7 +200,11 @@ class UpdateOptions:
     """`spam-filter.update.*`"""
 
     url: str | None = option(
-        TEXT, None, "An https URL, or the path of a file.", key="source", example="https://example.org/spam.toml"
+        TEXT,
+        None,
+        "An https URL, or the path of a file; http with the sha256 or from this machine alone.",
+        key="source",
+        example="https://example.org/spam.toml",
     )
     sha256: str | None = option(
         TEXT,
