@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import smtplib
 import sqlite3
 import subprocess
 import sys
@@ -113,6 +114,33 @@ def test_hostile_mail_is_scanned_by_a_worker_and_goes_on(name: str, house: House
     assert b"SCAN_PARTIAL (0.00)" in house.arrived(mark)
 
 
+def test_a_rule_of_the_operator_that_hangs_stops_nothing_else(relay: StartRelay) -> None:
+    settings = {
+        "server.listener.smtp.relay-networks": [],
+        "session.rcpt.relay-networks": [],
+        "session.rcpt.relay-domains": ["any.test"],
+        "session.rcpt.known.c.domains": ["any.test"],
+        "session.rcpt.known.c.check": "any",
+        "spam-filter.enable": True,
+        "spam-filter.hosts.enable": False,
+        "spam-filter.plugins": ["tests.scanning.odd_rules:spin"],
+        "spam-filter.scan.cpu": "200ms",
+    }
+    with Sink() as sink:
+        daemon = relay(sink.port, settings)
+        for code in (451, 451, 250):  # deferred twice, then held
+            with smtplib.SMTP("127.0.0.1", daemon.smtp_port, "client.test", timeout=60) as client:
+                client.ehlo()
+                client.mail("ann@outside.test")
+                client.rcpt("joe@any.test")
+                assert client.data(b"Subject: odd\r\n\r\nhello\r\n")[0] == code
+        (held,) = daemon.data_of("GET", "/api/quarantine")["items"]
+        assert held["reason"].startswith("unscannable: ")
+        send(daemon, message("even"), to="joe@any.test")
+        sink.wait_for_one(lambda delivery: b"Subject: even" in delivery.content)
+        assert daemon.data_of("DELETE", f"/api/quarantine/{held['id']}") is True  # it cannot be learnt either
+
+
 def test_a_worker_that_is_killed_costs_no_mail(house: House) -> None:
     large = b"Subject: %s\r\n\r\n" + b"word word word\r\n" * 5_000
     house.send(large % b"before")
@@ -172,6 +200,39 @@ def test_rules_are_updated_and_gone_back_from(house: House) -> None:
     assert "no rules to go back to" in house.relayd("spam", "rollback")
 
 
+def test_an_update_that_cannot_be_put_in_force_changes_nothing(house: House) -> None:
+    relay = house.relay
+    mail = {
+        "message": "Subject: x\n\nhello\n",
+        "remoteIp": "192.0.2.1",
+        "envFrom": "",
+        "envFromFlags": 0,
+        "envRcptTo": [],
+    }
+
+    def score() -> float:
+        found: float = relay.data_of("POST", "/api/spam-filter/classify", mail)["tags"]["MISSING_MID"]["value"]
+        return found
+
+    house.rules.write_text('version = "7"\n[scores.x]\nMISSING_MID = 42\n')
+    assert relay.data_of("GET", "/api/update/spam-filter") == "7"
+    own = [["spam-filter.list.scores.MISSING_MID", "43"]]
+    relay.data_of("POST", "/api/settings", [{"type": "insert", "values": own, "assert_empty": False}])
+    house.rules.write_text('version = "7"\n[rules.odd]\npattern = "(("\n')
+    for flag in ("force", "overwrite"):
+        assert "missing )" in relay.request("GET", f"/api/update/spam-filter?{flag}=1")[1]["reason"]
+    assert relay.data_of("GET", "/api/update/spam-filter/versions") == {"version": "7", "previous": [""]}
+    relay.data_of("GET", "/api/reload")
+    assert score() == 43
+    house.rules.write_text('version = "8"\n[scores.x]\nMISSING_MID = 44\n')
+    assert relay.data_of("GET", "/api/update/spam-filter?overwrite=1") == "8"
+    assert score() == 44
+    assert relay.data_of("POST", "/api/update/spam-filter/rollback") == "7"
+    assert score() == 42
+    relay.data_of("POST", "/api/update/spam-filter/rollback")
+    assert score() == 2.5
+
+
 def test_classify_as_the_api_has_it(house: House) -> None:
     body = {
         "message": "From: a@b.test\nTo: c@d.test\nSubject: Testing, please ignore\nContent-Type: text/plain; "
@@ -191,6 +252,7 @@ def test_classify_as_the_api_has_it(house: House) -> None:
     assert explained["tags"]["FORGED_RECIPIENTS"]["evidence"] == "z@w.test"
     assert house.relay.request("POST", "/api/spam-filter/classify", {**body, "remoteIp": "nowhere"})[0] == 400
     assert house.relay.request("POST", "/api/spam-filter/classify", {"message": "x"})[0] == 400
+    assert house.relay.request("POST", "/api/spam-filter/classify", {**body, "envFromFlags": 1 << 64})[0] == 400
     status, answer = house.relay.request("POST", "/api/spam-filter/classify", {**body, "message": "no header"})
     assert (status, answer["details"]) == (200, "Failed to parse message.")
 
