@@ -76,6 +76,7 @@ def house(module_relay: StartRelay, tmp_path_factory: pytest.TempPathFactory) ->
             "spam-filter.recipient.strict.reject": 100,
             "spam-filter.bayes.min-learns": 2,
             "spam-filter.submitted.enable": True,
+            "spam-filter.replies.enable": True,
             "spam-filter.update.source": str(rules),
             "geo.asn-file": str(networks),
             "geo.country-file": str(networks),
@@ -303,3 +304,10 @@ def test_where_a_client_is_counts_where_the_operator_says_so(house: House) -> No
     assert "SOURCE_COUNTRY_NL (2.50)" in house.relayd(
         "spam", "classify", "--ip", "198.51.100.9", stdin=b"Subject: x\n\n"
     )
+
+
+def test_an_answer_to_what_our_own_people_sent_is_welcome(house: House) -> None:
+    fields = {"Message-ID": "<lunch@sender.test>", "Date": formatdate(), "MIME-Version": "1.0"}
+    send(house.relay, message("our question", **fields), sender="joe@any.test", to="ann@outside.test")
+    house.send(b"Subject: Re: our question\r\nIn-Reply-To: <lunch@sender.test>\r\n\r\nat noon\r\n")
+    assert b"TRUSTED_REPLY (-7.00)" in house.arrived(b"Subject: Re: our question")
