@@ -35,7 +35,7 @@ Mail = Callable[[str, Sequence[str]], Awaitable[None]]
 class Watch:
     """name: what stands before the colon of its keys.  every: seconds between two looks.  title: of its mail.
 
-    at_once: look at the start too, not only after the first `every`.  remembers: seconds for which its look goes back in
+    at_once: look at the start too, not only after the first `every`.  remembers: seconds that its look goes back in
     what was seen since the start; for as long after it nothing is over that was told before.
     """
 
