@@ -74,8 +74,9 @@ def spam_side(engine: Engine) -> SpamSide:
         receiving.scoring.assessor, lambda: engine.troubleshooting.examinations, engine.stream.clock, engine.span
     )
 
-    async def has_account(name: str) -> bool:
-        return await receiving.directory.get(name) is not None
+    async def has_account(name: str, tenant: str) -> bool:
+        account = await receiving.directory.get(name)
+        return account is not None and tenant in ("", account.tenant)
 
     return SpamSide(classifications=classifications, bayes=receiving.scoring.bayes, has_account=has_account)
 

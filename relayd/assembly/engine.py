@@ -139,6 +139,7 @@ class Engine:
             "tls hosts": self.delivering.tls_hosts.run(),
             "bans": self.receiving.ban_store.run(),
             "spam": self.receiving.scoring.run(),
+            "geo": self.receiving.scoring.origins.run(),
             "what is remembered of strangers": self.receiving.remembering.run(),
         }
 

@@ -21,6 +21,7 @@ from relayd.mailauth.signature_options import SignatureOptions
 from relayd.queue.opening import QueueOptions
 from relayd.queue.options import DeletedOptions, LimitOptions, SpaceOptions
 from relayd.reception import options as receiving
+from relayd.reception.geo_files import open_files
 from relayd.reception.keyring import Keyring
 from relayd.reception.policy import Policy
 from relayd.resolver.exchange import parse_server
@@ -28,6 +29,7 @@ from relayd.resolver.options import ResolverOptions
 from relayd.routing import options as routing
 from relayd.routing.schedule import Schedule
 from relayd.spam.dnsbl_options import DnsListOptions, enabled_lists
+from relayd.spam.geo_options import GeoOptions
 from relayd.telemetry.levels import levels_of
 from relayd.telemetry.options import EventLevelOptions
 
@@ -64,6 +66,8 @@ class Loaded:
         self.spam = Spam(config, self.data)
         self.srs = config.section(receiving.SrsOptions)
         self.bounce_rules = bounce_rules(config)
+        self.geo = config.section(GeoOptions)
+        self.geo_files = open_files(self.geo)
         self.dns_lists = enabled_lists(config.records(DnsListOptions))
         self.levels = levels_of(config.records(EventLevelOptions))
 

@@ -84,8 +84,10 @@ class Receiving:
         self.scoring.assessor.sources += [
             self.remembering.lists,
             self.remembering.reputations,
+            self.remembering.strangers,
             ScannerTags(self.filtering),
         ]
+        self.scoring.assessor.account_of = self._book.account_of
         accounts = loaded.config.records(AccountOptions)
         self.principals.reserved = reserved_by(accounts, loaded.router.routes)
         self.ledger = Ledger(self._opened.database, stream.clock)

@@ -13,6 +13,7 @@ from relayd.events import spam as events
 from relayd.events.event import Span
 from relayd.reception.assessing import Assessor, TagSource
 from relayd.reception.hosts_asked import HostsAsked
+from relayd.reception.origins import Origins
 from relayd.reception.scoring import Scoring
 from relayd.reputation.bayes import Bayes
 from relayd.resolver.answer import Resolver
@@ -40,12 +41,16 @@ class ScoringParts:
         )
         self.assessor = Assessor(loaded.spam.settings, self.workers, self.bayes, sources)
         self.scoring = Scoring(self.assessor)
+        self.origins: Origins
         self._loaded = loaded
+        self._span = span
 
     async def open(self, resolver: Callable[[], Resolver]) -> None:
         """Bring the model up, and ask the DNS from now on."""
         self.bayes.options = self._loaded.spam.bayes
         await self.bayes.open()
+        self.origins = Origins(self._loaded.geo, self._loaded.geo_files, resolver, self._span)
+        self.assessor.origins = self.origins
         self.assessor.sources.insert(0, HostsAsked(resolver, lambda: self.assessor.settings.options.ask_hosts))
 
     async def run(self) -> None:
@@ -61,6 +66,7 @@ class ScoringParts:
         self.bayes.options = loaded.spam.bayes
         self.workers.reconfigure(loaded.spam.setup)
         self.assessor.settings = loaded.spam.settings
+        self.origins.reconfigure(loaded.geo, loaded.geo_files)
 
     async def close(self) -> None:
         """End the workers and close the model."""

@@ -18,6 +18,9 @@ from relayd.spam.options import BayesOptions, RecipientOptions, ScanOptions, Spa
 from relayd.spam.ruleset import RulesetError
 from relayd.spam.scoring import Limits
 
+INLINE_RULES = 100
+"""Rules by pattern that the event loop can spare the time for: a few milliseconds, whatever they are."""
+
 
 class Spam:
     """settings: of the live path.  setup: of worker processes.  Raises OptionError."""
@@ -53,5 +56,5 @@ class Spam:
             scanner=scanner,
             scores=ruleset.scores,
             limits=Limits(self.bayes.spam, self.bayes.ham),
-            inline=scan.inline,
+            inline=0 if options.plugins or len(ruleset.rules) > INLINE_RULES else scan.inline,
         )

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from relayd.assembly.loaded import Loaded
+from relayd.events import spam as events
 from relayd.events.event import Span
 from relayd.reception.dnsbl import DnsLists
 from relayd.reception.policy import Policy
 from relayd.reception.reputation import Reputations
 from relayd.reception.strangers import Strangers
-from relayd.reputation.bans import Bans
+from relayd.reputation.bans import Address, Bans
 from relayd.reputation.good_hosts import GoodHosts
 from relayd.reputation.greylist import Greylist
 from relayd.reputation.kept import Kept
@@ -23,6 +24,9 @@ from relayd.resolver.answer import Resolver
 from relayd.spam.dnsbl_options import DnsblOptions
 
 HOUR = 3600.0
+MAX_SUSPECTS = 1000
+ASKED_AT_ONCE = 4
+"""Addresses that lists in the DNS are asked about at the same time, to spare those that they know for good mail."""
 
 
 class Remembering:
@@ -53,6 +57,10 @@ class Remembering:
         self.reputations = Reputations(self.records, clock)
         self.lists = DnsLists(loaded.dns_lists, config.section(DnsblOptions), resolver)
         self.lists.on_welcome = lambda address: self.strangers.good.note(address, clock())
+        self._suspects: asyncio.Queue[Address] = asyncio.Queue(MAX_SUSPECTS)
+        self._bans = bans
+        bans.on_suspect = self._suspected
+        self._span = span
         self._stream = span.stream
         self._listens = False
         self._listen()
@@ -86,6 +94,25 @@ class Remembering:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._store.run())
             tasks.create_task(self._sweep())
+            for _ in range(ASKED_AT_ONCE):
+                tasks.create_task(self._ask())
+
+    def _suspected(self, address: Address) -> None:
+        """Have the lists asked about somebody who may be banned, unless too many wait for that."""
+        if self.lists.knows_good and not self._suspects.full():
+            self._suspects.put_nowait(address)
+
+    async def _ask(self) -> None:
+        while True:
+            address = await self._suspects.get()
+            try:
+                is_welcome = await self.lists.is_welcome(address, self._span)
+            except Exception as error:  # what the lists say is a favour: without it, bans are as they are
+                events.DNSBL_ERROR(self._span, reason=f"{type(error).__name__}: {error}")
+                continue
+            if is_welcome:
+                self.lists.on_welcome(address)
+                self._bans.lift(address, self._clock())
 
     async def _sweep(self) -> None:
         while True:

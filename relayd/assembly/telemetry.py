@@ -17,7 +17,7 @@ from relayd.events.event import Span
 from relayd.telemetry import history, points, traces
 from relayd.telemetry.figures import Figures, MetricHistory
 from relayd.telemetry.forgetting import Forgotten, Oblivion
-from relayd.telemetry.levels import put_in_force
+from relayd.telemetry.levels import put_in_demand, put_in_force
 from relayd.telemetry.live import Live
 from relayd.telemetry.log import LogFiles
 from relayd.telemetry.metrics import Metrics
@@ -51,8 +51,12 @@ class Views:
         self._directory = loaded.data / DIRECTORY
         self._options = loaded.config.section(MetricHistoryOptions)
         self.recording = Recording(self._stores(loaded.config), span, defer, span.stream.clock)
-        self.live = Live(span)
+        self.live = Live(span, self._put_in_demand)
+        self._put_in_demand(False)
         span.stream.subscribe(self.recording)
+
+    def _put_in_demand(self, is_watched: bool) -> None:
+        put_in_demand(self.log.wants, is_watched)
 
     def _stores(self, config: Config) -> Stores:
         """What is kept by a configuration; the files of what is kept on are gone on with."""
@@ -128,6 +132,7 @@ class Views:
         put_in_force(loaded.levels)
         self._metrics.name_providers(loaded.settings.shaping.provider_of)
         self.log.forget_levels()
+        self._put_in_demand(self.live.is_asked_for_raw)
         self._options = config.section(MetricHistoryOptions)
         self.recording.configure(self._stores(config))
 

@@ -4,7 +4,7 @@ name.  Called after every value has been found good for itself."""
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 
 from relayd.config.configuration import Config, Problem
@@ -14,6 +14,7 @@ from relayd.config.roads import check_roads
 from relayd.control.options import FallbackAdminOptions
 from relayd.directory.account import API_KEY
 from relayd.directory.options import AccountOptions
+from relayd.filters.options import FilterOptions, MilterOptions
 from relayd.listener.options import ListenerOptions
 from relayd.mail.options import ServerOptions
 from relayd.mailauth.options import AuthOptions
@@ -23,6 +24,7 @@ from relayd.reception.options import AccessOptions, KnownOptions, RcptOptions, R
 from relayd.resolver.options import ResolverOptions
 from relayd.routing.options import BounceRuleOptions, DomainOptions, OutboundOptions, RouteOptions, ScheduleOptions
 from relayd.routing.shaping.options import ProviderOptions, ShapingOptions
+from relayd.spam.geo_options import GeoOptions
 
 
 def check(config: Config) -> list[Problem]:
@@ -41,6 +43,8 @@ def check(config: Config) -> list[Problem]:
         *check_roads(config),
         *_check_bounces(config),
         *_check_shaping(config),
+        *_check_geo(config),
+        *_check_filters(config),
         *_check_resolver(config),
         *_check_schedule(config),
     ]
@@ -158,6 +162,20 @@ def _check_authentication(config: Config) -> Iterator[Problem]:
         yield Problem("auth.dmarc.public-suffix-file", f"expected a file: {file} is not there")
 
 
+def _check_geo(config: Config) -> Iterator[Problem]:
+    options = config.section(GeoOptions)
+    if options.asn_file is None and options.country_file is None:
+        return  # as for bounces
+    from relayd.reception.geo_files import named, open_file
+
+    for key, path in named(options):
+        try:
+            open_file(key, path)
+        except OptionError as error:
+            if not isinstance(error.__context__, PermissionError):  # the daemon's user may read it
+                yield Problem(key, str(error).partition(": ")[2])
+
+
 def _check_redirect(config: Config) -> Iterator[Problem]:
     targets = config.section(RedirectOptions).redirect_all
     if targets:
@@ -228,16 +246,30 @@ def _check_routes(config: Config) -> Iterator[Problem]:
         files[f"queue.route.{name}.tls.ca-files"] = options_.tls_ca_files
         yield from _check_route(name, options_)
     for key, paths in files.items():
-        for path in paths:
-            if is_missing(path):
-                yield Problem(key, f"expected a file: {path} is not there")
-                continue
-            try:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
-            except ssl.SSLError as error:
-                yield Problem(key, f"expected certificates: {path}: {error.reason or error}")
-            except OSError:
-                continue  # the daemon's user may read what the one who asks may not
+        yield from _check_authorities(key, paths)
+
+
+def _check_filters(config: Config) -> Iterator[Problem]:
+    filters: dict[str, FilterOptions | MilterOptions] = {}
+    filters |= {f"filter.{id}": each for id, each in config.records(FilterOptions).items()}
+    filters |= {f"milter.{id}": each for id, each in config.records(MilterOptions).items()}
+    for key, each in filters.items():
+        if each.tls_enable and each.address.path:
+            yield Problem(f"{key}.tls.enable", f"needs an address of TCP, and {each.address} is a Unix socket")
+        yield from _check_authorities(f"{key}.tls.ca-files", each.tls_ca_files)
+
+
+def _check_authorities(key: str, paths: Iterable[str]) -> Iterator[Problem]:
+    for path in paths:
+        if is_missing(path):
+            yield Problem(key, f"expected a file: {path} is not there")
+            continue
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+        except ssl.SSLError as error:
+            yield Problem(key, f"expected certificates: {path}: {error.reason or error}")
+        except OSError:
+            continue  # the daemon's user may read what the one who asks may not
 
 
 def _check_route(name: str, route: RouteOptions) -> Iterator[Problem]:

@@ -23,6 +23,7 @@ from relayd.routing import options as routing
 from relayd.routing import source_options as sources
 from relayd.routing.shaping import options as shaping
 from relayd.spam import dnsbl_options as dnsbl
+from relayd.spam import geo_options as geo
 from relayd.spam import options as spam
 from relayd.telemetry import options as telemetry
 from relayd.webhooks import options as webhooks
@@ -39,6 +40,7 @@ MODULES: tuple[ModuleType, ...] = (
     spam,
     filters,
     dnsbl,
+    geo,
     queue,
     routing,
     sources,

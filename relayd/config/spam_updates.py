@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
+
 from relayd.spam.ruleset import MAX_OCTETS, Ruleset, RulesetError, read_ruleset
 
 DIRECTORY = "spam-rules"
@@ -19,6 +21,16 @@ _NAMES = "in-force"
 
 class NoPrevious(Exception):
     """There is no version to go back to."""
+
+
+class Before(msgspec.Struct, frozen=True):
+    """What `put` replaced.  versions: those that were kept.  name, octets: of the file that it wrote, as it was before;
+    None: there was none.
+    """
+
+    versions: list[str]
+    name: str
+    octets: bytes | None
 
 
 class SpamUpdates:
@@ -47,22 +59,30 @@ class SpamUpdates:
         except UnicodeDecodeError as error:
             raise RulesetError(f"no UTF-8: {error}") from None
 
-    def put(self, octets: bytes) -> Ruleset:
-        """Put a document in force.  RulesetError, and nothing changes, when it is none."""
-        if len(octets) > MAX_OCTETS:
-            raise RulesetError(f"larger than {MAX_OCTETS >> 20} MB")
-        try:
-            ruleset = read_ruleset(octets.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise RulesetError(f"no UTF-8: {error}") from None
+    def put(self, ruleset: Ruleset, octets: bytes) -> Before:
+        """Put a document in force.  ruleset: what `read_ruleset` made of it.  Files stay until `prune`."""
         self._directory.mkdir(mode=0o700, exist_ok=True)
-        before = self.versions()
-        self._write(f"{ruleset.version}.toml", octets)
-        kept = [ruleset.version, *(name for name in before if name != ruleset.version)]
-        self._name(kept[:KEPT])
-        for name in kept[KEPT:]:
-            (self._directory / f"{name}.toml").unlink(missing_ok=True)
-        return ruleset
+        file = self._directory / f"{ruleset.version}.toml"
+        before = Before(self.versions(), file.name, file.read_bytes() if file.is_file() else None)
+        self._write(file.name, octets)
+        self._name([ruleset.version, *(name for name in before.versions if name != ruleset.version)])
+        return before
+
+    def undo(self, before: Before) -> None:
+        """Let everything be as it was before `put`."""
+        if before.octets is not None:
+            self._write(before.name, before.octets)
+        self._name(before.versions)
+        if before.octets is None:
+            (self._directory / before.name).unlink(missing_ok=True)
+
+    def prune(self) -> None:
+        """Drop the oldest versions, and files that are no version's."""
+        kept = self.versions()[:KEPT]
+        self._name(kept)
+        for file in self._directory.glob("*.toml"):
+            if file.stem not in kept:
+                file.unlink(missing_ok=True)
 
     def back(self) -> str:
         """Go back to the version before: its name, "" for the delivered rules.  NoPrevious."""
@@ -71,6 +91,10 @@ class SpamUpdates:
             raise NoPrevious
         self._name(versions[1:])
         return versions[1] if len(versions) > 1 else ""
+
+    def forth(self, versions: list[str]) -> None:
+        """Take `back` back.  versions: as `versions` gave them before it."""
+        self._name(versions)
 
     def _name(self, versions: list[str]) -> None:
         self._write(_NAMES, "".join(f"{name}\n" for name in versions).encode("ascii"))

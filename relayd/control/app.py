@@ -224,7 +224,8 @@ class ControlApp:
         yield from OAuth(self._codes, self._devices).routes()
         yield from StreamTokens(parts.signing_in).routes()
         yield from BanOperations(parts.bans, clock).routes()
-        yield from QuarantineOperations(parts.queue, parts.bodies, parts.actions, parts.learn).routes()
+        owners_of = partial(domains_of, parts.principals)
+        yield from QuarantineOperations(parts.queue, parts.bodies, parts.actions, parts.learn, owners_of).routes()
         yield from StrangerOperations(parts.greylist, parts.records, clock).routes()
         yield from DkimOperations(parts.signatures, parts.settings, clock).routes()
         yield from DnsOperations(

@@ -106,6 +106,8 @@ class Attempts:
         events.ATTEMPT_START(
             span, queue_id=message.id, from_=message.return_path, to=to, size=message.size, total=len(to)
         )
+        for domain, retry in _domains(message.recipients).items():
+            events.DOMAIN_DELIVERY_START(span, domain=domain, total=retry)
         delivering = Delivering(message, next_hop, span, soft_bounce=self._soft_bounce, rules=self._road.rules)
         delivering.permit = permit
         waiting: Wait | None = None
@@ -255,6 +257,8 @@ class Attempts:
                     ),
                     rcpts=[rcpt_line(recipient, connection.extensions) for recipient in batch],
                     content=fitting,
+                    span=delivering.span,
+                    host=connection.host,
                 )
             )
             if reused and answers.silent and answers.lost:
@@ -268,3 +272,14 @@ class Attempts:
         closed = not protocol.is_usable or connection.messages >= most
         delivering.todo = delivering.todo + next_host
         return silent, closed and len(delivering.outcomes) > before and bool(delivering.todo)
+
+
+def _domains(recipients: Sequence[Recipient]) -> dict[str, int]:
+    """The recipients' domains in their order, and how often each was tried before."""
+    found: dict[str, int] = {}
+    for each in recipients:
+        domain = each.address.rpartition("@")[2].lower()
+        before = max(0, each.attempts - 1)
+        if before >= found.get(domain, 0):
+            found[domain] = before
+    return found

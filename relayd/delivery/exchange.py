@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from relayd.events.event import Span
 from relayd.mail.reply import Reply
 from relayd.smtp.framing import DotStuffer
 
@@ -29,11 +30,16 @@ class Content(Protocol):
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sent: complete command lines with CRLF, and the message."""
+    """What is sent: complete command lines with CRLF, and the message.
+
+    span, host: of the attempt, and the peer's name, for who asks for what is said; None: nobody may.
+    """
 
     mail: bytes
     rcpts: Sequence[bytes]
     content: Content
+    span: Span | None = None
+    host: str = ""
 
 
 @dataclass(slots=True)

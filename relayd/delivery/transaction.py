@@ -21,11 +21,15 @@ from enum import Enum
 from relayd.delivery.deadline import Deadline
 from relayd.delivery.exchange import NOTHING, Answers, Content, Transaction, in_one_write, stuffed
 from relayd.delivery.options import TimeoutOptions
+from relayd.events import delivery as events
+from relayd.events.event import EventKind
 from relayd.mail.reply import Reply
 from relayd.smtp.framing import DotStuffer
 from relayd.smtp.replies import ProtocolError, ReplyParser
 
 _QUIT_WAIT = 5.0
+_SHOWN = 1000
+"""Octets of what is said that an event shows."""
 
 
 class _Step(Enum):
@@ -154,7 +158,7 @@ class TransactionProtocol(asyncio.Protocol):
                 before += lines
             elif self._step is _Step.MAIL:
                 before.append(lines[0])
-            self._write(b"".join(before), self._timeouts.mail)
+            self._write(b"".join(before), self._timeouts.mail, len(lines[-1]) if whole and self._pipelining else 0)
         try:
             await self._wait()
             if self._step is _Step.BODY and not self._answers.lost and self._transaction is not None:
@@ -199,10 +203,26 @@ class TransactionProtocol(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _write(self, data: bytes, seconds: float) -> None:
+    def _write(self, data: bytes, seconds: float, content: int = 0) -> None:
+        """content: how many octets at the end are of the message."""
         if data and not self._transport.is_closing():
             self._transport.write(data)
             self._deadline.move(seconds)
+            if events.RAW_OUTPUT.wanted:
+                self._tell(events.RAW_OUTPUT, data[: len(data) - content], len(data))
+
+    def _write_block(self, data: bytes) -> None:
+        """A part of a message, of which there may be many."""
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+            self._deadline.move(self._timeouts.block)
+
+    def _tell(self, kind: EventKind, said: bytes, size: int) -> None:
+        """To somebody who asks for what is said in transactions."""
+        transaction = self._transaction
+        if transaction is not None and transaction.span is not None:
+            contents = said[:_SHOWN].decode("utf-8", "replace").rstrip("\r\n")
+            kind(transaction.span, hostname=transaction.host, size=size, contents=contents)
 
     async def _stream(self, content: Content) -> None:
         """Write a message that is too large for one write; ends early when the peer answers or goes away."""
@@ -214,7 +234,7 @@ class TransactionProtocol(asyncio.Protocol):
             if self._answers.lost or self._answers.data is not None:
                 return
             left -= len(chunk)
-            self._write(chunk if stuffer is None else stuffer.feed(chunk), self._timeouts.block)
+            self._write_block(chunk if stuffer is None else stuffer.feed(chunk))
             if self._paused:
                 await self._until_writable()
         if self._answers.lost or self._answers.data is not None:
@@ -223,6 +243,8 @@ class TransactionProtocol(asyncio.Protocol):
             raise ValueError(f"the body is not of the size announced: {left} octets are missing")
         self._step = _Step.FINAL
         self._answers.dot_sent = True
+        if events.RAW_OUTPUT.wanted:
+            self._tell(events.RAW_OUTPUT, b"", content.size)
         if stuffer is not None:
             self._write(stuffer.finish(), self._timeouts.dot)
         else:
@@ -246,6 +268,8 @@ class TransactionProtocol(asyncio.Protocol):
         if self._step is _Step.QUIT:
             self._transport.close()
             return
+        if events.RAW_INPUT.wanted:
+            self._tell(events.RAW_INPUT, data, len(data))
         try:
             replies = self._parser.feed(data)
         except ProtocolError as error:
@@ -375,7 +399,7 @@ class TransactionProtocol(asyncio.Protocol):
             self._step = _Step.BODY
             self._wake()
         else:
-            self._send_whole(b"BDAT %d LAST\r\n" % len(small) + small)
+            self._send_whole(b"BDAT %d LAST\r\n" % len(small) + small, len(small))
 
     def _after_data(self, reply: Reply) -> None:
         transaction = self._transaction
@@ -393,15 +417,16 @@ class TransactionProtocol(asyncio.Protocol):
             self._step = _Step.FINAL
             self._write(b".\r\n", self._timeouts.dot)
         elif (small := in_one_write(transaction.content)) is not None:
-            self._send_whole(stuffed(small))
+            whole = stuffed(small)
+            self._send_whole(whole, len(whole))
         else:
             self._step = _Step.BODY
             self._wake()
 
-    def _send_whole(self, message: bytes) -> None:
+    def _send_whole(self, message: bytes, content: int) -> None:
         self._step = _Step.FINAL
         self._answers.dot_sent = True
-        self._write(message, self._timeouts.dot)
+        self._write(message, self._timeouts.dot, content)
 
     def _interrupt(self) -> None:
         """The peer answered in the middle of the message: there is no way back to commands."""

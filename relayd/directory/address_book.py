@@ -12,6 +12,7 @@ Mail that so leaves for a foreign domain with a foreign return path gets one of 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -109,6 +110,16 @@ class AddressBook:
             return normal_address(address) in self._lookup.reserved.addresses
         except AddressError:
             return False
+
+    async def account_of(self, address: str) -> str:
+        """The name of the account that has an address, "" when it is no account's.  DatabaseError."""
+        addresses = self._lookup.reserved.addresses
+        for each in dict.fromkeys((address, self._without_detail(address))):
+            with contextlib.suppress(AddressError):
+                if name := addresses.get(normal_address(each)):
+                    return name
+        found = await self.find(address)
+        return found.entry.name if found is not None and found.entry.type is Type.INDIVIDUAL else ""
 
     async def stands_for(self, address: str, postmaster: Sequence[str] = ()) -> tuple[Target, ...] | None:
         """The recipients that an address of a domain of the directory stands for; None when it is nobody's.

@@ -27,6 +27,22 @@ DOMAIN_DELIVERY_START = EventKind(
     "The domain's recipients are being delivered",
     "domain total",
 )
+RAW_INPUT = EventKind(
+    "delivery.raw-input",
+    Level.TRACE,
+    "Raw input of a delivery",
+    "The peer answered. Stated while somebody asks for it",
+    "hostname size contents",
+    on_demand=True,
+)
+RAW_OUTPUT = EventKind(
+    "delivery.raw-output",
+    Level.TRACE,
+    "Raw output of a delivery",
+    "Commands were sent; of content the size alone. Stated while somebody asks for it",
+    "hostname size contents",
+    on_demand=True,
+)
 MX_LOOKUP = EventKind(
     "delivery.mx-lookup",
     Level.DEBUG,

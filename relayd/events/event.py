@@ -36,15 +36,21 @@ class EventKind:
 
     fields maps the Python name of each field (a trailing "_" avoids keywords) to its camelCase name in every view.
     default: the level that is declared; level: the one in force, which `tracing.level.<event>` may change.
+    on_demand: what it tells costs so much that it is stated while somebody asks for it alone, which `wanted` says; who
+    states such a kind looks there first.
     """
 
-    __slots__ = ("default", "details", "fields", "id", "level", "text")
+    __slots__ = ("default", "details", "fields", "id", "level", "on_demand", "text", "wanted")
 
-    def __init__(self, id: str, level: Level, text: str, details: str = "", fields: str = "") -> None:
+    def __init__(
+        self, id: str, level: Level, text: str, details: str = "", fields: str = "", *, on_demand: bool = False
+    ) -> None:
         self.id = id
         self.default = self.level = level
         self.text = text
         self.details = details
+        self.on_demand = on_demand
+        self.wanted = not on_demand
         self.fields: dict[str, str] = {}
         for name in fields.split():
             first, *rest = name.rstrip("_").split("_")
@@ -52,6 +58,11 @@ class EventKind:
         if id in TABLE:
             raise ValueError(f"event {id} is declared twice")
         TABLE[id] = self
+
+    @property
+    def is_raised(self) -> bool:
+        """Whether it has a higher level than was declared."""
+        return self.level > self.default
 
     def __call__(self, span: Span, **fields: Field) -> None:
         """State the fact in `span`; the fields must be among the declared ones."""

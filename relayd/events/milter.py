@@ -43,6 +43,9 @@ def _failure(name: str, text: str, details: str) -> EventKind:
 
 
 IO_ERROR = _failure("io-error", "Milter not reached", "Connecting, reading or writing failed")
+TLS_INVALID_NAME = _failure(
+    "tls-invalid-name", "Certificate of another milter", "The certificate is valid, but for another name"
+)
 DISCONNECTED = _failure("disconnected", "Milter went away", "The connection ended in the middle of a conversation")
 TIMEOUT = _failure("timeout", "Milter too slow", "It did not answer in time")
 FRAME_TOO_LARGE = _failure("frame-too-large", "Reply of a milter too large", "The reply is larger than what is taken")

@@ -210,8 +210,22 @@ AUTH_VERDICT = EventKind(
     "What the checks found decides what becomes of the message",
     "policy reason code queue_id",
 )
-RAW_INPUT = EventKind("smtp.raw-input", Level.TRACE, "SMTP raw input", "Octets received", "size contents")
-RAW_OUTPUT = EventKind("smtp.raw-output", Level.TRACE, "SMTP raw output", "Octets sent", "size contents")
+RAW_INPUT = EventKind(
+    "smtp.raw-input",
+    Level.TRACE,
+    "SMTP raw input",
+    "A command line came; of content and of what signs in the size alone. Stated while somebody asks for it",
+    "size contents",
+    on_demand=True,
+)
+RAW_OUTPUT = EventKind(
+    "smtp.raw-output",
+    Level.TRACE,
+    "SMTP raw output",
+    "Replies were sent. Stated while somebody asks for it",
+    "size contents",
+    on_demand=True,
+)
 VRFY = EventKind("smtp.vrfy", Level.INFO, "SMTP VRFY command", "The remote server sent a VRFY command", "to")
 VRFY_DISABLED = EventKind("smtp.vrfy-disabled", Level.INFO, "VRFY refused", "VRFY is not offered to this session", "")
 VRFY_NOT_FOUND = EventKind(

@@ -45,6 +45,13 @@ TRAIN_ERROR = EventKind("spam.train-error", Level.WARN, "Learning failed", "A me
 RULES_UPDATED = EventKind(
     "spam.rules-updated", Level.INFO, "Spam rules replaced", "Another set of rules is in force", "version previous"
 )
+GEO_FILE_ERROR = EventKind(
+    "spam.geo-file-error",
+    Level.WARN,
+    "File of networks or countries not read",
+    "A file of networks or countries that was replaced cannot be read; the one before counts on",
+    "reason",
+)
 DNSBL = EventKind(
     "spam.dnsbl",
     Level.DEBUG,

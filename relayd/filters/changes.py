@@ -44,11 +44,22 @@ class Edited(msgspec.Struct):
     refused: list[tuple[str, str]] = []
     done: list[str] = []
 
+    def copied(self) -> Edited:
+        """As it is now."""
+        return msgspec.structs.replace(
+            self, block=HeaderBlock(list(self.block.fields)), envelope=list(self.envelope), done=list(self.done)
+        )
+
+    def take(self, other: Edited) -> None:
+        """Be as `other` is."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(other, name))
+
 
 def apply(edited: Edited, changes: Sequence[MilterReply], *, keeps_space: bool) -> None:
     """Make the changes of one milter, in their order.  keeps_space: it says the blank behind the colon itself.
 
-    WireError when one of them cannot be read; those before it are made then.
+    WireError when one of them cannot be read; those before it are made then, and are to be taken back.
     """
     body: list[bytes] | None = None
     for change in changes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import socket
 import struct
 
+from relayd.filters.channel import Channel
 from relayd.filters.endpoint import Endpoint
+from relayd.filters.peer_tls import PeerTls
 from relayd.filters.scan import Outcome, Scan, ScanFailed, Scannable, TooLarge
 
 MAX_REPLY = 4096
@@ -21,25 +21,25 @@ class Clamd:
     answer with the write that fails.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, tls: PeerTls | None = None) -> None:
         self._endpoint = endpoint
+        self._tls = tls
 
     async def scan(self, message: Scannable) -> Scan:
         """Whether the message carries what ClamAV has a signature for."""
-        send = asyncio.get_running_loop().sock_sendall
-        with await self._endpoint.open_socket() as connection:
+        with await self._endpoint.open_channel(self._tls) as connection:
             with contextlib.suppress(ConnectionError):
-                await send(connection, b"zINSTREAM\0")
+                await connection.send(b"zINSTREAM\0")
                 async for piece in message.octets():
                     if piece:
-                        await send(connection, struct.pack(">I", len(piece)) + piece)
-                await send(connection, _END)
+                        await connection.send(struct.pack(">I", len(piece)) + piece)
+                await connection.send(_END)
             return read_answer(await _answer(connection))
 
     async def ping(self) -> None:
         """PING."""
-        with await self._endpoint.open_socket() as connection:
-            await asyncio.get_running_loop().sock_sendall(connection, b"zPING\0")
+        with await self._endpoint.open_channel(self._tls) as connection:
+            await connection.send(b"zPING\0")
             if (answer := await _answer(connection)) != "PONG":
                 raise ScanFailed(f"clamd answers PING with {answer[:100]!r}")
 
@@ -47,12 +47,12 @@ class Clamd:
         """Nothing is kept."""
 
 
-async def _answer(connection: socket.socket) -> str:
+async def _answer(connection: Channel) -> str:
     octets = b""
     while b"\0" not in octets:
         if len(octets) > MAX_REPLY:
             raise ScanFailed(f"clamd's answer is longer than {MAX_REPLY} octets")
-        more = await asyncio.get_running_loop().sock_recv(connection, MAX_REPLY)
+        more = await connection.receive()
         if not more:
             raise EOFError("clamd closed the connection without an answer")
         octets += more

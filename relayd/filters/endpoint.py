@@ -8,6 +8,8 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
+from relayd.filters.channel import Channel
+from relayd.filters.peer_tls import PeerTls
 from relayd.options import Kind, OptionError, Raw
 
 _TCP = re.compile(r"(?:tcp:|inet6?:)?(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:@/\[\]]+)):(?P<port>\d{1,5})")
@@ -28,14 +30,27 @@ class Endpoint:
             return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    async def connect(self, limit: int = 1 << 16) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection; limit: octets of a line that is waited for.  OSError."""
+    async def connect(
+        self, limit: int = 1 << 16, tls: PeerTls | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection; limit: octets of a line that is waited for.  tls: over TCP alone.  OSError."""
         if self.path:
             return await asyncio.open_unix_connection(self.path, limit=limit)
-        return await asyncio.open_connection(self.host, self.port, limit=limit)
+        context = None if tls is None else await tls.context()
+        return await asyncio.open_connection(self.host, self.port, limit=limit, ssl=context)
 
-    async def open_socket(self) -> socket.socket:
-        """A connected socket that does not block, for who must read what was said before a write failed.  OSError."""
+    async def open_channel(self, tls: PeerTls | None = None) -> Channel:
+        """A connection for who must read what was said before a write failed.  OSError."""
+        channel = Channel(await self._open_socket())
+        if tls is not None and not self.path:
+            try:
+                await channel.begin_tls(await tls.context(), self.host)
+            except BaseException:
+                channel.close()
+                raise
+        return channel
+
+    async def _open_socket(self) -> socket.socket:
         loop = asyncio.get_running_loop()
         places: list[tuple[int, Any]] = [(socket.AF_UNIX, self.path)]
         if not self.path:

@@ -15,6 +15,7 @@ from relayd.events.event import EventKind, Span
 from relayd.filters import milter_wire as wire
 from relayd.filters.endpoint import Endpoint
 from relayd.filters.milter_wire import Code, Command, MilterReply, Negotiated, Steps
+from relayd.filters.peer_tls import PeerTls, is_wrong_name, reason_of
 from relayd.mail.header import HeaderBlock, HeaderField
 
 _LEFT_OUT = {
@@ -77,15 +78,18 @@ class MilterConnection:
         self._in_message = False
 
     @classmethod
-    async def open(cls, id: str, endpoint: Endpoint, timeout: float, span: Span) -> MilterConnection:
-        """Connect and negotiate within `timeout` seconds.  MilterFailure."""
+    async def open(
+        cls, id: str, endpoint: Endpoint, timeout: float, span: Span, tls: PeerTls | None = None
+    ) -> MilterConnection:
+        """Connect, with TLS where that is asked for, and negotiate, each within `timeout` seconds.  MilterFailure."""
         try:
             async with asyncio.timeout(timeout):
-                reader, writer = await endpoint.connect()
+                reader, writer = await endpoint.connect(tls=tls)
         except TimeoutError:
             raise MilterFailure(events.TIMEOUT, f"{endpoint}: no connection in {timeout:g} s") from None
         except OSError as error:
-            raise MilterFailure(events.IO_ERROR, f"{endpoint}: {error}") from error
+            kind = events.TLS_INVALID_NAME if is_wrong_name(error) else events.IO_ERROR
+            raise MilterFailure(kind, f"{endpoint}: {reason_of(error)}") from error
         found = cls(id, reader, writer, span)
         try:
             found._write(wire.negotiate())

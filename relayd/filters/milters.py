@@ -263,7 +263,9 @@ class MilterSession:
             raise MilterFailure(events.NOT_ASKED, "it failed several times in a row")
         state.is_trial = rule.circuit.is_open
         options = rule.options
-        state.connection = await MilterConnection.open(rule.id, options.address, options.connect_timeout, self._span)
+        state.connection = await MilterConnection.open(
+            rule.id, options.address, options.connect_timeout, self._span, options.tls
+        )
         facts = self._facts()
         return await self._tell(state, Command.CONNECT, wire.connect(facts.client_name, facts.address, facts.port))
 
@@ -303,12 +305,17 @@ class MilterSession:
     async def _change(
         self, state: _State, edited: Edited, changes: list[MilterReply], connection: MilterConnection
     ) -> None:
+        before = edited.copied()
         edited.refused, edited.done = [], []
         work = partial(apply, edited, changes, keeps_space=bool(connection.wants.steps & wire.Steps.LEADING_SPACE))
-        if sum(len(each.data) for each in changes) > INLINE:
-            await asyncio.to_thread(work)
-        else:
-            work()
+        try:
+            if sum(len(each.data) for each in changes) > INLINE:
+                await asyncio.to_thread(work)
+            else:
+                work()
+        except WireError:  # one that fails changes nothing, whatever its policy
+            edited.take(before)
+            raise
         for details, reason in edited.refused:
             events.CHANGE_REFUSED(self._span, id=state.rule.id, queue_id=self._queue_id, details=details, reason=reason)
         for each in edited.envelope:
@@ -321,6 +328,7 @@ class MilterSession:
             events.MODIFIED(
                 self._span, id=state.rule.id, queue_id=self._queue_id, details=", ".join(dict.fromkeys(edited.done))
             )
+        edited.done = before.done + edited.done
 
 
 async def _one(octets: bytes) -> AsyncIterator[bytes]:

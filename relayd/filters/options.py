@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relayd.filters.endpoint import ENDPOINT, Endpoint
+from relayd.filters.peer_tls import PeerTls
 from relayd.options import BOOLEAN, DURATION, REQUIRED, SIZE, TEXT, TEXTS, choice, integer, option, section
 
 _ON_FAILURE = "What becomes of a message when it gives no answer: taken all the same, or answered 451."
+_TLS = "Speak TLS from the first octet; over TCP alone."
+_INVALID = "Connect although its certificate is not valid, or of another name."
+_AUTHORITIES = "PEM files of authorities trusted beside the system's."
 _SESSIONS = choice("all", "strangers", "trusted")
 _SESSIONS_DOC = "Whose mail: that of strangers, of trusted sessions, or of all."
 
@@ -47,8 +51,16 @@ class FilterOptions:
         integer(0), 5, "After so many failures in a row it is not asked for a while; 0: never.", key="breaker.failures"
     )
     breaker_pause: float = option(DURATION, "30s", "For how long.", key="breaker.pause")
+    tls_enable: bool = option(BOOLEAN, False, _TLS, key="tls.enable")
+    tls_allow_invalid: bool = option(BOOLEAN, False, _INVALID, key="tls.allow-invalid-certs")
+    tls_ca_files: tuple[str, ...] = option(TEXTS, [], _AUTHORITIES, key="tls.ca-files", example=["/etc/relayd/ca.pem"])
     user: str = option(TEXT, "", "spamd: whose preferences are used.", example="nobody")
     password: str | None = option(TEXT, None, "rspamd: what its controller asks for.", secret=True)
+
+    @property
+    def tls(self) -> PeerTls | None:
+        """How TLS is spoken to it; None: not at all."""
+        return PeerTls(self.tls_allow_invalid, self.tls_ca_files) if self.tls_enable else None
 
 
 @section("milter.<id>", "Milters, asked one after the other at each stage of a session.")
@@ -78,3 +90,11 @@ class MilterOptions:
         integer(0), 5, "After so many failures in a row it is not asked for a while; 0: never.", key="breaker.failures"
     )
     breaker_pause: float = option(DURATION, "30s", "For how long.", key="breaker.pause")
+    tls_enable: bool = option(BOOLEAN, False, _TLS, key="tls.enable")
+    tls_allow_invalid: bool = option(BOOLEAN, False, _INVALID, key="tls.allow-invalid-certs")
+    tls_ca_files: tuple[str, ...] = option(TEXTS, [], _AUTHORITIES, key="tls.ca-files", example=["/etc/relayd/ca.pem"])
+
+    @property
+    def tls(self) -> PeerTls | None:
+        """How TLS is spoken to it; None: not at all."""
+        return PeerTls(self.tls_allow_invalid, self.tls_ca_files) if self.tls_enable else None

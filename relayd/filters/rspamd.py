@@ -1,15 +1,17 @@
-"""rspamd: the HTTP request `/checkv2` to a worker, over TCP or a Unix socket."""
+"""rspamd: the HTTP request `/checkv2` to a worker, over TCP, TLS or a Unix socket."""
 
 from __future__ import annotations
 
 import math
 import re
+import ssl
 from typing import Any
 
 import aiohttp
 import msgspec
 
 from relayd.filters.endpoint import Endpoint
+from relayd.filters.peer_tls import PeerTls
 from relayd.filters.scan import Outcome, Scan, ScanFailed, Scannable
 
 MAX_REPLY = 4 << 20
@@ -25,8 +27,9 @@ LATER = frozenset({"soft reject", "greylist"})
 class Rspamd:
     """See `scan.Scanner`.  password: what the worker asks for, or None."""
 
-    def __init__(self, endpoint: Endpoint, password: str | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, password: str | None = None, tls: PeerTls | None = None) -> None:
         self._endpoint = endpoint
+        self._tls = tls
         self._password = password
         self._session: aiohttp.ClientSession | None = None
 
@@ -34,7 +37,8 @@ class Rspamd:
         """What rspamd makes of the message."""
         headers = self._headers(message)
         try:
-            async with self._http().post("/checkv2", data=message.octets(), headers=headers) as answer:
+            secure = await self._context()
+            async with self._http().post("/checkv2", data=message.octets(), headers=headers, ssl=secure) as answer:
                 body = await _body(answer)
                 if answer.status != 200:
                     raise ScanFailed(f"rspamd: HTTP {answer.status}")
@@ -45,7 +49,7 @@ class Rspamd:
     async def ping(self) -> None:
         """`/ping`."""
         try:
-            async with self._http().get("/ping") as answer:
+            async with self._http().get("/ping", ssl=await self._context()) as answer:
                 if answer.status != 200:
                     raise ScanFailed(f"rspamd: HTTP {answer.status}")
         except (aiohttp.ClientError, ValueError) as error:
@@ -61,7 +65,8 @@ class Rspamd:
         if self._session is None:
             endpoint = self._endpoint
             connector = aiohttp.UnixConnector(endpoint.path) if endpoint.path else aiohttp.TCPConnector()
-            base = "http://localhost" if endpoint.path else f"http://{endpoint}"
+            scheme = "http" if self._tls is None else "https"
+            base = "http://localhost" if endpoint.path else f"{scheme}://{endpoint}"
             self._session = aiohttp.ClientSession(
                 base,
                 connector=connector,
@@ -69,6 +74,10 @@ class Rspamd:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
+
+    async def _context(self) -> ssl.SSLContext | bool:
+        """For a connection that is made; True: the usual one, which a connection without TLS does not look at."""
+        return True if self._tls is None else await self._tls.context()
 
     def _headers(self, message: Scannable) -> list[tuple[str, str]]:
         told = [

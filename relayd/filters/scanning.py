@@ -182,10 +182,10 @@ _GRAVITY = ("tag", "hold", "discard", "defer", "reject")
 def make_scanner(options: FilterOptions) -> Scanner:
     """The connector that a record describes."""
     if options.type == "clamd":
-        return Clamd(options.address)
+        return Clamd(options.address, options.tls)
     if options.type == "spamd":
-        return Spamd(options.address, options.user)
-    return Rspamd(options.address, options.password)
+        return Spamd(options.address, options.user, options.tls)
+    return Rspamd(options.address, options.password, options.tls)
 
 
 async def answers(scanner: Scanner, timeout: float) -> str:

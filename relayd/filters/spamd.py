@@ -7,6 +7,7 @@ import contextlib
 import re
 
 from relayd.filters.endpoint import Endpoint
+from relayd.filters.peer_tls import PeerTls
 from relayd.filters.scan import Outcome, Scan, ScanFailed, Scannable
 
 MAX_REPLY = 256 << 10
@@ -19,8 +20,9 @@ _UNSAFE = re.compile(r"[^\x21-\x7e]")
 class Spamd:
     """See `scan.Scanner`.  user: whose preferences are used, "" for the daemon's own."""
 
-    def __init__(self, endpoint: Endpoint, user: str = "") -> None:
+    def __init__(self, endpoint: Endpoint, user: str = "", tls: PeerTls | None = None) -> None:
         self._endpoint = endpoint
+        self._tls = tls
         self._user = _UNSAFE.sub("", user)
 
     async def scan(self, message: Scannable) -> Scan:
@@ -28,7 +30,7 @@ class Spamd:
         request = f"SYMBOLS SPAMC/1.5\r\nContent-length: {message.size}\r\n"
         if self._user:
             request += f"User: {self._user}\r\n"
-        reader, writer = await self._endpoint.connect(MAX_REPLY)
+        reader, writer = await self._endpoint.connect(MAX_REPLY, self._tls)
         try:
             with contextlib.suppress(ConnectionError):
                 writer.write(request.encode("ascii") + b"\r\n")
@@ -43,7 +45,7 @@ class Spamd:
 
     async def ping(self) -> None:
         """PING."""
-        reader, writer = await self._endpoint.connect(MAX_REPLY)
+        reader, writer = await self._endpoint.connect(MAX_REPLY, self._tls)
         try:
             writer.write(b"PING SPAMC/1.5\r\n\r\n")
             answer = (await reader.readline()).decode("ascii", "replace")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from relayd.events import smtp
 from relayd.listener.protocol import LineTooLong, SessionOver
+from relayd.listener.raw import HIDDEN
 from relayd.mail.reply import Reply
 from relayd.reception.sign_in import LOGIN, OAUTHBEARER, PLAIN, SCRAM, TEMPORARY, UNDECODABLE, WRONG, XOAUTH2
 
@@ -168,6 +169,8 @@ async def _prompt(session: RelaySMTP, text: bytes) -> bytes:
     except LineTooLong:
         smtp.AUTH_EXCHANGE_TOO_LONG(session.client.span, limit=12288)
         raise _Refused(TOO_LONG) from None
+    if smtp.RAW_INPUT.wanted:
+        smtp.RAW_INPUT(session.client.span, size=len(line), contents=HIDDEN)
     session.must_be_last("after an AUTH response")
     if line == b"*\r\n":
         raise _Refused(CANCELLED)

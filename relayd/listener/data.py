@@ -49,14 +49,18 @@ async def receive_data(session: RelaySMTP, argument: str) -> None:
     try:
         pace = _Pace(session)
         rest: bytes | None = None
+        size = 0
         while rest is None:
             received = await session.chunk()
             content, rest = decoder.feed(received)
             await sink.write(content)
+            size += len(received)
             pace.received(len(received))
         pace.end()
         if rest:
             session.put_back(rest)
+        if smtp.RAW_INPUT.wanted:
+            smtp.RAW_INPUT(session.client.span, size=size - len(rest), contents="")
         await _finish(session, sink)
     finally:
         sink.close()
@@ -99,6 +103,7 @@ async def receive_chunk(session: RelaySMTP, argument: str) -> None:
 async def _read(session: RelaySMTP, size: int, sink: Sink | None) -> None:
     """The octets of one chunk, to reception or nowhere."""
     pace = _Pace(session)
+    announced = size
     while size:
         received = await session.chunk(size)
         size -= len(received)
@@ -107,6 +112,8 @@ async def _read(session: RelaySMTP, size: int, sink: Sink | None) -> None:
             await sink.write(sink.decoder.feed(received))
         pace.received(len(received))
     pace.end()
+    if announced and smtp.RAW_INPUT.wanted:
+        smtp.RAW_INPUT(session.client.span, size=announced, contents="")
 
 
 class Sink:

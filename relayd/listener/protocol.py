@@ -27,6 +27,7 @@ from typing import cast
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from relayd.events.smtp import RAW_OUTPUT
 from relayd.mail.reply import Reply
 
 NEVER = math.inf
@@ -249,6 +250,12 @@ class SessionProtocol(SMTP):
             self._unsent_size = 0
             if self.transport is not None:
                 self.transport.write(data)
+                if RAW_OUTPUT.wanted:
+                    self._was_sent(data)
+
+    @abstractmethod
+    def _was_sent(self, data: bytes) -> None:
+        """Somebody asks for what is sent."""
 
     async def push(self, status: str | bytes) -> None:
         """aiosmtpd's way to reply, for plug-ins: `status` without line end."""

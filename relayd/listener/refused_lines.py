@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from relayd.events import smtp
 from relayd.events.event import Span
+from relayd.listener.raw import HIDDEN
 from relayd.smtp.command import SyntaxRefused
 
 _SHOWN = 200
 _WORD = 40
 _ADDRESS = 320
-_HIDDEN = "***"
 
 _WITH_ARGUMENT = frozenset("EHLO HELO LHLO MAIL RCPT BDAT VRFY EXPN XCLIENT XFORWARD ETRN".split())
 
@@ -66,7 +66,7 @@ def shown(line: bytes, *, after_auth: bool) -> str:
     if word.upper() in _WITH_ARGUMENT:
         return text
     if word[:4].upper() == "AUTH":
-        return f"{word[:4]} {_HIDDEN}"
+        return f"{word[:4]} {HIDDEN}"
     if after_auth:
-        return _HIDDEN
-    return f"{word[:_WORD]} {_HIDDEN}" if blank or len(word) > _WORD else word
+        return HIDDEN
+    return f"{word[:_WORD]} {HIDDEN}" if blank or len(word) > _WORD else word

@@ -19,6 +19,7 @@ from relayd.events.event import Span
 from relayd.listener.commands import LINE_LIMITS, VERBS, unknown
 from relayd.listener.data import Sink
 from relayd.listener.protocol import LineTooLong, SessionOver, SessionProtocol
+from relayd.listener.raw import raw_command, raw_replies
 from relayd.listener.refused_lines import shown, state_refused
 from relayd.listener.setting import Setting
 from relayd.listener.xclient import UNKNOWN
@@ -242,6 +243,8 @@ class RelaySMTP(SessionProtocol):
                     continue
                 finally:
                     self.at_boundary = False
+            if smtp.RAW_INPUT.wanted:
+                smtp.RAW_INPUT(self.client.span, size=len(line), contents=raw_command(line, VERBS))
             await self._command(line)
             if self.errors >= budget:
                 smtp.TOO_MANY_INVALID_RCPT(self.client.span, limit=budget)
@@ -270,6 +273,9 @@ class RelaySMTP(SessionProtocol):
         except Exception as error:  # unknown failure is temporary, and its text is not for the peer
             self.refuse(self.report(error))
             self.drop_transaction()
+
+    def _was_sent(self, data: bytes) -> None:
+        smtp.RAW_OUTPUT(self.client.span, size=len(data), contents=raw_replies(data))
 
     def drain(self) -> None:
         """End at the next boundary between commands; what is past DATA is finished first."""

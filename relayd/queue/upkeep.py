@@ -70,7 +70,9 @@ def _ids_with_file(connection: Connection) -> set[int]:
 
 
 def _without_body(connection: Connection, missing_files: set[int]) -> set[int]:
-    rowless = connection.execute("SELECT id FROM messages WHERE id NOT IN (SELECT message_id FROM bodies)")
+    rowless = connection.execute(
+        "SELECT id FROM messages WHERE NOT EXISTS (SELECT 1 FROM bodies WHERE message_id = id)"
+    )
     kept = {id for id in missing_files if connection.execute("SELECT 1 FROM messages WHERE id = ?", (id,)).fetchone()}
     return kept | {id for (id,) in rowless}
 

@@ -8,7 +8,8 @@ of its own - and the statistical model, and all of it is weighed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from relayd.database.interface import DatabaseError
 from relayd.events import spam as events
 from relayd.events.event import Span
 from relayd.mailauth.findings import Findings
+from relayd.reception.origins import Origins
 from relayd.reception.transaction import Refused
 from relayd.reputation.bayes import EVERYBODY, Bayes
 from relayd.scanning.workers import Overrun, Workers
@@ -28,7 +30,7 @@ from relayd.spam.scan import Scanner
 from relayd.spam.score import Score
 from relayd.spam.scoring import Limits, all_tags, bayes_tags
 from relayd.spam.tag import Tag
-from relayd.spam.verdict import Thresholds, Weighed, weigh
+from relayd.spam.verdict import Thresholds, Verdict, Weighed, judge, weigh
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +101,10 @@ class ScoringSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Assessor:
-    """See the module.  sources: who is asked beside the content."""
+    """See the module.  sources: who is asked beside the content.  origins: who knows where clients are.
+
+    account_of: the name of the account that has an address, "" for none; may raise DatabaseError.
+    """
 
     def __init__(
         self, settings: ScoringSettings, workers: Workers, bayes: Bayes, sources: Sequence[TagSource] = ()
@@ -108,6 +113,14 @@ class Assessor:
         self.workers = workers
         self.bayes = bayes
         self.sources = list(sources)
+        self.account_of: Callable[[str], Awaitable[str]] = _nobody
+        self.origins: Origins | None = None
+
+    async def placed(self, facts: Facts, span: Span) -> Facts:
+        """The facts, with where the client is.  span: of the session."""
+        if not self.origins or facts.address is None:
+            return facts
+        return msgspec.structs.replace(facts, origin=await self.origins.of(facts.address, span))
 
     async def scan(self, content: bytes | Path, facts: Facts, size: int) -> Scanned:
         """What the content gives.  Raises Overrun where it cannot be scanned within the limits, Busy."""
@@ -117,6 +130,34 @@ class Assessor:
             except Exception as error:  # a bug in a rule: the message must neither be lost nor pass unscanned
                 raise Overrun(f"{type(error).__name__}: {error}") from error
         return await self.workers.scan(content, facts, size)
+
+    async def verdicts(self, subject: Subject, recipients: Sequence[str], account: str = "") -> dict[str, Verdict]:
+        """That of each recipient, who has it by his own thresholds and his account's model; one alone, "", where nobody
+        has such.  account: who submits it, whose model counts for all then.  Refused.
+        """
+        others = await self.ask(subject)
+        owners = {} if account else await self._owners(recipients)
+        addresses = recipients if self.settings.recipients or owners else ()
+        weighed: dict[str, tuple[Weighed, ...]] = {}
+        verdicts = {}
+        for address in addresses or ("",):
+            whose = owners.get(address, account)
+            if whose not in weighed:
+                weighed[whose] = self.weighed(subject, others, await self.model_tags(subject, whose))
+            verdicts[address] = judge(weighed[whose], self.settings.thresholds_of(address))
+        return verdicts
+
+    async def _owners(self, recipients: Sequence[str]) -> dict[str, str]:
+        """The account of each recipient that has one whose model speaks."""
+        if not self.bayes.options.enable or self.bayes.learnt.keys() <= {EVERYBODY}:
+            return {}
+        found = {}
+        for address in recipients:
+            with contextlib.suppress(DatabaseError):  # everybody's model is asked then
+                name = await self.account_of(address)
+                if name and self.bayes.has_learnt_enough(name):
+                    found[address] = name
+        return found
 
     async def weigh(self, subject: Subject, account: str = EVERYBODY) -> tuple[Weighed, ...]:
         """Every tag of a message and what it counts.  account: whose model is asked first.  Refused."""
@@ -158,3 +199,7 @@ class Assessor:
             events.CLASSIFY_ERROR(subject.span, queue_id=subject.queue_id, reason=f"model: {error}")
             return ()
         return bayes_tags(found[0], self.settings.limits, found[1]) if found is not None else ()
+
+
+async def _nobody(address: str) -> str:
+    return ""

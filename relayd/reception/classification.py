@@ -20,7 +20,7 @@ from relayd.reception.unscannable import body_digest
 from relayd.spam.explain import flipping_tags
 from relayd.spam.facts import Address, Facts
 from relayd.spam.heading import result_fields
-from relayd.spam.verdict import Verdict, judge, mildest
+from relayd.spam.verdict import Verdict, mildest
 
 _FIELD = re.compile(rb"\A(?:From [^\n]*\n)?[!-9;-~]+[ \t]*:")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -83,6 +83,7 @@ class Classifications:
             is_utf8=asked.is_utf8,
             now=self._clock(),
         )
+        facts = await self._assessor.placed(facts, self._span)
         subject = Subject(
             facts=facts,
             findings=examined.findings,
@@ -91,15 +92,14 @@ class Classifications:
             span=self._span,
             is_trial=True,
         )
-        weighed = await self._assessor.weigh(subject, asked.account)
+        verdicts = await self._assessor.verdicts(subject, asked.recipients, asked.account)
         settings = self._assessor.settings
-        found = [settings.thresholds_of(address) for address in asked.recipients or ("",)]
-        verdicts = [judge(weighed, thresholds) for thresholds in found]
-        verdict = mildest(verdicts)
+        verdict = mildest(list(verdicts.values()))
+        who = next(address for address, each in verdicts.items() if each is verdict)
         return Classified(
             verdict=verdict,
             fields=result_fields(verdict, settings.options.result_header or "", settings.options.status_header or ""),
-            flip=flipping_tags(verdict, found[verdicts.index(verdict)]),
+            flip=flipping_tags(verdict, settings.thresholds_of(who)),
         )
 
     async def train(self, message: bytes, kind: Kind, account: str = "", *, automatic: bool = False) -> bool:

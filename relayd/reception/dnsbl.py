@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from relayd.events import spam as events
-from relayd.mailauth.findings import Result
+from relayd.events.event import Span
+from relayd.mailauth.findings import Findings, Result
 from relayd.mailauth.orgdomain import SuffixList
 from relayd.reception.assessing import Subject
 from relayd.resolver.answer import NoData, NoName, ResolveError, Resolver
@@ -19,6 +20,7 @@ from relayd.resolver.budget import BudgetResolver
 from relayd.spam.dns_list import DnsList
 from relayd.spam.dnsbl import Address, Lookup, Material, Read, lookups, read
 from relayd.spam.dnsbl_options import DnsblOptions
+from relayd.spam.facts import Facts, Scanned
 from relayd.spam.tag import Tag
 
 WELCOME = "RCVD_IN_DNSWL_"
@@ -79,6 +81,23 @@ class DnsLists:
             )
         return tags
 
+    @property
+    def knows_good(self) -> bool:
+        """Whether one of the lists tells of clients that are known for good mail."""
+        return any(_welcomes(each) for each in self.lists)
+
+    async def is_welcome(self, address: Address, span: Span) -> bool:
+        """Whether a list knows a client for good mail, before any of it came.  span: of what is stated."""
+        now = self._clock()
+        asked = [each for each in self.lists if _welcomes(each) and self._paused.get(each.id, now) <= now]
+        resolver = BudgetResolver(self._resolver(), self.options.timeout, questions=MAX_QUESTIONS, clock=self._clock)
+        subject = Subject(
+            facts=Facts(address=address), findings=Findings(), scanned=Scanned(), content=b"", span=span, is_trial=True
+        )
+        wanted = lookups(asked, Material(client=address), self.options.max_queries)
+        found = await asyncio.gather(*(self._ask(each, resolver, subject) for each in wanted))
+        return any(tag.name.startswith(WELCOME) for each in found for tag in each.tags)
+
     def _material(self, subject: Subject, asked: Sequence[DnsList]) -> Material:
         scanned, facts = subject.scanned, subject.facts
         domains: dict[str, None] = {}
@@ -114,3 +133,7 @@ class DnsLists:
             self._paused[lookup.list.id] = now + self.options.pause
             events.DNSBL_ERROR(subject.span, queue_id=subject.queue_id, id=lookup.list.id, reason=reason)
         return found
+
+
+def _welcomes(each: DnsList) -> bool:
+    return each.about == "client" and any(meaning.tag.startswith(WELCOME) for meaning in each.meanings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from relayd.mail.address import AddressError, a_label
 from relayd.reception.assessing import Subject
@@ -49,9 +49,14 @@ async def _missing(resolver: Resolver, name: str, tag: str, reason: str) -> Tag 
         domain = a_label(name)
     except AddressError:
         return Tag(tag, reason, name)
-    for question in (resolver.addresses(domain, 4), resolver.mx(domain), resolver.addresses(domain, 6)):
+    questions: tuple[Callable[[], Awaitable[object]], ...] = (
+        lambda: resolver.addresses(domain, 4),
+        lambda: resolver.mx(domain),
+        lambda: resolver.addresses(domain, 6),
+    )
+    for question in questions:
         try:
-            await question
+            await question()
         except (NoName, NoData):
             continue
         except ResolveError:

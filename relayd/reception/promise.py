@@ -182,18 +182,19 @@ class Promises:
             raise Refused(LOOP)
 
     def _messages(self, tx: Transaction, composed: _Composed) -> list[NewMessage]:
-        """One message for each return path: a list's recipients have that of its owner."""
-        by_path: dict[str, list[Accepted]] = {}
+        """One for each return path, a list's owner's among them, and one for recipients that alone are held."""
+        apart: dict[tuple[str, str | None], list[Accepted]] = {}
         for each in tx.recipients:
-            by_path.setdefault(tx.return_path if each.return_path is None else each.return_path, []).append(each)
-        first, *others = [self._message(tx, composed, path, to) for path, to in by_path.items()]
+            path = tx.return_path if each.return_path is None else each.return_path
+            apart.setdefault((path, tx.held or each.held), []).append(each)
+        first, *others = [self._message(tx, composed, path, held, to) for (path, held), to in apart.items()]
         return [
             first,
             *(replace(each, id=self.snowflakes.issue(composed.now), counts={}, charges=()) for each in others),
         ]
 
     def _message(
-        self, tx: Transaction, composed: _Composed, return_path: str, recipients: Sequence[Accepted]
+        self, tx: Transaction, composed: _Composed, return_path: str, held: str | None, recipients: Sequence[Accepted]
     ) -> NewMessage:
         body, head, plan, now = composed.body, composed.head, composed.plan, composed.now
         client = tx.client
@@ -202,7 +203,7 @@ class Promises:
             sender_key = f"{sender_key}:{tx.submission.sending.type}"
         terms = self._terms(tx, return_path)
         places = [(each, self.admission.destination(each.address, terms.rules)) for each in recipients]
-        waits = tx.held is not None or plan.first_attempt > now
+        waits = held is not None or plan.first_attempt > now
         leased = not waits and self._admits(sender_key, [destination for _, destination in places])
         due = plan.due_again if leased else plan.first_attempt
         if terms.priority > 0 and not waits and not leased:  # goes before what has waited on disk for less
@@ -235,7 +236,7 @@ class Promises:
             listener=client.listener,
             client=client.address_text if client.uid is None else f"unix uid {client.uid}",
             message_id=head.message_id,
-            held=tx.held,
+            held=held,
             counts=_counts(tx),
             charges=tx.submission.charges if tx.submission is not None else (),
             leased=leased,

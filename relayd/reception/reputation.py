@@ -1,7 +1,7 @@
 """The record of senders as a source of tags: what their mail was scored before.
 
 Asked about a message, it remembers whose it is; when the message's score is stated, that is learnt.  A record of the
-address counts little, of a proved domain as much, of a proved return path most.
+address counts little, of a proved domain as much, of a proved return path most, of the network's system least.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from relayd.reputation.bans import site_of
 from relayd.reputation.record import Record, Records
 from relayd.spam.tag import Tag
 
-WEIGHTS = {"ip": 0.2, "domain": 0.2, "sender": 0.5}
+WEIGHTS = {"ip": 0.2, "domain": 0.2, "sender": 0.5, "asn": 0.1}
 CLEAR = 0.25
-"""Of the weighted goodness, from -0.9 to 0.9: what is beyond is told of."""
+"""Of the weighted goodness, from -1 to 1: what is beyond is told of."""
 AWAITED = 10_000
 """Messages whose score is awaited; the oldest is given up."""
 CLASSIFIED = "spam.classify"
@@ -64,9 +64,11 @@ class Reputations:
 
 
 def keys_of(subject: Subject) -> tuple[str, ...]:
-    """Of whom a record is kept: the address, a proved domain, a proved return path."""
+    """Of whom a record is kept: the address, its autonomous system, a proved domain, a proved return path."""
     facts, findings = subject.facts, subject.findings
     keys = [] if facts.address is None else [f"ip:{site_of(facts.address)}"]
+    if facts.origin.asn:
+        keys.append(f"asn:{facts.origin.asn}")
     spf = findings.spf_mail_from
     domains = [plain_domain(each.domain) for each in findings.dkim or () if each.result is Result.PASS]
     if spf is not None and spf.result is Result.PASS and facts.return_path:

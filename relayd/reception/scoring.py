@@ -3,13 +3,15 @@
 It stands behind the checks of who sent a message and before its 250, so that a refusal is given to the peer, never
 mailed back.  Strangers' mail to listeners with the role mx is scored, and where configured what our own people submit,
 which may be held.  Of several recipients that want different things the mildest verdict holds for all; LMTP answers
-each (RFC 2033): one that refuses or drops it is taken out, the others get it.
+each (RFC 2033): for one that refuses or drops it it is not queued, for one that holds it it is held, the others get it.
+What an account taught its own model counts for mail to its addresses.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from relayd.reception.unscannable import DEFERRALS, Unscannable, body_digest
 from relayd.scanning.workers import Busy, Overrun
 from relayd.spam.facts import Facts
 from relayd.spam.heading import result_fields
+from relayd.spam.origin import is_source_tag
 from relayd.spam.score import Action
 from relayd.spam.tag import Tag
 from relayd.spam.verdict import Thresholds, Verdict, Weighed, judge, mildest
@@ -37,7 +40,7 @@ REFUSED = Reply(550, "5.7.1", "The message is taken for spam")
 NOT_NOW = Reply(451, "4.3.2", "The message cannot be scanned now, try again later")
 UNSCANNABLE = Reply(451, "4.7.0", "The message cannot be scanned, try again later")
 _TOLD = 20
-"""Tags that the event of a message names."""
+"""Tags that the event of a message names, beside those of where its client is."""
 
 
 class Scoring:
@@ -56,21 +59,18 @@ class Scoring:
             return marks
         if not options.enable or tx.skip_checks or tx.client.role != "mx":
             return marks
-        facts = facts_of(tx)
+        facts = await self.assessor.placed(facts_of(tx), tx.client.span)
         began = time.monotonic()
         subject = await self._subject(tx, content, facts)
         if subject is None:
             return _marked(tx, marks, options.result_header, options.status_header, "")
-        others = await self.assessor.ask(subject)
-        model = await self.assessor.model_tags(subject)
-        verdicts = {
-            address: judge(self.assessor.weighed(subject, others, model), thresholds)
-            for address, thresholds in self._thresholds(tx).items()
-        }
+        verdicts = await self.assessor.verdicts(subject, tx.given)
         verdict = mildest(list(verdicts.values()))
         _tell(tx, verdict, time.monotonic() - began)
         if tx.client.protocol == "lmtp" and len(verdicts) > 1:
-            verdict = _take_out(tx, verdicts)
+            verdict = _for_each(tx, verdicts)
+        else:
+            _tell_action(tx, verdict, tx.given)
         _act(tx, verdict)
         fields = result_fields(verdict, options.result_header, options.status_header)
         return _marked(tx, marks, options.result_header, options.status_header, fields)
@@ -79,7 +79,8 @@ class Scoring:
         """What our own people send is held, never refused: who sends it may be the victim of somebody else."""
         settings = self.assessor.settings
         began = time.monotonic()
-        subject = await self._subject(tx, content, facts_of(tx))
+        facts = await self.assessor.placed(facts_of(tx), tx.client.span)
+        subject = await self._subject(tx, content, facts)
         if subject is None:
             return
         weighed = await self.assessor.weigh(subject, tx.client.account or "")
@@ -87,14 +88,8 @@ class Scoring:
         if verdict.action in (Action.REJECT, Action.DISCARD):
             verdict = msgspec.structs.replace(verdict, action=Action.HOLD)
         _tell(tx, verdict, time.monotonic() - began)
+        _tell_action(tx, verdict, tx.given)
         _act(tx, verdict)
-
-    def _thresholds(self, tx: Transaction) -> dict[str, Thresholds]:
-        """Those of every recipient; of one alone where nobody has his own."""
-        settings = self.assessor.settings
-        if not settings.recipients:
-            return {"": settings.thresholds_of("")}
-        return {address: settings.thresholds_of(address) for address in tx.given} or {"": settings.thresholds_of("")}
 
     async def _subject(self, tx: Transaction, content: bytes | Path, facts: Facts) -> Subject | None:
         """The message, scanned; None where it cannot be and is held for it.  Refused."""
@@ -149,23 +144,27 @@ def facts_of(tx: Transaction) -> Facts:
 def _tell(tx: Transaction, verdict: Verdict, elapsed: float) -> None:
     span = tx.client.span
     tags = [_shown(each) for each in reversed(verdict.tags) if each.score]
+    where = [each.tag.name for each in verdict.tags if not each.score and is_source_tag(each.tag.name)]
     events.CLASSIFY(
         span,
         queue_id=tx.id,
         result="spam" if verdict.is_spam else "ham",
         score=verdict.score,
         policy=verdict.action.value,
-        tags=tags[:_TOLD],
+        tags=[*tags[:_TOLD], *where],
         elapsed=elapsed,
     )
+
+
+def _tell_action(tx: Transaction, verdict: Verdict, to: Sequence[str]) -> None:
     if verdict.action is not Action.TAG:
         events.VERDICT(
-            span,
+            tx.client.span,
             queue_id=tx.id,
             score=verdict.score,
             policy=verdict.action.value,
             reason=verdict.reason,
-            to=list(tx.given[:_TOLD]),
+            to=list(to[:_TOLD]),
         )
 
 
@@ -182,22 +181,32 @@ def _act(tx: Transaction, verdict: Verdict) -> None:
         tx.held, tx.held_by = verdict.reason, "spam"
 
 
-def _take_out(tx: Transaction, verdicts: dict[str, Verdict]) -> Verdict:
-    """Take those out who refuse the message or want it dropped; the mildest verdict of the rest.
+def _for_each(tx: Transaction, verdicts: dict[str, Verdict]) -> Verdict:
+    """Do for each recipient what its own verdict says; the one that is left for the message as a whole.
 
-    When all do, the message as a whole is refused or dropped.
+    That is to refuse or to drop it when nobody is left who takes it, to hold it when all who are left do.
     """
-    left = {a: v for a, v in verdicts.items() if v.action not in (Action.REJECT, Action.DISCARD)}
-    if not left:
-        return mildest(list(verdicts.values()))
+    for_whom: dict[Action, list[str]] = {action: [] for action in Action}
     for address, verdict in verdicts.items():
-        if address in left:
-            continue
-        refused = verdict.action is Action.REJECT
-        tx.take_out(mailbox_key(address), refused=refused)
-        if refused:
-            tx.replies[address] = REFUSED
-    return mildest(list(left.values()))
+        for_whom[verdict.action].append(address)
+    for addresses in for_whom.values():
+        if addresses:
+            _tell_action(tx, verdicts[addresses[0]], addresses)
+    taken = for_whom[Action.TAG] + for_whom[Action.HOLD]
+    if not taken and not for_whom[Action.DISCARD]:
+        return verdicts[for_whom[Action.REJECT][0]]
+    for address in for_whom[Action.REJECT]:
+        tx.take_out(mailbox_key(address), refused=True)
+        tx.replies[address] = REFUSED
+    if not taken:
+        return verdicts[for_whom[Action.DISCARD][0]]
+    for address in for_whom[Action.DISCARD]:
+        tx.take_out(mailbox_key(address), refused=False)
+    if for_whom[Action.TAG]:
+        for address in for_whom[Action.HOLD]:
+            tx.hold(mailbox_key(address), verdicts[address].reason)
+            tx.held_by = "spam"
+    return mildest([verdicts[address] for address in taken])
 
 
 def _marked(tx: Transaction, marks: Marks, result: str, status: str, fields: str) -> Marks:

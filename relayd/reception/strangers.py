@@ -11,14 +11,17 @@ at the end of data, and is decided there.  Nothing here waits for a disk; what i
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from relayd.events import security, smtp
 from relayd.mail.address import split_address
 from relayd.mail.reply import Reply
 from relayd.mailauth.findings import Findings, Result, plain_domain
+from relayd.reception.assessing import Subject
 from relayd.reception.client import Address, Client
 from relayd.reception.policy import Policy, contains
 from relayd.reception.transaction import Refused, Transaction
@@ -26,6 +29,7 @@ from relayd.reputation.bans import Bans
 from relayd.reputation.good_hosts import GoodHosts
 from relayd.reputation.greylist import Greylist
 from relayd.reputation.options import TarpitOptions
+from relayd.spam.tag import Tag
 
 SHUT_OUT = Reply(421, "4.7.0", "Your address is shut out for a while, for what came from it")
 ENOUGH = Reply(421, "4.7.0", "Too many recipients that do not exist, closing the connection")
@@ -171,6 +175,17 @@ class Strangers:
         self.good.note(address, now)
         if self._greylists(tx):
             self.greylist.taken(address, proved_domains(tx), now)
+
+    async def tags(self, subject: Subject) -> Sequence[Tag]:
+        """IP_BLOCKED where an address on the message's way is shut out, see `assessing.TagSource`."""
+        if not len(self.bans) or subject.facts.is_trusted:
+            return ()
+        now = self.clock()
+        for text in (str(subject.facts.address or ""), *subject.scanned.hops):
+            with contextlib.suppress(ValueError):
+                if self.bans.banned(ipaddress.ip_address(text), now) is not None:
+                    return (Tag("IP_BLOCKED", "an address on its way is shut out here", text),)
+        return ()
 
     def sweep(self) -> None:
         """Forget what is over."""

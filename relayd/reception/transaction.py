@@ -38,7 +38,7 @@ class Accepted:
     """A recipient that the message will be queued for: given by the client, or put in the place of one that was.
 
     return_path: of the message to it; None: the transaction's.  stands_for: the key of the one in whose place it is,
-    None: it was given itself.
+    None: it was given itself.  held: why it alone of the message's must wait for an operator.
     """
 
     address: str
@@ -46,6 +46,7 @@ class Accepted:
     orcpt: str | None = None
     return_path: str | None = None
     stands_for: tuple[str, str] | None = None
+    held: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,12 @@ class Transaction:
         if others:
             self.replaced -= 1
             self.expanded -= len(others)
+
+    def hold(self, key: tuple[str, str], reason: str) -> None:
+        """Hold the message for a recipient that the client gave, or for all that stand for it, and for nobody else."""
+        for each in self.recipients:
+            if each.stands_for == key or (each.stands_for is None and mailbox_key(each.address) == key):
+                each.held = reason
 
     @property
     def size(self) -> int:

@@ -60,6 +60,8 @@ class Bans:
         self._kinds = {kind: Buckets(rate) for kind, rate in _rates(self._options).items()}
         self.is_spared: Callable[[Address, float], bool] = lambda address, now: False
         """Whether an address is not to be banned by itself, for other reasons than the options."""
+        self.on_suspect: Callable[[Address], None] = lambda address: None
+        """Told of each address whose first failure is counted, long before it is banned."""
         self._bans: OrderedDict[Network, Ban] = OrderedDict()
         self.on_change: Callable[[Network, Ban | None], None] = lambda network, ban: None
         """Told of each new ban, and (None) of each that is forgotten."""
@@ -85,6 +87,8 @@ class Bans:
         if self.is_exempt(address) or self.is_spared(address, now):
             return None
         site = site_of(address)
+        if site not in self._by_site:
+            self.on_suspect(address)
         self._by_site.take(site, now)
         over = self._by_site.wait(site, now) > 0
         if login:
@@ -99,6 +103,8 @@ class Bans:
             return None
         site = site_of(address)
         counted = self._kinds[kind]
+        if site not in counted:
+            self.on_suspect(address)
         counted.take(site, now)
         return self._ban(site, now, REASONS[kind], evidence) if counted.wait(site, now) > 0 else None
 

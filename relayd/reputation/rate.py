@@ -83,6 +83,9 @@ class Buckets:
     def __len__(self) -> int:
         return len(self._left)
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._left
+
 
 def whole_seconds(seconds: float) -> int:
     """Seconds for a Retry-After: whole, and at least one."""

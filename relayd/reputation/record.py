@@ -1,7 +1,8 @@
 """The record of a sender: what its mail was scored before, fading with time.  Pure.
 
-A record is kept of the client's address (IPv6: /64), of the domain that SPF or DKIM proved, and of the return path
-where its domain is proved.  A message counts 1 for the side it was scored for; half of it is gone after `half-life`.
+A record is kept of the client's address (IPv6: /64), of its autonomous system where that is known, of the domain that
+SPF or DKIM proved, and of the return path where its domain is proved.  A message counts 1 for the side it was scored
+for; half of it is gone after `half-life`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Records:
         self.records.most = options.max_entries
 
     def get(self, key: str, now: float) -> Record | None:
-        """The record of a key ("ip:...", "domain:...", "sender:...") as of now."""
+        """The record of a key ("ip:...", "asn:...", "domain:...", "sender:...") as of now."""
         kept = self.records.get(key)
         if kept is None:
             return None
@@ -71,5 +72,5 @@ class Records:
         return self.records.drop_where(lambda *_: True) if not key else int(self.records.drop(key))
 
     def forget_kind(self, kind: str) -> int:
-        """Forget the records whose key begins with `kind` ("ip:", "domain:", "sender:").  How many."""
+        """Forget the records whose key begins with `kind` ("ip:", "asn:", "domain:", "sender:").  How many."""
         return self.records.drop_where(lambda key, _: key.startswith(kind))

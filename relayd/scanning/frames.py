@@ -10,6 +10,7 @@ import msgspec
 
 from relayd.spam.facts import Facts, Scanned
 from relayd.spam.message import MAX_OCTETS
+from relayd.spam.origin import Origin
 from relayd.spam.ruleset import Ruleset
 
 HEAD = 4
@@ -55,6 +56,7 @@ def request(content: bytes | Path, facts: Facts, size: int) -> Request:
     """What asks for a scan.  content: what of it is not looked at is left out."""
     fields = msgspec.structs.asdict(facts)
     fields["address"] = "" if facts.address is None else str(facts.address)
+    fields["origin"] = msgspec.structs.asdict(facts.origin)
     if isinstance(content, Path):
         return Request(facts=fields, size=size, path=str(content))
     return Request(facts=fields, size=size, content=content[:MAX_OCTETS])
@@ -64,7 +66,8 @@ def facts_of(asked: Request) -> Facts:
     """The facts of a request, whole again."""
     fields = asked.facts
     address = ipaddress.ip_address(fields["address"]) if fields["address"] else None
-    return Facts(**{**fields, "address": address, "recipients": tuple(fields["recipients"])})
+    whole = {"address": address, "recipients": tuple(fields["recipients"]), "origin": Origin(**fields["origin"])}
+    return Facts(**{**fields, **whole})
 
 
 def frame(value: Setup | Request | Answer) -> bytes:

@@ -17,6 +17,8 @@ _SPF = {
     Result.NONE: "SPF_NA",
     Result.POLICY: "SPF_NEUTRAL",
 }
+_TORN = frozenset(("arc.chain-too-long", "arc.invalid-instance", "arc.invalid-cv", "arc.has-header-tag"))
+"""Chains that fail because they are none, whatever their signatures are."""
 _ARC = {
     Result.PASS: "ARC_ALLOW",
     Result.FAIL: "ARC_REJECT",
@@ -34,7 +36,8 @@ def authentication_tags(findings: Findings, facts: Facts, scanned: Scanned, list
     _dkim(findings, tags)
     arc = findings.arc
     if arc is not None:
-        tags.add(_ARC.get(arc.result, "ARC_NA"), f"ARC {arc.result}", arc.problem)
+        is_torn = arc.result is Result.FAIL and arc.cause in _TORN
+        tags.add("ARC_INVALID" if is_torn else _ARC.get(arc.result, "ARC_NA"), f"ARC {arc.result}", arc.problem)
     _dmarc(findings, scanned, lists, tags)
     _client(findings, facts, tags)
 

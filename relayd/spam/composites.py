@@ -19,7 +19,18 @@ _PHP = ("X_HDR_X_PHP_ORIGINATING_SCRIPT", "HAS_PHPMAILER_SIG", "X_HDR_X_PHP_SCRI
 _EMOTION = ("SUBJECT_ENDS_QUESTION", "SUBJECT_ENDS_EXCLAIM")
 _AUTH_SILENT = ("DKIM_NA", "SPF_NA", "DMARC_NA", "ARC_NA")
 
+# A rule stands behind those whose tags it asks for.
 _RULES: tuple[tuple[str, str, Callable[[Has], bool]], ...] = (
+    (
+        "FREEMAIL_REPLY_TO_NEQ_FROM_DOM",
+        "answers go to a free provider, From is elsewhere",
+        lambda has: has("FREEMAIL_REPLY_TO") and has("REPLYTO_DOM_NEQ_FROM_DOM"),
+    ),
+    (
+        "HTML_SHORT_LINK_IMG_1",
+        "little but an image that is a link",
+        lambda has: has("HAS_LINK_TO_LARGE_IMG") and has("HTML_SHORT_1"),
+    ),
     (
         "SHORT_PART_BAD_HEADERS",
         "one short part under a header without what every message has",
@@ -134,11 +145,6 @@ _RULES: tuple[tuple[str, str, Callable[[Has], bool]], ...] = (
     ("DKIM_SIGNED", "there is a DKIM signature", lambda has: has("X_HDR_DKIM_SIGNATURE")),
     ("ARC_SIGNED", "there is an ARC seal", lambda has: has("X_HDR_ARC_SEAL")),
     (
-        "FREEMAIL_REPLY_TO_NEQ_FROM_DOM",
-        "answers go to a free provider, From is elsewhere",
-        lambda has: has("FREEMAIL_REPLY_TO") and has("REPLYTO_DOM_NEQ_FROM_DOM"),
-    ),
-    (
         "SUSPICIOUS_MDN",
         "receipts go to a free provider, From is elsewhere",
         lambda has: has("FREEMAIL_DNT", "DISPOSABLE_DNT") and not has("FREEMAIL_FROM", "FREEMAIL_ENV_FROM"),
@@ -172,11 +178,6 @@ _RULES: tuple[tuple[str, str, Callable[[Has], bool]], ...] = (
         lambda has: (
             has("RCVD_COUNT_ZERO") and not has("RCVD_VIA_SMTP_AUTH") and has("X_HDR_USER_AGENT", "X_HDR_X_MAILER")
         ),
-    ),
-    (
-        "HTML_SHORT_LINK_IMG_1",
-        "little but an image that is a link",
-        lambda has: has("HAS_LINK_TO_LARGE_IMG") and has("HTML_SHORT_1"),
     ),
     (
         "HTML_SHORT_LINK_IMG_2",

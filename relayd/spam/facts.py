@@ -6,6 +6,7 @@ import ipaddress
 
 import msgspec
 
+from relayd.spam.origin import Origin
 from relayd.spam.tag import Tag
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -16,7 +17,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     address: of the client; None: over a Unix socket.  helo, return_path, recipients: as the client gave them, "" is
     the null return path.  account: who signed in, "" for nobody.  is_tls: of this hop.  is_utf8: SMTPUTF8 was asked
-    for; is_8bit: BODY=8BITMIME or BINARYMIME.  is_trusted: a message of our own people.  now: Unix time.
+    for; is_8bit: BODY=8BITMIME or BINARYMIME.  is_trusted: a message of our own people.  now: Unix time.  origin: where
+    the address is, empty where that is not known.
     """
 
     address: Address | None = None
@@ -29,6 +31,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     is_8bit: bool = False
     is_trusted: bool = False
     now: float = 0.0
+    origin: Origin = Origin()
 
 
 class Scanned(msgspec.Struct, frozen=True, kw_only=True):

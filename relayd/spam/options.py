@@ -142,7 +142,10 @@ class ScanOptions:
     """`spam-filter.scan.*`"""
 
     inline: int = option(
-        SIZE, "16KB", "Messages up to this size are scanned by the engine itself, larger ones by a worker process."
+        SIZE,
+        "16KB",
+        "Messages up to this size are scanned by the engine itself, larger ones by a worker process; so is all mail "
+        "where there are plug-ins, which may take any time, or more than 100 rules by pattern.",
     )
     workers: int = option(integer(1, 16), 1, "Worker processes.")
     cpu: float = option(DURATION, "2s", "CPU time of a scan; a worker that needs more is killed.")

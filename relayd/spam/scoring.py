@@ -11,6 +11,7 @@ from relayd.spam.authentication import authentication_tags
 from relayd.spam.bayes import Estimate
 from relayd.spam.composites import add_composites
 from relayd.spam.facts import Facts, Scanned
+from relayd.spam.origin import origin_tags
 from relayd.spam.ruleset import Lists
 from relayd.spam.tag import Tag, Tags
 
@@ -36,6 +37,8 @@ def all_tags(
     if "DMARC_POLICY_ALLOW" in tags and scanned.from_domain in lists.trusted:
         tags.add("TRUSTED_DOMAIN", "the author's domain is trusted here", scanned.from_domain)
     add_composites(tags)
+    if facts.origin:
+        origin_tags(facts.origin, tags)
     return tuple(tags)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from relayd.events import auth, delivery, http, queue, security, smtp
-from relayd.events.event import EventKind
+from relayd.events.event import TABLE, EventKind
 from relayd.telemetry.histogram import Histogram
 from relayd.telemetry.metrics import Metrics
 from relayd.telemetry.points import Point
@@ -21,7 +21,8 @@ Gauge = Callable[[], float | Awaitable[float]]
 """Reads a gauge."""
 
 _UNCOUNTED = frozenset(
-    {smtp.RAW_INPUT, smtp.RAW_OUTPUT, smtp.CONNECTION_END, delivery.ATTEMPT_END, http.CONNECTION_END}
+    {kind for kind in TABLE.values() if kind.on_demand}
+    | {smtp.CONNECTION_END, delivery.ATTEMPT_END, http.CONNECTION_END}
 )
 """Octets on the wire, and ends of what was counted when it began."""
 

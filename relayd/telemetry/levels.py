@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from relayd.events.event import EventKind, Level
 from relayd.events.vocabulary import kinds
@@ -25,6 +25,17 @@ def levels_of(records: Mapping[str, EventLevelOptions]) -> dict[EventKind, Level
             raise OptionError(f'tracing.level."{id}": there is no such event{hint}')
         found[kind] = Level.DISABLED if options.level == DISABLE else Level[options.level.upper()]
     return found
+
+
+def put_in_demand(is_logged: Callable[[EventKind], bool], is_watched: bool) -> None:
+    """Have the events that are made on demand alone made where somebody takes them, and nowhere else.
+
+    is_logged: whether a log takes a kind.  is_watched: whether a live viewer asked for them.  A level that was raised
+    asks for its event too, for every view.
+    """
+    for kind in kinds():
+        if kind.on_demand:
+            kind.wanted = kind.level is not Level.DISABLED and (is_watched or kind.is_raised or is_logged(kind))
 
 
 def put_in_force(levels: Mapping[EventKind, Level]) -> None:

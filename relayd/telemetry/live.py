@@ -84,9 +84,14 @@ class Viewer:
 
 
 class Live:
-    """Everybody who watches the stream of `span`, the daemon's."""
+    """Everybody who watches the stream of `span`, the daemon's.
 
-    def __init__(self, span: Span) -> None:
+    on_demand: told whether somebody watches what is made on demand, when that changes.
+    """
+
+    def __init__(self, span: Span, on_demand: Callable[[bool], None] = lambda is_watched: None) -> None:
+        self._on_demand = on_demand
+        self._raw = False
         self._span = span
         self._stream = span.stream
         self._viewers: list[Viewer] = []
@@ -100,7 +105,8 @@ class Live:
 
     def __call__(self, event: Event) -> None:
         """Take an event."""
-        if event.kind.level is Level.DISABLED:
+        kind = event.kind
+        if kind.level is Level.DISABLED or (kind.on_demand and not self._raw and not kind.is_raised):
             return
         if len(self._buffer) < self._room:
             self._buffer.append(event)
@@ -111,6 +117,9 @@ class Live:
         """The frames of a new viewer, until they are closed."""
         viewer = Viewer(wanted, self._make_room)
         self._viewers.append(viewer)
+        if wanted.raw:
+            self._raw = True
+            self._on_demand(True)
         self._make_room()
         if self._ticking is None:
             self._stream.subscribe(self)
@@ -122,8 +131,16 @@ class Live:
                     yield frame
         finally:
             self._viewers.remove(viewer)
+            if wanted.raw and not self.is_asked_for_raw:
+                self._raw = False
+                self._on_demand(False)
             if not self._viewers:
                 self._stop()
+
+    @property
+    def is_asked_for_raw(self) -> bool:
+        """Whether somebody watches what is made on demand."""
+        return any(each.wanted.raw for each in self._viewers)
 
     def _stop(self) -> None:
         self._stream.unsubscribe(self)
@@ -171,9 +188,11 @@ def pick(wanted: Sequence[Wanted], events: Sequence[Event]) -> list[tuple[list[m
     An event is rendered once, however many are sent it.
     """
     rendered: dict[int, msgspec.Raw] = {}
+    usual = [event for event in events if not event.kind.on_demand or event.kind.is_raised]
     found = []
     for each in wanted:
-        taken = events if each.is_everything else [event for event in events if each.takes(event)]
+        shown = events if each.raw else usual
+        taken = shown if each.is_everything else [event for event in shown if each.takes(event)]
         batch = []
         for event in taken[:RATE]:
             raw = rendered.get(id(event))

@@ -185,7 +185,7 @@ class LogFiles:
         """Take an event; costs well under a microsecond when nobody logs it."""
         wanted = self._wanted.get(event.kind)
         if wanted is None:
-            wanted = self._wanted[event.kind] = any(each.wants(event.kind) for each in self._tracers)
+            wanted = self._wanted[event.kind] = self.wants(event.kind)
         if not wanted:
             return
         if len(self._buffer) >= self._bound:
@@ -195,6 +195,10 @@ class LogFiles:
         if not self._awake:
             self._awake = True
             self._wake.set()
+
+    def wants(self, kind: EventKind) -> bool:
+        """Whether some tracer logs it."""
+        return any(each.wants(kind) for each in self._tracers)
 
     @property
     def place(self) -> Place | None:

@@ -33,10 +33,14 @@ def keys_by_parameter() -> dict[str, str]:
 
 
 class Wanted:
-    """What one viewer asked for.  text: "" for anything.  keys: camelCase key, and what its value must be like."""
+    """What one viewer asked for.  text: "" for anything.  keys: camelCase key, and what its value must be like.
 
-    def __init__(self, text: str = "", keys: Mapping[str, str] | None = None) -> None:
+    raw: events that are made on demand too, whose levels nobody raised.
+    """
+
+    def __init__(self, text: str = "", keys: Mapping[str, str] | None = None, *, raw: bool = False) -> None:
         self.text = text
+        self.raw = raw
         self.keys = dict(keys or {})
         self._followed: OrderedDict[int, None] = OrderedDict()
 

@@ -101,6 +101,7 @@ class Recording:
             for kind in fact_kinds():
                 roles[kind] = roles.get(kind, 0) | _FACT
         roles |= {kind: _NEVER for kind in TABLE.values() if kind.level is Level.DISABLED}
+        roles |= {kind: _NEVER for kind in TABLE.values() if kind.on_demand and not kind.is_raised}
         self._roles = roles
         self.stores = stores
 

@@ -50,6 +50,12 @@ def found(text: str, path: Path) -> tuple[list[str], list[str]]:
             'queue.route.a.tls.mode: expected "verified"',
         ),
         ('queue.outbound.tls.ca-files = ["/nowhere/ca.pem"]', "queue.outbound.tls.ca-files: expected a file"),
+        ('milter.a = { address = "unix:/m", tls.enable = true }', "milter.a.tls.enable: needs an address of TCP"),
+        (
+            'filter.a = { type = "spamd", address = "h:783", tls.ca-files = ["/nowhere/ca.pem"] }',
+            "filter.a.tls.ca-files: expected a file",
+        ),
+        ('geo.country-file = "/nowhere/c.mmdb"', "geo.country-file: expected a file that can be read: /nowhere/c.mmdb"),
         ('[certificate.a]\ncert = "/nowhere/c"\nprivate-key = "/nowhere/k"', "certificate.a.cert: expected a file"),
         (
             '[server.listener.a]\nbind = ["127.0.0.1:25"]\n[server.listener.b]\nbind = ["127.0.0.1:25"]',

@@ -14,6 +14,7 @@ from relayd.config.generate import render
 from relayd.config.load import flatten, load
 from relayd.config.sections import ALL_SECTIONS, MODULES, declared
 from relayd.options import Option, Section
+from tests.rig.mmdb import write_mmdb
 
 _CONF = Path(__file__).resolve().parents[2] / "conf" / "relayd.toml"
 
@@ -60,6 +61,8 @@ def test_everything_uncommented_fits_but_for_what_is_not_on_this_machine(tmp_pat
         there = tmp_path / Path(file).name
         there.write_bytes(pair)
         text = text.replace(file, str(there))
+    write_mmdb(tmp_path / "any.mmdb", {})
+    text = re.sub(r'"/[^"]*\.mmdb"', f'"{tmp_path}/any.mmdb"', text)
     (tmp_path / "rules.toml").write_text("")
     text = re.sub(r"/etc/relayd/(bounces|shaping)\.toml", str(tmp_path / "rules.toml"), text)
     path.write_text(text, encoding="utf-8")

@@ -16,10 +16,11 @@ async def test_a_kind_of_keys_goes_and_no_other(admin: aiohttp.ClientSession, co
     now = control.rig.clock.now
     parts = control.parts
     parts.greylist.wait(ip_address("198.51.100.7"), "a@b.c", "d@e.f", now)
-    for key in ("ip:198.51.100.7/32", "domain:good.test", "sender:a@b.c"):
+    for key in ("ip:198.51.100.7/32", "domain:good.test", "sender:a@b.c", "asn:64500"):
         parts.records.learn(key, True, now)
     for prefix, left in (
-        ("bounces", {"ip:198.51.100.7/32", "domain:good.test", "sender:a@b.c"}),
+        ("bounces", {"ip:198.51.100.7/32", "domain:good.test", "sender:a@b.c", "asn:64500"}),
+        ("reputation-asn", {"ip:198.51.100.7/32", "domain:good.test", "sender:a@b.c"}),
         ("reputation-ip", {"domain:good.test", "sender:a@b.c"}),
         ("reputation-from", {"domain:good.test"}),
         ("reputation-domain", set()),
@@ -32,6 +33,7 @@ async def test_a_kind_of_keys_goes_and_no_other(admin: aiohttp.ClientSession, co
         assert answer.status == 200
     assert not parts.greylist.all_waiting()
     assert [each.fields["details"] for each in control.named("manage.action")] == [
+        "reputation-asn",
         "reputation-ip",
         "reputation-from",
         "reputation-domain",

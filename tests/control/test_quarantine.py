@@ -67,7 +67,7 @@ async def test_it_is_released_or_deleted_once(admin: aiohttp.ClientSession, cont
 
 def call(control: Control, id: int, report: str | None) -> Any:
     """As the application makes one."""
-    caller = SimpleNamespace(name="admin")
+    caller = SimpleNamespace(name="admin", tenant="")
     return SimpleNamespace(
         path={"id": str(id)}, query=ReportQuery(report=report), caller=caller, span=control.app._span
     )

@@ -69,3 +69,18 @@ async def test_a_tenant_without_a_domain_sees_nothing(control: Control, ann: Api
     await put(control.rig, "x@far.example")
     await control.parts.principals.delete("acme.example")
     assert await ann.ids() == []
+
+
+async def test_held_mail_of_others_is_not_there(control: Control, ann: Api) -> None:
+    own = await put(control.rig, "a@acme.example", sender="x@far.example", held="looks odd")
+    other = await put(control.rig, "b@other.example", sender="x@far.example", held="looks odd")
+    assert [each["id"] for each in (await ann.ask("GET", "/quarantine"))["items"]] == [own.id]
+    for method, path in (("GET", ""), ("POST", "/release"), ("DELETE", ""), ("POST", "/report?report=spam")):
+        async with ann.session.request(method, f"/api/quarantine/{other.id}{path}") as answer:
+            assert (await answer.json())["error"] == "notFound"
+    assert await ann.ask("POST", f"/quarantine/{own.id}/release") is True
+    assert await ann.ask("GET", "/quarantine") == {"items": [], "total": 0}
+
+
+async def test_everybodys_model_is_no_tenants(ann: Api) -> None:
+    assert await ann.status("POST", "/spam-filter/train/spam") == 403

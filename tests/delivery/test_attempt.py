@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from relayd.delivery.options import ReuseOptions, TimeoutOptions
+from relayd.events import delivery as events
 from relayd.mail.envelope import Notify
 from relayd.mail.reply import Reply
 from relayd.mailauth.findings import Result as Auth
@@ -482,6 +483,7 @@ async def test_every_step_is_stated(setting: Setting) -> None:
     await attempt(Script(rcpt=["250 2.1.5 Ok", "550 5.1.1 Nobody"]), "b@x.example", "c@x.example", setting=setting)
     assert [event.kind.id for event in setting.events] == [
         "delivery.attempt-start",
+        "delivery.domain-delivery-start",
         "delivery.connect",
         "delivery.ehlo",
         "delivery.mail-from",
@@ -505,3 +507,38 @@ async def test_recipients_that_were_never_answered_are_stated() -> None:
             "d@x.example",
         ]
         await setting.pool.close()
+
+
+@OFFERS
+async def test_what_is_said_is_told_while_somebody_asks(
+    setting: Setting, offers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(id: str) -> str:
+        return "\n".join(each.fields["contents"] for each in setting.stated(id))
+
+    async with running(Script(offers=offers)) as peer:
+        await setting.run(job("b@x.example"), smarthost(peer.port))
+        assert not setting.stated("delivery.raw-output") + setting.stated("delivery.raw-input")
+        for kind in (events.RAW_OUTPUT, events.RAW_INPUT):
+            monkeypatch.setattr(kind, "wanted", True)
+        setting.bodies[4711] = Source(CONTENT * 2000)
+        await setting.run(job("b@x.example"), smarthost(peer.port))
+        await setting.run(job(content=CONTENT * 2000, in_memory=False), smarthost(peer.port))
+        await setting.pool.close()
+    sent = setting.stated("delivery.raw-output")
+    assert told("delivery.raw-output").count("RCPT TO:<") == told("delivery.raw-output").count("MAIL FROM:<") == 2
+    assert told("delivery.raw-input").count("Taken") == 2
+    assert CONTENT.partition(b"\r\n")[0].decode() not in told("delivery.raw-output")
+    assert sum(each.fields["size"] for each in sent) > len(CONTENT) * 2001
+    assert len(sent) < 20
+    assert {each.fields["hostname"] for each in sent} == {"127.0.0.1"}
+
+
+async def test_each_domain_of_an_attempt_is_told_with_how_often_it_was_tried(setting: Setting) -> None:
+    async with running(Script()) as peer:
+        await setting.run(job("b@x.example", "c@Y.example", "d@x.example"), smarthost(peer.port))
+        await setting.pool.close()
+    found = [(each.fields["domain"], each.fields["total"]) for each in setting.stated("delivery.domain-delivery-start")]
+    assert found == [("x.example", 0), ("y.example", 0)]
+    ids = [each.kind.id for each in setting.events]
+    assert ids[:3] == ["delivery.attempt-start", *["delivery.domain-delivery-start"] * 2]

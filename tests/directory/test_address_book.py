@@ -53,6 +53,13 @@ async def test_an_individual_has_one_mailbox(book: AddressBook, address: str, ma
     assert await recipients(book, address) == {mailbox}
 
 
+async def test_whose_account_an_address_is(book: AddressBook, principals: Principals) -> None:
+    principals.reserved = Reserved(addresses={"ann@example.org": "ann"})
+    await add(principals, Type.GROUP, "all", emails=["all@example.org"], members=["jane"])
+    names = ["Ann+x@example.org", "ann@example.org", "j.doe+shop@example.org", "all@example.org", "x@far.test"]
+    assert [await book.account_of(each) for each in names] == ["ann", "ann", "jane", "", ""]
+
+
 async def test_without_a_catch_all_a_stranger_is_nobody(book: AddressBook, principals: Principals) -> None:
     await patch(principals, "joe", ("removeItem", "emails", "@example.org"))
     assert await book.stands_for("nobody@example.org") is None

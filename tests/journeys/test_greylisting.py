@@ -10,6 +10,7 @@ import pytest
 
 from tests.journeys.conftest import Proxied, StartRelay, message, wait_logged, wait_until
 from tests.rig.daemon import Daemon, free_port
+from tests.rig.dns import serving_in_thread
 from tests.rig.sink import Sink
 
 
@@ -90,3 +91,19 @@ def test_who_tries_names_out_is_shut_out(relay: StartRelay) -> None:
     assert "security.abuse-ban" in wait_logged(daemon, "security.abuse-ban", "198.51.100.7")
     assert daemon.data_of("DELETE", "/api/bans/198.51.100.7") is True
     assert rcpt(port)[0] == 250
+
+
+def test_whom_a_list_knows_for_good_mail_is_not_shut_out_before_his_first(relay: StartRelay) -> None:
+    port = free_port()
+    with serving_in_thread({"7.100.51.198.list.dnswl.org": {"A": ["127.0.5.2"]}}) as dns:
+        given = {
+            "server.auto-ban.abuse.rate": "1/1d",
+            "resolver.custom": [f"udp://127.0.0.1:{dns.port}"],
+            "dnsbl.dnswl.enabled": True,
+        }
+        daemon = relay(None, settings(port, **given))
+        rcpt(port, to="name@receiver.test")
+        wait_until(lambda: not daemon.data_of("GET", "/api/bans")["items"], "it is let in again")
+        assert rcpt(port, to="other@receiver.test")[0] == 550
+        assert rcpt(port)[0] == 250
+        assert not daemon.data_of("GET", "/api/bans")["items"]

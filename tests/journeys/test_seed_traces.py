@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.conftest import Proxied, StartRelay, message, send, wait_until
+from tests.journeys.conftest import Proxied, StartRelay, message, send, wait_logged, wait_until
 from tests.rig.client import Client
 from tests.rig.daemon import Daemon, free_port
 from tests.rig.dns import Names, serving_in_thread
@@ -175,6 +175,25 @@ def test_47_and_48_a_viewer_sees_what_it_asked_for(client: Client, relay: Daemon
     for path, given in (("traces", "made up"), ("metrics", token)):
         with EventSource(relay.http_port, f"/api/telemetry/{path}/live", {"token": given}) as refused:
             assert refused.status == 401
+
+
+def test_48_the_dialogues_are_for_who_asks_for_them(client: Client, relay: Daemon) -> None:
+    token = client.ask("GET", "/api/telemetry/live/tracing-token").data
+    with EventSource(relay.http_port, "/api/telemetry/traces/live", {"token": token, "raw": 1}) as source:
+        send(relay, message("unseen", body="not to be seen\r\n"))
+        said: dict[str, list[str]] = {}
+        for _, events in source.frames():
+            for each in events:
+                said.setdefault(each["type"], []).append(each["data"].get("contents", ""))
+            if "delivery.attempt-end" in said:
+                break
+    assert {"smtp.raw-output", "delivery.raw-input"} <= said.keys()
+    for kind in ("smtp.raw-input", "delivery.raw-output"):
+        assert any("FROM:<a@sender.test>" in each for each in said[kind])
+    assert "seen" not in str(said)
+    send(relay)
+    wait_logged(relay, "delivery.domain-delivery-start", "receiver.test")
+    assert "raw-input" not in relay.output.read_text()
 
 
 def test_48_a_queue_id_is_matched_as_the_number_it_is(client: Client, relay: Daemon) -> None:

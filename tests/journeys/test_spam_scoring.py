@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import smtplib
 import sqlite3
 import subprocess
 import sys
@@ -16,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.conftest import Proxied, StartRelay, message, send
+from tests.journeys.conftest import Proxied, StartRelay, message, send, wait_until
 from tests.rig.daemon import Daemon
+from tests.rig.mmdb import ASN, COUNTRY, write_mmdb
 from tests.rig.postfix import free_port
 from tests.rig.sink import Sink
 from tests.rig.usage import descendants
@@ -34,6 +36,7 @@ class House:
     sink: Sink
     port: int
     rules: Path
+    networks: Path
 
     def send(self, content: bytes, to: str = "joe@any.test") -> None:
         """From a stranger at 198.51.100.7."""
@@ -56,6 +59,7 @@ class House:
 def house(module_relay: StartRelay, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     port = free_port()
     rules = tmp_path_factory.mktemp("rules") / "spam.toml"
+    networks = write_mmdb(rules.with_name("asn.mmdb"), {"198.51.100.0/24": ASN | COUNTRY})
     with Sink() as sink:
         settings = {
             "server.listener.outside.bind": [f"127.0.0.1:{port}"],
@@ -73,8 +77,10 @@ def house(module_relay: StartRelay, tmp_path_factory: pytest.TempPathFactory) ->
             "spam-filter.bayes.min-learns": 2,
             "spam-filter.submitted.enable": True,
             "spam-filter.update.source": str(rules),
+            "geo.asn-file": str(networks),
+            "geo.country-file": str(networks),
         }
-        yield House(module_relay(sink.port, settings), sink, port, rules)
+        yield House(module_relay(sink.port, settings), sink, port, rules, networks)
 
 
 def test_mail_arrives_with_what_was_found(house: House) -> None:
@@ -106,6 +112,33 @@ def test_hostile_mail_is_scanned_by_a_worker_and_goes_on(name: str, house: House
     mark = f"X-Mark: {name}".encode()
     house.send(mark + b"\r\n" + HOSTILE[name]())
     assert b"SCAN_PARTIAL (0.00)" in house.arrived(mark)
+
+
+def test_a_rule_of_the_operator_that_hangs_stops_nothing_else(relay: StartRelay) -> None:
+    settings = {
+        "server.listener.smtp.relay-networks": [],
+        "session.rcpt.relay-networks": [],
+        "session.rcpt.relay-domains": ["any.test"],
+        "session.rcpt.known.c.domains": ["any.test"],
+        "session.rcpt.known.c.check": "any",
+        "spam-filter.enable": True,
+        "spam-filter.hosts.enable": False,
+        "spam-filter.plugins": ["tests.scanning.odd_rules:spin"],
+        "spam-filter.scan.cpu": "200ms",
+    }
+    with Sink() as sink:
+        daemon = relay(sink.port, settings)
+        for code in (451, 451, 250):  # deferred twice, then held
+            with smtplib.SMTP("127.0.0.1", daemon.smtp_port, "client.test", timeout=60) as client:
+                client.ehlo()
+                client.mail("ann@outside.test")
+                client.rcpt("joe@any.test")
+                assert client.data(b"Subject: odd\r\n\r\nhello\r\n")[0] == code
+        (held,) = daemon.data_of("GET", "/api/quarantine")["items"]
+        assert held["reason"].startswith("unscannable: ")
+        send(daemon, message("even"), to="joe@any.test")
+        sink.wait_for_one(lambda delivery: b"Subject: even" in delivery.content)
+        assert daemon.data_of("DELETE", f"/api/quarantine/{held['id']}") is True  # it cannot be learnt either
 
 
 def test_a_worker_that_is_killed_costs_no_mail(house: House) -> None:
@@ -167,6 +200,39 @@ def test_rules_are_updated_and_gone_back_from(house: House) -> None:
     assert "no rules to go back to" in house.relayd("spam", "rollback")
 
 
+def test_an_update_that_cannot_be_put_in_force_changes_nothing(house: House) -> None:
+    relay = house.relay
+    mail = {
+        "message": "Subject: x\n\nhello\n",
+        "remoteIp": "192.0.2.1",
+        "envFrom": "",
+        "envFromFlags": 0,
+        "envRcptTo": [],
+    }
+
+    def score() -> float:
+        found: float = relay.data_of("POST", "/api/spam-filter/classify", mail)["tags"]["MISSING_MID"]["value"]
+        return found
+
+    house.rules.write_text('version = "7"\n[scores.x]\nMISSING_MID = 42\n')
+    assert relay.data_of("GET", "/api/update/spam-filter") == "7"
+    own = [["spam-filter.list.scores.MISSING_MID", "43"]]
+    relay.data_of("POST", "/api/settings", [{"type": "insert", "values": own, "assert_empty": False}])
+    house.rules.write_text('version = "7"\n[rules.odd]\npattern = "(("\n')
+    for flag in ("force", "overwrite"):
+        assert "missing )" in relay.request("GET", f"/api/update/spam-filter?{flag}=1")[1]["reason"]
+    assert relay.data_of("GET", "/api/update/spam-filter/versions") == {"version": "7", "previous": [""]}
+    relay.data_of("GET", "/api/reload")
+    assert score() == 43
+    house.rules.write_text('version = "8"\n[scores.x]\nMISSING_MID = 44\n')
+    assert relay.data_of("GET", "/api/update/spam-filter?overwrite=1") == "8"
+    assert score() == 44
+    assert relay.data_of("POST", "/api/update/spam-filter/rollback") == "7"
+    assert score() == 42
+    relay.data_of("POST", "/api/update/spam-filter/rollback")
+    assert score() == 2.5
+
+
 def test_classify_as_the_api_has_it(house: House) -> None:
     body = {
         "message": "From: a@b.test\nTo: c@d.test\nSubject: Testing, please ignore\nContent-Type: text/plain; "
@@ -186,6 +252,7 @@ def test_classify_as_the_api_has_it(house: House) -> None:
     assert explained["tags"]["FORGED_RECIPIENTS"]["evidence"] == "z@w.test"
     assert house.relay.request("POST", "/api/spam-filter/classify", {**body, "remoteIp": "nowhere"})[0] == 400
     assert house.relay.request("POST", "/api/spam-filter/classify", {"message": "x"})[0] == 400
+    assert house.relay.request("POST", "/api/spam-filter/classify", {**body, "envFromFlags": 1 << 64})[0] == 400
     status, answer = house.relay.request("POST", "/api/spam-filter/classify", {**body, "message": "no header"})
     assert (status, answer["details"]) == (200, "Failed to parse message.")
 
@@ -201,3 +268,36 @@ def test_what_our_own_people_submit_is_held_and_released_as_it_was(house: House)
     house.relayd("quarantine", "release", held)
     assert GTUBE in house.arrived(b"Subject: own\r\n")
     assert house.relay.audit()["difference"] == before["difference"] == 0
+
+
+def test_where_a_client_is_counts_where_the_operator_says_so(house: House) -> None:
+    def sessions() -> list[str]:
+        found: list[str] = house.relay.data_of("GET", "/api/telemetry/traces?type=smtp.connection-start")["items"]
+        return found
+
+    def scored(mark: str) -> tuple[list[str], bytes]:
+        before = sessions()
+        house.send(f"Subject: {mark}\r\n\r\nHello\r\n".encode())
+        content = house.arrived(f"Subject: {mark}".encode())
+        (new,) = wait_until(lambda: set(sessions()) - set(before), "the session is stored")
+        events = house.relay.data_of("GET", f"/api/telemetry/trace/{new}")
+        return next(each["data"]["tags"] for each in events if each["type"] == "spam.classify"), content
+
+    tags, content = scored("near")
+    assert tags[-2:] == ["SOURCE_ASN_64500", "SOURCE_COUNTRY_DE"]
+    assert b"SOURCE_" not in content
+    explained = house.relayd("spam", "explain", "--ip", "198.51.100.9", stdin=b"Subject: x\n\nx\n")
+    assert "198.51.100.0/24 Example Net" in explained
+    write_mmdb(house.networks, {"198.51.100.0/24": ASN | {"country": {"iso_code": "NL"}}})
+    house.relayd("settings", "set", "spam-filter.list.scores.SOURCE_COUNTRY_NL", "2.5")
+    house.relayd("reload")
+    tags, content = scored("far")
+    assert "SOURCE_COUNTRY_NL=2.5" in tags
+    assert b"SOURCE_COUNTRY_NL (2.50)" in content
+    house.networks.write_bytes(b"nothing")
+    refused = house.relayd("reload")
+    assert refused.startswith("error: geo.asn-file: ")
+    assert "expected an .mmdb file" in refused
+    assert "SOURCE_COUNTRY_NL (2.50)" in house.relayd(
+        "spam", "classify", "--ip", "198.51.100.9", stdin=b"Subject: x\n\n"
+    )

@@ -45,6 +45,17 @@ class World:
         return [each for each in self.events if each.kind.id == id]
 
 
+async def test_a_host_is_asked_about_before_any_mail_of_it_came() -> None:
+    zone = Zone(
+        {"7.100.51.198.list.dnswl.org": {"A": ["127.0.5.2"]}, "7.100.51.198.zen.spamhaus.org": {"A": "SERVFAIL"}}
+    )
+    world = World(zone, "spamhaus", "dnswl")
+    assert world.lists.knows_good
+    assert await world.lists.is_welcome(ADDRESS, world.span)
+    assert not await world.lists.is_welcome(ipaddress.ip_address("198.51.100.8"), world.span)
+    assert not World(zone, "spamhaus", "dnswl-dkim").lists.knows_good
+
+
 async def test_all_kinds_are_asked() -> None:
     zone = Zone(
         {

@@ -57,6 +57,23 @@ async def test_header_and_body_of_any_shape_are_changed(tmp_path: Path, content:
     assert whole.count(b"Message-ID:") == 1
 
 
+@pytest.mark.parametrize(
+    "second",
+    [packet(b"h", b"not a name\0x\0"), packet(b"h", b"X-Half\0done\0") + packet(b"h", b"torn")],
+    ids=["all refused", "torn"],
+)
+async def test_a_milter_that_changes_nothing_takes_nothing_of_the_one_before(tmp_path: Path, second: bytes) -> None:
+    peers = [MilterPeer(tmp_path / name, {b"E": [said, GO_ON]}) for name, said in (("a", ADD), ("b", second))]
+    async with peers[0], peers[1]:
+        options = {peer.path.name: milter_options(peer.address, **{"on-failure": "accept"}) for peer in peers}
+        filtering = Filtering(Scanners({}), Milters(options), ScanOptions(), HOSTNAME)
+        rooms = House(tmp_path, filtering=filtering)
+        client = await rooms.trusted()
+        message = await rooms.deliver(client, b"From: a@b.c\r\n\r\nhello\r\n")
+        rooms.reception.leave(client)
+    assert octets(message).endswith(b"From: a@b.c\r\nX-New: yes\r\n\r\nhello\r\n")
+
+
 async def test_a_header_that_is_not_changed_stays_octet_for_octet(tmp_path: Path) -> None:
     odd = b"From:a@b.c\r\nX-Odd:\t  folded\r\n \t here \r\nSubject: x\r\n\r\nbody\r\n"
     async with milter(tmp_path, E=[ADD, GO_ON]) as peer:

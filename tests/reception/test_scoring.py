@@ -21,7 +21,7 @@ from relayd.scanning.building import build_scanner
 from relayd.scanning.frames import Setup
 from relayd.scanning.workers import Overrun, Workers
 from relayd.spam.facts import Facts, Scanned
-from relayd.spam.options import RecipientOptions, SpamOptions, ThresholdOptions
+from relayd.spam.options import BayesOptions, RecipientOptions, SpamOptions, ThresholdOptions
 from relayd.spam.score import Action
 from relayd.spam.scoring import Limits
 from relayd.spam.tag import Tag
@@ -148,6 +148,59 @@ async def test_lmtp_answers_each_recipient(house: House, tmp_path: Path) -> None
     message = house.queue.messages[-1]
     assert [each.address for each in message.recipients] == ["c@mild.example"]
     assert message.counts["accepted"] == 1
+
+
+WISHES = [{"match": [f"{action}@far.example"], action: 100} for action in ("hold", "reject", "discard")]
+
+
+@pytest.mark.parametrize(
+    ("to", "codes", "queued"),
+    [
+        ("tag hold", [250, 250], {"tag": False, "hold": True}),
+        ("reject discard", [550, 250], {}),
+        ("reject hold", [550, 250], {"hold": True}),
+        ("discard tag hold reject", [250, 250, 250, 550], {"tag": False, "hold": True}),
+    ],
+)
+async def test_lmtp_does_for_each_recipient_what_it_wants(
+    house: House, tmp_path: Path, to: str, codes: list[int], queued: dict[str, bool]
+) -> None:
+    scored(house, tmp_path, recipients=WISHES)
+    tx = await house.begin(await house.stranger(protocol="lmtp"))
+    for each in to.split():
+        await house.rcpt(tx, f"{each}@far.example")
+    await house.reception.begin_data(tx)
+    await house.reception.write(tx, [GTUBE])
+    replies = await house.reception.finish(tx)
+    assert isinstance(replies, list)
+    assert [reply.code for reply in replies] == codes
+    messages = house.queue.messages
+    assert len({each.id for each in messages}) == len(messages)
+    held = {to.address.partition("@")[0]: each.held is not None for each in messages for to in each.recipients}
+    assert held == queued
+    wanted = {action for action in to.split() if action != "tag"}
+    assert {each["policy"] for each in house.facts("spam.verdict")} == wanted
+
+
+async def test_what_an_account_taught_its_model_counts_for_its_mail(house: House, tmp_path: Path) -> None:
+    scoring = scored(house, tmp_path)
+    bayes = scoring.assessor.bayes
+    await bayes.open()
+    bayes.options = section_of(BayesOptions).build({"min-learns": 1})
+    tokens = scoring.assessor.settings.scanner.scan(GOOD, Facts()).tokens
+    for kind, content in ((True, tokens), (False, bytes(8))):
+        await bayes.train(content, b"digest", spam=kind, account="jane")
+
+    async def account_of(address: str) -> str:
+        return "jane" if address == "b@far.example" else ""
+
+    scoring.assessor.account_of = account_of
+    marks = []
+    for to in (["b@far.example"], ["c@far.example"], ["b@far.example", "c@far.example"]):
+        message = await house.deliver(await house.stranger(), GOOD, *to)
+        marks.append(b"BAYES_SPAM" in octets(message))
+    assert marks == [True, False, False]
+    await bayes.close()
 
 
 async def test_sources_are_asked_and_their_failure_costs_no_mail(house: House, tmp_path: Path) -> None:

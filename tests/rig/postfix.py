@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,11 +62,22 @@ _DEFAULTS = {
 }
 
 
+_kept: deque[socket.socket] = deque(maxlen=200)
+"""Sockets that hold ports until those they were given to listen there."""
+
+
 def free_port(address: str = "127.0.0.1") -> int:
-    """A TCP port that the kernel says is free now."""
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that the kernel says is free, and gives nobody else who asks for any.
+
+    Whoever binds to it by its number can: servers set SO_REUSEADDR, and this socket never listens.
+    """
+    kept = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind((address, 0))
+    if len(_kept) == _kept.maxlen:
+        _kept.popleft().close()
+    _kept.append(kept)
+    return int(kept.getsockname()[1])
 
 
 def wait_for_port(port: int, *, timeout: float = 20.0, address: str = "127.0.0.1") -> None:

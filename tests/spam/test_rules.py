@@ -249,20 +249,20 @@ def test_good_mail_has_nothing_held_against_it() -> None:
     assert {name for name in found if not name.startswith("X_HDR_")} <= harmless
 
 
-@pytest.mark.parametrize(
-    ("facts", "tag"),
-    [
-        ({"helo": "192.0.2.1"}, "HELO_BAREIP"),
-        ({"helo": "host"}, "HELO_NOT_FQDN"),
-        ({"helo": "User"}, "RCVD_HELO_USER"),
-        ({"is_tls": False}, "RCVD_NO_TLS_LAST"),
-        ({"account": "joe"}, "RCVD_VIA_SMTP_AUTH"),
-        ({"return_path": ""}, "FROM_BOUNCE"),
-        ({"return_path": "nobody"}, "ENV_FROM_INVALID"),
-        ({"return_path": "x@gmail.com"}, "FREEMAIL_ENV_FROM"),
-        ({"return_path": "", "recipients": ("a@b.example", "c@b.example")}, "RCPT_BOUNCEMOREONE"),
-    ],
-)
+SESSIONS: list[tuple[dict[str, object], str]] = [
+    ({"helo": "192.0.2.1"}, "HELO_BAREIP"),
+    ({"helo": "host"}, "HELO_NOT_FQDN"),
+    ({"helo": "User"}, "RCVD_HELO_USER"),
+    ({"is_tls": False}, "RCVD_NO_TLS_LAST"),
+    ({"account": "joe"}, "RCVD_VIA_SMTP_AUTH"),
+    ({"return_path": ""}, "FROM_BOUNCE"),
+    ({"return_path": "nobody"}, "ENV_FROM_INVALID"),
+    ({"return_path": "x@gmail.com"}, "FREEMAIL_ENV_FROM"),
+    ({"return_path": "", "recipients": ("a@b.example", "c@b.example")}, "RCPT_BOUNCEMOREONE"),
+]
+
+
+@pytest.mark.parametrize(("facts", "tag"), SESSIONS)
 def test_facts_of_the_session_set_tags(facts: dict[str, object], tag: str) -> None:
     assert tag in names(scan(GOOD + b"\n" + LONG, **facts))
 

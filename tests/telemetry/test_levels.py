@@ -10,7 +10,7 @@ import pytest
 from relayd.events import smtp
 from relayd.events.event import Level
 from relayd.options import OptionError
-from relayd.telemetry.levels import levels_of, put_in_force
+from relayd.telemetry.levels import levels_of, put_in_demand, put_in_force
 from relayd.telemetry.live import Live
 from relayd.telemetry.log import LogFiles
 from relayd.telemetry.metrics import Metrics
@@ -23,6 +23,7 @@ from tests.telemetry.test_recording import Kept
 def declared() -> Iterator[None]:
     yield
     put_in_force({})
+    put_in_demand(lambda kind: False, False)
 
 
 def put(**levels: str) -> None:
@@ -70,6 +71,43 @@ def test_a_disabled_event_is_in_no_trace_and_no_live_view(tmp_path: Path, record
     live._room = 10
     live(next(each for each in recorder.events if each.kind is smtp.EHLO))
     assert live._buffer == []
+
+
+def test_what_is_made_on_demand_is_made_where_somebody_takes_it(tmp_path: Path, recorder: Recorder) -> None:
+    def wanted(level: str = "info", *, watched: bool = False, **levels: str) -> bool:
+        put(**levels)
+        log = LogFiles({"a": TracerOptions(type="log", level=level)}, tmp_path, recorder.daemon, lambda call: call())
+        put_in_demand(log.wants, watched)
+        log.close()
+        return smtp.RAW_INPUT.wanted
+
+    assert not wanted()
+    assert not wanted("debug")
+    assert wanted("trace")
+    assert wanted(watched=True)
+    assert wanted(smtp__raw_input="info")
+    assert not wanted("trace", watched=True, smtp__raw_input="disable")
+    assert not wanted()
+    assert smtp.EHLO.wanted
+
+
+def test_it_is_stored_where_its_level_was_raised_alone(tmp_path: Path, recorder: Recorder) -> None:
+    kept = Kept(tmp_path, recorder)
+
+    def stored() -> list[str]:
+        kept.recording.configure(kept.recording.stores)
+        span = kept.span(listenerId="smtp")
+        smtp.CONNECTION_START(span, listener_id="smtp", local_port=25, remote_ip="192.0.2.9", remote_port=4711)
+        smtp.RAW_INPUT(span, size=6, contents="NOOP")
+        smtp.NOOP(span)
+        smtp.CONNECTION_END(span, elapsed=40)
+        kept.recording.flush(20)
+        return [each.type for each in kept.traces.get([span.id], recorder.now)[span.id]]
+
+    assert stored() == ["smtp.connection-start", "smtp.noop", "smtp.connection-end"]
+    put(smtp__raw_input="debug")
+    assert stored()[1] == "smtp.raw-input"
+    kept.recording.close()
 
 
 def test_an_unknown_event_is_an_error_that_names_the_nearest() -> None:

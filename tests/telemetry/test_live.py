@@ -158,6 +158,30 @@ async def test_who_watches_is_sent_what_happens_and_without_viewers_nothing_is_s
     assert len(fanout) == 0
 
 
+async def test_what_is_made_on_demand_is_for_who_asks_for_it(stream: EventStream) -> None:
+    span = Span(stream, 5)
+    asked: list[bool] = []
+    fanout = Live(span, asked.append)
+
+    def state() -> None:
+        smtp.RAW_INPUT(span, size=6, contents="NOOP")
+        smtp.NOOP(span)
+
+    async with aclosing(fanout.watch(Wanted())) as usual:
+        first = asyncio.ensure_future(anext(usual))
+        await asyncio.sleep(0)
+        state()
+        assert len((await first)[1]) == 1
+        assert asked == []
+        async with aclosing(fanout.watch(Wanted(raw=True))) as everything:
+            frames = [asyncio.ensure_future(anext(each)) for each in (usual, everything)]
+            await asyncio.sleep(0)
+            assert asked == [True]
+            state()
+            assert [len((await each)[1]) for each in frames] == [1, 2]
+        assert asked == [True, False]
+
+
 async def test_a_viewer_that_stops_reading_costs_nothing_and_is_told_what_it_missed(stream: EventStream) -> None:
     span = Span(stream, 5)
     fanout = Live(span)

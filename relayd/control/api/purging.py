@@ -19,7 +19,12 @@ from relayd.reputation.record import Records
 
 _STORE = "default"
 _PATH = "/store/purge/in-memory"
-_RECORDS = {"reputation-ip": "ip:", "reputation-domain": "domain:", "reputation-from": "sender:"}
+_RECORDS = {
+    "reputation-ip": "ip:",
+    "reputation-domain": "domain:",
+    "reputation-from": "sender:",
+    "reputation-asn": "asn:",
+}
 """What the keys of the records of a prefix begin with."""
 
 

@@ -15,6 +15,7 @@ from typing import Literal, Protocol, TypedDict
 
 from relayd.blobs.source import BodySource
 from relayd.control.answers import Failure, Problem
+from relayd.control.api.steering import OwnersOf, everybodys
 from relayd.control.queries import TEXT, PageQuery, parameter
 from relayd.control.routes import Call, Route
 from relayd.events import manage
@@ -109,13 +110,23 @@ class ActionsOnHeld(Protocol):
 
 
 class QuarantineOperations:
-    """The handlers.  learn: None: nothing is learnt."""
+    """The handlers.  learn: None: nothing is learnt; nor is what a tenant decides, for the model is everybody's.
+    owners_of: whose mail a caller of a tenant may see.
+    """
 
-    def __init__(self, queue: QueueOfHeld, bodies: BodiesOfHeld, actions: ActionsOnHeld, learn: Learn | None) -> None:
+    def __init__(
+        self,
+        queue: QueueOfHeld,
+        bodies: BodiesOfHeld,
+        actions: ActionsOnHeld,
+        learn: Learn | None,
+        owners_of: OwnersOf = everybodys,
+    ) -> None:
         self._queue = queue
         self._bodies = bodies
         self._actions = actions
         self._learn = learn
+        self._owners_of = owners_of
 
     def routes(self) -> Iterator[Route]:
         """Every operation of the area."""
@@ -157,7 +168,8 @@ class QuarantineOperations:
     async def list(self, call: Call) -> HeldItems:
         """Held messages, the oldest first."""
         page: PageQuery = call.query
-        ids, total = await self._queue.list(Filter(kind=Kind.HELD), page.offset, page.size, 0)
+        filter = Filter(kind=Kind.HELD, owners=await self._owners_of(call.caller))
+        ids, total = await self._queue.list(filter, page.offset, page.size, 0)
         return HeldItems(items=[_item(each) for each in await self._queue.get_many(ids)], total=total)
 
     async def show(self, call: Call) -> HeldContent:
@@ -198,7 +210,11 @@ class QuarantineOperations:
 
     async def _message(self, call: Call) -> Message:
         id = parse_snowflake(call.path["id"])
-        found = await self._queue.get_many([id]) if id is not None and id < 1 << 63 else ()
+        ids: Sequence[int] = ()
+        if id is not None and id < 1 << 63:
+            filter = Filter(ids=[id], kind=Kind.HELD, owners=await self._owners_of(call.caller))
+            ids, _ = await self._queue.list(filter, 0, 1, 0)
+        found = await self._queue.get_many(ids) if ids else ()
         if not found or found[0].hold is None or found[0].deletion is not None:
             raise Failure("notFound", item=call.path["id"])
         return found[0]
@@ -222,7 +238,7 @@ class QuarantineOperations:
         if given not in (None, "spam", "ham", "none"):
             raise Problem(400, "Invalid parameters", "report: expected spam, ham or none")
         verdict = implied if given is None else given
-        if self._learn is None or verdict is None or verdict == "none":
+        if self._learn is None or call.caller.tenant or verdict in (None, "none"):
             return False
         octets = await self._octets(message)
         return await self._learn(octets, "spam" if verdict == "spam" else "ham", given is None)

@@ -30,6 +30,7 @@ _UNPARSED = "Failed to parse message."
 _8BIT = 2 | 4
 _UTF8 = 32
 _MAX_RECIPIENTS = 1000
+_MAX_FLAGS = (1 << 64) - 1
 _KINDS: tuple[Kind, Kind] = ("spam", "ham")
 
 
@@ -104,11 +105,11 @@ class ClassifyQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpamSide:
-    """Whom this area asks.  has_account: whether there is an account of a name."""
+    """Whom this area asks.  has_account: whether there is an account of a name, of a tenant where one is given."""
 
     classifications: Classifications
     bayes: Bayes
-    has_account: Callable[[str], Awaitable[bool]]
+    has_account: Callable[[str, str], Awaitable[bool]]
 
 
 class SpamOperations:
@@ -190,9 +191,11 @@ class SpamOperations:
         return forget
 
     async def _account(self, call: Call) -> str:
-        """The account of the path, "" for everybody's model.  Raises Failure notFound."""
+        """The account of the path, "" for everybody's model, which no tenant changes.  Failure notFound, Problem."""
         name = call.path.get("account_id", "")
-        if name and not await self._side.has_account(name):
+        if not name:
+            call.caller.check_unbound()
+        elif not await self._side.has_account(name, call.caller.tenant):
             raise Failure("notFound", item=name)
         return name.lower()
 
@@ -200,7 +203,7 @@ class SpamOperations:
         """What the live path would say, of a stranger's message."""
         body: ClassifyBody = call.body
         address = address_of(body.remote_ip)
-        if address is None or len(body.env_rcpt_to) > _MAX_RECIPIENTS:
+        if address is None or len(body.env_rcpt_to) > _MAX_RECIPIENTS or body.env_from_flags > _MAX_FLAGS:
             raise Problem(*BAD_JSON)
         asked = Asked(
             message=body.message.encode("utf-8", "surrogatepass"),
@@ -217,12 +220,15 @@ class SpamOperations:
         return _value(found, explain=call.query.explain)
 
     async def models(self, call: Call) -> list[LearntValue]:
-        """Every model, everybody's first."""
+        """Every model, everybody's first; of accounts alone the caller's own, unless he may list them."""
+        caller = call.caller
+        sees_all = caller.may("individual-list") and not caller.tenant
         return [
             LearntValue(
                 account=account, spam=learnt.spam, ham=learnt.ham, speaks=self._side.bayes.has_learnt_enough(account)
             )
             for account, learnt in sorted(self._side.bayes.learnt.items())
+            if sees_all or account in ("", caller.name.lower())
         ]
 
 

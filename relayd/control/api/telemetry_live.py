@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from relayd.control.api.telemetry import Telemetry
-from relayd.control.queries import NUMBER, TEXT, WORDS, parameter
+from relayd.control.queries import FLAG, NUMBER, TEXT, WORDS, parameter
 from relayd.control.routes import EVENTS, Call, Route
 from relayd.control.streaming import Streams
 from relayd.telemetry.matching import Wanted, keys_by_parameter
@@ -38,6 +38,7 @@ class LiveTracesQuery:
     """Which events; besides these parameters each key of an event is one, as in `remote-ip=192.0.2.1`."""
 
     filter: str | None = parameter(TEXT, "What some value of the event must hold, in this case of letters.")
+    raw: bool = parameter(FLAG, "The dialogues of SMTP too, line by line, without content and secrets.")
     token: str | None = parameter(TEXT, "A token for the live traces, where no header can be sent.")
 
 
@@ -94,7 +95,7 @@ class LiveOperations:
     async def traces(self, call: Call) -> web.StreamResponse:
         """48: events."""
         query: LiveTracesQuery = call.query
-        wanted = Wanted(query.filter or "", self._asked_keys(call.request))
+        wanted = Wanted(query.filter or "", self._asked_keys(call.request), raw=query.raw)
         return await self._streams.serve(call, self._telemetry.live.watch(wanted))
 
     def _asked_keys(self, request: web.Request) -> dict[str, str]:

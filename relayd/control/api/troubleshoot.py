@@ -133,11 +133,12 @@ async def examined(explaining: Explaining, suspect: Suspect, *, everything: bool
 
 
 def address_of(text: str) -> Address | None:
-    """An IP address; None for what is none."""
+    """An IP address, as sessions have it (IPv4 in IPv6 is IPv4); None for what is none."""
     try:
-        return None if "%" in text else ipaddress.ip_address(text)
+        address = None if "%" in text else ipaddress.ip_address(text)
     except ValueError:
         return None
+    return address.ipv4_mapped or address if isinstance(address, ipaddress.IPv6Address) else address
 
 
 def check_length(name: str, value: str) -> None:
