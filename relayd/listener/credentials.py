@@ -52,6 +52,7 @@ def is_private(session: RelaySMTP) -> bool:
 
 async def authenticate(session: RelaySMTP, argument: str) -> None:
     """AUTH"""
+    session.auth_tried = True
     mechanism, _, initial = argument.partition(" ")
     mechanism = mechanism.upper()
     refusal = _out_of_order(session, mechanism)
