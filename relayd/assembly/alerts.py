@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -24,7 +23,7 @@ from relayd.telemetry.alert_mail import AlertMail
 from relayd.telemetry.alerts import MOST_CAUSES, Alerts, Causes, Mail, Memory, Watch
 from relayd.telemetry.metrics import Metrics
 from relayd.telemetry.options import AlertOptions
-from relayd.telemetry.refusal_wave import RefusalWave
+from relayd.telemetry.refusal_wave import WINDOW, RefusalWave
 
 FILE = "alerts.json"
 
@@ -67,7 +66,7 @@ class _Looks:
             Watch("dkim", "DKIM keys", every * _SELDOM * 2, self._keys, at_once=False),
             Watch("route", "suspended destinations", every, self._routes),
             Watch("account", "suspended and held accounts", every, self._accounts),
-            Watch("refusals", "refused mail", every, self._refusals),
+            Watch("refusals", "refused mail", every, self._refusals, remembers=WINDOW),
             Watch("audit", "the queue's audit", every * _SELDOM, self._audit),
         )
 
@@ -91,7 +90,7 @@ class _Looks:
         wait = format_duration(limit)
         return {
             f"oldest:{destination}": f"mail for {destination} waits for more than {wait}; "
-            f"the oldest message, {id}, for {(now - issued_at(id)) / 3600:.0f} hours"
+            f"the oldest message, {id}, for {_long(now - issued_at(id))}"
             for destination, id in found
         }
 
@@ -162,6 +161,11 @@ def expiring(records: Mapping[str, CertificateOptions], now: float, within: floa
             continue
         left = leaf.not_valid_after_utc.timestamp() - now
         if left < within:
-            day = datetime.datetime.fromtimestamp(now + left, datetime.UTC).date()
-            found[f"certificate:{id}"] = f"certificate {id} expires on {day}, in {max(0, left) / _DAY:.0f} days"
+            day = leaf.not_valid_after_utc.date()
+            when = f"expires on {day}, in {left / _DAY:.0f} days" if left > 0 else f"expired on {day}"
+            found[f"certificate:{id}"] = f"certificate {id} {when}"
     return found
+
+
+def _long(seconds: float) -> str:
+    return f"{seconds / 3600:.0f} hours" if seconds >= 2 * 3600 else f"{seconds / 60:.0f} minutes"

@@ -144,7 +144,11 @@ class Views:
 
 
 def _pseudonyms(loaded: Loaded) -> Pseudonyms | None:
-    """What replaces addresses, where any tracer wants that; raises OSError when there is no key to be had."""
-    if not any(each.pseudonyms for each in loaded.config.records(TracerOptions).values()):
+    """What replaces addresses, where any tracer wants that or did; raises OSError when there is no key to be had."""
+    key = loaded.data / PSEUDONYM_KEY
+    if any(each.pseudonyms for each in loaded.config.records(TracerOptions).values()):
+        return Pseudonyms(load_key(key))
+    try:  # for what older files hold
+        return Pseudonyms(load_key(key)) if key.exists() else None
+    except OSError:
         return None
-    return Pseudonyms(load_key(loaded.data / PSEUDONYM_KEY))

@@ -17,8 +17,10 @@ from relayd.cli.where import url_option, where
 def forget(address: str, yes: bool, as_json: bool) -> None:
     """Overwrite ADDRESS in traces, in the history of messages, and in the log files.
 
-    What happened stays, with "forgotten" in its place; addresses with a detail (name+detail@domain) go too.  Untouched
-    are the queue, the suppression list, webhooks' logs, the journal, backups, and log files that were moved elsewhere.
+    What happened stays, with "forgotten" in its place; addresses with a detail (name+detail@domain), rewritten return
+    paths that hold the address, and its pseudonym go too.  Untouched are the queue, the suppression list, greylisting
+    and reputation (which have commands of their own), webhooks' logs, the journal, backups, and log files that were
+    moved elsewhere.
     """
     control = open_control(where())
     if not yes:

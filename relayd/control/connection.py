@@ -89,7 +89,7 @@ def _nothing() -> None:
 class Connection(RequestHandler):
     """One connection.  proxied: what the PROXY header said.  lost: set once it is gone."""
 
-    __slots__ = ("_leave", "lost", "peer", "place", "proxied")
+    __slots__ = ("_leave", "_span", "lost", "peer", "place", "proxied")
 
     def __init__(self, server: web.Server, place: Place, proxied: ProxyHeader | None, **how: Any) -> None:
         super().__init__(server, **how)
@@ -98,6 +98,7 @@ class Connection(RequestHandler):
         self.peer: Address | None = None
         self.lost = asyncio.Event()
         self._leave: Callable[[], None] | None = None
+        self._span: Span | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or close it at once when there are too many."""
@@ -107,6 +108,9 @@ class Connection(RequestHandler):
             assert isinstance(transport, asyncio.Transport)
             transport.abort()
             return
+        place, remote = self.place, str(self.peer or "unix")
+        self._span = Span(place.span.stream, place.ids(), {"listenerId": place.id, "remoteIp": remote})
+        http.CONNECTION_START(self._span, listener_id=place.id, remote_ip=remote)
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -114,6 +118,9 @@ class Connection(RequestHandler):
         leave, self._leave = self._leave, None
         if leave is not None:
             leave()
+        span, self._span = self._span, None
+        if span is not None:
+            http.CONNECTION_END(span, elapsed=span.stream.clock() - span.started)
         self.lost.set()
         super().connection_lost(exc)
 

@@ -14,7 +14,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -273,16 +273,19 @@ class Series:
         is up.
         """
         until = time.monotonic() + self._patience
+        connections = self._connections(until)
         try:
-            yield self._connections(until)
+            yield connections
         except sqlite3.Error as error:
             if time.monotonic() >= until:
                 raise ReadCut(f"the search took longer than {self._patience:g} s") from error
             raise translate(error) from error
         except OSError as error:
             raise DatabaseError(str(error)) from error
+        finally:
+            connections.close()  # here: a connection can be closed by the thread alone that opened it
 
-    def _connections(self, until: float) -> Iterator[sqlite3.Connection]:
+    def _connections(self, until: float) -> Generator[sqlite3.Connection, None, None]:
         for segment in self.segments():
             if time.monotonic() >= until:
                 raise ReadCut(f"the search took longer than {self._patience:g} s")

@@ -31,6 +31,8 @@ def state(
             size=report.body.size,
             next_retry=report.recipients[0].next_attempt,
             expires=report.recipients[0].expires,
+            message_id=report.message_id,
+            source=message.id,
         )
     if finished:
         elapsed = max(0.0, span.stream.clock() - message.created)

@@ -9,7 +9,7 @@ CONNECTION_START = EventKind(
     Level.DEBUG,
     "HTTP connection started",
     "A connection to the control socket was made",
-    "remote_ip",
+    "listener_id remote_ip",
 )
 CONNECTION_END = EventKind(
     "http.connection-end",

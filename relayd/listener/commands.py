@@ -15,6 +15,7 @@ from relayd.events import smtp
 from relayd.listener.credentials import authenticate, mechanisms
 from relayd.listener.data import receive_chunk, receive_data
 from relayd.listener.protocol import SessionOver
+from relayd.listener.refused_lines import shown
 from relayd.listener.xclient import NOT_ALLOWED, XclientError, apply_xclient, parse_xclient
 from relayd.mail.reply import Reply
 from relayd.smtp.command import SyntaxRefused, parse_mail, parse_rcpt
@@ -42,7 +43,7 @@ _NOT_SMTP = frozenset({"GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS"})
 
 def unknown(session: RelaySMTP, verb: str, line: bytes) -> None:
     """A verb that is not in the table."""
-    smtp.INVALID_COMMAND(session.client.span, contents=verb)
+    smtp.INVALID_COMMAND(session.client.span, contents=shown(line, after_auth=session.auth_tried))
     if verb in _NOT_SMTP:  # a browser was made to talk to us; its body must not be read as commands
         raise SessionOver("", Reply(554, "5.5.1", "This is not a web server"))
     session.refuse(Reply(500, "5.5.1", "Command not recognized"))
@@ -374,21 +375,6 @@ VERBS: dict[str, Verb] = {
     "SAML": not_implemented,
     "XFORWARD": not_implemented,
 }
-
-DISABLED = {
-    "REQUIRETLS": smtp.REQUIRE_TLS_DISABLED,
-    "HOLDFOR": smtp.FUTURE_RELEASE_DISABLED,
-    "HOLDUNTIL": smtp.FUTURE_RELEASE_DISABLED,
-    "BY": smtp.DELIVER_BY_DISABLED,
-    "MT-PRIORITY": smtp.MT_PRIORITY_DISABLED,
-}
-INVALID = {
-    "HOLDFOR": smtp.FUTURE_RELEASE_INVALID,
-    "HOLDUNTIL": smtp.FUTURE_RELEASE_INVALID,
-    "BY": smtp.DELIVER_BY_INVALID,
-    "MT-PRIORITY": smtp.MT_PRIORITY_INVALID,
-}
-"""What a parameter is that was sent to a session to which it is not offered."""
 
 LINE_LIMITS = {
     "MAIL": 1280,  # RFC 1870 +26, 2852 +17, 3461 +115, 4865 +34, 4954 +500, 6531 +10, 6710 +15, 8689 +11

@@ -16,10 +16,11 @@ import aiosmtpd.smtp
 
 from relayd.events import limit, smtp, tls
 from relayd.events.event import Span
-from relayd.listener.commands import DISABLED, INVALID, LINE_LIMITS, VERBS, unknown
+from relayd.listener.commands import LINE_LIMITS, VERBS, unknown
 from relayd.listener.data import Sink
 from relayd.listener.protocol import LineTooLong, SessionOver, SessionProtocol
-from relayd.listener.raw import raw_command, raw_replies
+from relayd.listener.raw import raw_replies, state_command
+from relayd.listener.refused_lines import shown, state_refused
 from relayd.listener.setting import Setting
 from relayd.listener.xclient import UNKNOWN
 from relayd.mail.reply import Reply
@@ -71,6 +72,7 @@ class RelaySMTP(SessionProtocol):
         self.refused = 0
         self.errors = 0
         self.auth_failures = 0
+        self.auth_tried = False
         self.greeted = False
         self.draining = False
         self.may_send_mail = True
@@ -242,7 +244,7 @@ class RelaySMTP(SessionProtocol):
                 finally:
                     self.at_boundary = False
             if smtp.RAW_INPUT.wanted:
-                smtp.RAW_INPUT(self.client.span, size=len(line), contents=raw_command(line, VERBS))
+                state_command(self.client.span, line, VERBS)
             await self._command(line)
             if self.errors >= budget:
                 smtp.TOO_MANY_INVALID_RCPT(self.client.span, limit=budget)
@@ -250,7 +252,7 @@ class RelaySMTP(SessionProtocol):
 
     async def _command(self, line: bytes) -> None:
         if line[-2:] != b"\r\n":
-            smtp.SYNTAX_ERROR(self.client.span, contents=shown(line))
+            smtp.SYNTAX_ERROR(self.client.span, contents=shown(line, after_auth=self.auth_tried))
             self.refuse(NOT_CRLF)
             return
         try:
@@ -264,10 +266,7 @@ class RelaySMTP(SessionProtocol):
             else:
                 await command(self, argument)
         except SyntaxRefused as refused:
-            smtp.SYNTAX_ERROR(self.client.span, contents=shown(line))
-            disabled = DISABLED.get(refused.not_offered) or INVALID.get(refused.invalid)
-            if disabled is not None:
-                disabled(self.client.span)
+            state_refused(self.client.span, refused, line, after_auth=self.auth_tried)
             self.refuse(refused.reply)
         except SessionOver:
             raise
@@ -369,14 +368,6 @@ def to_address(text: str) -> Address:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
-
-
-def shown(line: bytes) -> str:
-    """A command line for an event: cut, and without the secrets of AUTH."""
-    text = line[:200].decode("utf-8", "replace").rstrip("\r\n")
-    if text[:5].upper() == "AUTH ":
-        return " ".join([*text.split(" ")[:2], "***"])
-    return text
 
 
 def _peer_uid(transport: asyncio.Transport) -> int | None:

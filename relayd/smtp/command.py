@@ -28,6 +28,7 @@ class SyntaxRefused(Exception):
     """The line is refused; `reply` is the answer.
 
     not_offered: the parameter that is not for this session, or "".  invalid: the one whose value is bad, or "".
+    sender, recipient: what stood for an address and is none.
     """
 
     def __init__(self, reply: Reply, not_offered: str = "", invalid: str = "") -> None:
@@ -35,6 +36,8 @@ class SyntaxRefused(Exception):
         self.reply = reply
         self.not_offered = not_offered
         self.invalid = invalid
+        self.sender: str | None = None
+        self.recipient: str | None = None
 
 
 class MailCommand(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +116,9 @@ def parse_mail(argument: str, offered: Extensions, *, bare_names: bool = False) 
     try:
         address = parse_reverse_path(path, smtputf8, bare_names=bare_names)
     except AddressError as error:
-        raise _address_refused(error, "5.1.7") from error
+        refused = _address_refused(error, "5.1.7")
+        refused.sender = path[1:-1]
+        raise refused from error
     wanted: dict[str, object] = {}
     for keyword, value in values.items():
         name, kept_value = _mail_parameter(keyword, value, offered, smtputf8)
@@ -136,7 +141,9 @@ def parse_rcpt(argument: str, offered: Extensions, smtputf8: bool, *, bare_names
     try:
         address = parse_forward_path(path, smtputf8, bare_names=bare_names)
     except AddressError as error:
-        raise _address_refused(error, "5.1.3") from error
+        refused = _address_refused(error, "5.1.3")
+        refused.recipient = path[1:-1]
+        raise refused from error
     notify: frozenset[Notify] | None = None
     orcpt: str | None = None
     for keyword, value in _parameters(parameters).items():

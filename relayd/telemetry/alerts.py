@@ -35,7 +35,8 @@ Mail = Callable[[str, Sequence[str]], Awaitable[None]]
 class Watch:
     """name: what stands before the colon of its keys.  every: seconds between two looks.  title: of its mail.
 
-    at_once: look at the start too, not only after the first `every`.
+    at_once: look at the start too, not only after the first `every`.  remembers: seconds that its look goes back in
+    what was seen since the start; for as long after it nothing is over that was told before.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Watch:
     every: float
     look: Look
     at_once: bool = True
+    remembers: float = 0.0
 
 
 class Told(msgspec.Struct):
@@ -96,6 +98,7 @@ class Alerts:
         self._mail = mail
         self._span = span
         self._monotonic = monotonic
+        self._started = monotonic()
         self._looked: dict[str, float] = {}
 
     def open(self) -> dict[str, float]:
@@ -137,7 +140,8 @@ class Alerts:
         told = self._memory.told
         mine = {key: each for key, each in told.items() if key.partition(":")[0] == watch.name}
         new = [key for key in causes if key not in mine][: max(0, MOST_CAUSES - len(mine))]
-        over = [key for key in mine if key not in causes]
+        knows = self._monotonic() - self._started >= watch.remembers
+        over = [key for key in mine if key not in causes] if knows else []
         for key in new:
             told[key] = Told(now, causes[key])
             telemetry.ALERT(self._span, id=key, reason=causes[key])

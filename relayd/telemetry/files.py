@@ -13,6 +13,8 @@ import re
 import time
 from pathlib import Path
 
+from relayd.telemetry.forgetting import UNFINISHED
+
 _SUFFIXES = {"daily": "%Y-%m-%d", "hourly": "%Y-%m-%dT%H", "minutely": "%Y-%m-%dT%H:%M", "never": ""}
 SUFFIX = re.compile(r"\d{4}-\d\d-\d\d(?:T\d\d(?::\d\d)?)?(?:\.\d{3,})?")
 """What follows the prefix and a dot in the names of dated files."""
@@ -112,8 +114,13 @@ class RotatingFile:
         mine = []
         current = self._path().name
         for entry in os.scandir(self.directory):
-            rest = entry.name.removeprefix(self._prefix + ".")
-            if rest == entry.name or entry.name == current or not (rest == "old" or SUFFIX.fullmatch(rest)):
+            name = entry.name.removesuffix(UNFINISHED)
+            rest = name.removeprefix(self._prefix + ".")
+            is_mine = name == self._prefix or (rest != name and (rest == "old" or SUFFIX.fullmatch(rest)))
+            if name != entry.name and is_mine:
+                (self.directory / entry.name).unlink(missing_ok=True)  # cut short: it is written by this thread alone
+                continue
+            if not is_mine or name in (self._prefix, current):
                 continue
             state = entry.stat(follow_symlinks=False)
             mine.append((state.st_mtime, entry.name, state.st_size))

@@ -2,7 +2,8 @@
 
 Every event that names a queue id is a fact about that message: that it was queued, each attempt, each outcome, what
 operators did.  Facts are kept by queue id; what a message was (return path, recipients, Message-ID) is indexed with
-the fact that it was queued, so a search shows each message once, in the file of the time at which it came.
+the fact that it was queued, so a search shows each message once, in the file of the time at which it came.  That a
+report about a message was queued is a fact about both.
 """
 
 from __future__ import annotations
@@ -157,6 +158,9 @@ class History:
                 if begins:
                     begun.append(id)
                     index += [(word, id) for word in words((event,), {})]
+            source = event.fields.get("source")
+            if begins and source:
+                facts.setdefault(source, []).append(row)
         encoded, messages, prepared = encode(list(facts.items())), encode(begun), word_index.Prepared(index)
 
         def work(connection: sqlite3.Connection) -> None:
@@ -271,7 +275,8 @@ def _history(id: int, facts: Sequence[Sequence[Any]]) -> MessageHistory:
     events = []
     for fact in facts:
         event = shown(fact)
-        event.data.pop("queueId", None)
+        if event.data.get("queueId") == id or fact[0] not in _ORIGINS:
+            event.data.pop("queueId", None)
         if fact[3]:
             event.data["spanId"] = fact[3]
         events.append(event)
@@ -279,7 +284,7 @@ def _history(id: int, facts: Sequence[Sequence[Any]]) -> MessageHistory:
 
 
 def _summary(id: int, facts: Sequence[Sequence[Any]]) -> dict[str, Any]:
-    beginning = next((fact for fact in facts if fact[0] in _ORIGINS), None)
+    beginning = next((fact for fact in facts if fact[0] in _ORIGINS and fact[2].get("queue_id") == id), None)
     fields: dict[str, Any] = beginning[2] if beginning is not None else {}
     keys: dict[str, Any] = beginning[4] if beginning is not None and len(beginning) > 4 else {}
     fates = {address: RecipientFate(address, "scheduled", "", "", 0, "", 0) for address in _each(fields.get("to"))}

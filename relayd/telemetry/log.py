@@ -295,17 +295,19 @@ class LogFiles:
             mark.run()
 
     def _render(self, event: Event, batches: list[list[tuple[Event, str]]]) -> None:
-        rendered: dict[Callable[[Event], str], str] = {}
+        rendered: dict[tuple[Callable[[Event], str], bool], str] = {}
+        hidden: Event | None = None
         for tracer, batch in zip(self._tracers, batches, strict=True):
             if not tracer.wants(event.kind):
                 continue
             render = tracer.render if tracer.postfix is None else tracer.postfix.render
             try:
-                line = rendered.get(render)
+                if tracer.pseudonyms is not None and hidden is None:
+                    hidden = tracer.pseudonyms.event(event)
+                source = event if tracer.pseudonyms is None or hidden is None else hidden
+                line = rendered.get((render, source is event))
                 if line is None:
-                    line = rendered[render] = render(event)
-                if tracer.pseudonyms is not None:
-                    line = tracer.pseudonyms.line(line)
+                    line = rendered[render, source is event] = render(source)
             except Exception as error:  # a field nobody foresaw costs its line, not the log
                 self._state(telemetry.LOG_ERROR, path=tracer.id, reason=f"{event.kind.id}: {error!r}", total=1)
                 continue

@@ -28,6 +28,9 @@ until the transaction began (look-ups, connection, TLS, EHLO); until the peer to
 OTHER = "other"
 """The provider of hosts that are nobody's in particular."""
 
+NOBODY = "none"
+"""What stands for a provider where no host was reached."""
+
 _MOST_HOSTS = 1000
 """Hosts whose provider is remembered."""
 
@@ -222,7 +225,7 @@ class Metrics:
         if known is None:
             if len(self._providers) >= _MOST_HOSTS:
                 self._providers.clear()
-            known = self._providers[host] = (self._provider_of(host) or OTHER) if host else "none"
+            known = self._providers[host] = (self._provider_of(host) or OTHER) if host else NOBODY
         return known
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
+from relayd.telemetry.metrics import NOBODY, OTHER
+
 WINDOW = 600.0
 """Seconds that are looked back."""
 
@@ -41,8 +43,14 @@ class RefusalWave:
             total = refused + counts["delivered"]
             wanted, needed = (share / 2, 1) if provider in self._waves else (share, least)
             if total and refused >= needed and refused / total >= wanted:
-                found[provider] = (
-                    f"{provider}: {refused} of {total} recipients were refused in the last {WINDOW / 60:.0f} minutes"
-                )
+                found[provider] = _told(provider, refused, total)
         self._waves = set(found)
         return found
+
+
+def _told(provider: str, refused: int, total: int) -> str:
+    when = f"in the last {WINDOW / 60:.0f} minutes"
+    if provider == NOBODY:
+        return f"no host was reached for {refused} of {total} recipients {when}"
+    who = "hosts of no known provider" if provider == OTHER else provider
+    return f"{who}: {refused} of {total} recipients were refused {when}"

@@ -265,3 +265,26 @@ async def test_the_event_says_address_and_port_or_the_path_of_a_unix_socket(
     tcp, unix = control.named("network.listen-start")[-2:]
     assert tcp.fields == {"listener_id": "l", "local_ip": "127.0.0.1", "local_port": port}
     assert unix.fields == {"listener_id": "l", "path": path}
+
+
+async def test_each_connection_that_is_taken_begins_and_ends_with_an_event(
+    control: Control, apps: list[ControlApp], tmp_path: Path
+) -> None:
+    path = str(tmp_path / "http.sock")
+    bind = (LOOPBACK, Bind(path=path))
+    app = await listen(control, apps, l=replace(HTTP, bind=bind, max_connections_per_address=1))
+    kept = await asyncio.open_connection("127.0.0.1", app.addresses[0][1])
+    assert await raw(app.addresses[0][1], request("/healthz/live")) == b""  # one too many
+    local = await asyncio.open_unix_connection(path)
+    for _, writer in (kept, local):
+        writer.close()
+    async with asyncio.timeout(5):
+        while len(ended := control.named("http.connection-end")) < 2:
+            await asyncio.sleep(0)
+    begun = control.named("http.connection-start")
+    assert [each.fields for each in begun] == [
+        {"listener_id": "l", "remote_ip": "127.0.0.1"},
+        {"listener_id": "l", "remote_ip": "unix"},
+    ]
+    assert {each.span for each in ended} == {each.span for each in begun}
+    assert ended[0].data()["remoteIp"] == "127.0.0.1"

@@ -85,6 +85,18 @@ async def test_a_message_by_queue_id_and_message_id(
             assert answer.status == 404
     page = (await asked(admin, "messages?address=receiver.test"))["data"]
     assert (page["total"], [each["id"] for each in page["items"]]) == (1, [ID])
+    for name in ("message_id=nobody@nowhere", "message-id=nobody@nowhere", "queue_id=128", "queue-id=128"):
+        assert (await asked(admin, f"messages?{name}"))["data"] == {"items": [], "total": 0}, name
+
+
+async def test_a_filter_of_too_many_words_is_refused(
+    control: Control, admin: aiohttp.ClientSession, recording: Recording
+) -> None:
+    attempt(control, recording)
+    for path in ("traces", "messages"):
+        assert (await asked(admin, f"{path}?filter={'+'.join(['a'] * 100)}"))["data"]["total"] == 1
+        async with admin.get(f"/api/telemetry/{path}?filter={'+'.join(['a'] * 101)}") as answer:
+            assert (answer.status, (await answer.json())["detail"]) == (400, "filter: 100 words at most")
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,20 @@ def test_a_reader_is_cut_off(tmp_path: Path) -> None:
     rows.close()
 
 
+def test_what_was_opened_to_read_is_closed_there_however_the_search_ends(tmp_path: Path) -> None:
+    rows = series(tmp_path)
+    put(rows, 1, 1000.0)
+    opened = []
+    with pytest.raises(DatabaseError) as failed, rows.reading() as connections:
+        for connection in connections:
+            opened.append(connection)
+            connection.execute("SELECT nothing FROM nowhere")
+    assert failed.value.__traceback__ is not None  # keeps what the search held, for another thread to let go of
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[0].execute("SELECT 1")
+    rows.close()
+
+
 def test_what_is_overwritten_is_gone_from_every_file(tmp_path: Path) -> None:
     rows = series(tmp_path)
     for day in range(3):

@@ -78,7 +78,9 @@ async def test_a_failure_is_reported_with_the_header(tmp_path: Path) -> None:
         audit = await it.queue.audit()
         assert (audit.counters["bounced"], audit.counters["generated"], audit.difference) == (1, 1, 0)
         assert len(it.of_kind("delivery.bounced")) == len(it.of_kind("delivery.dsn-perm-fail")) == 1
-        assert [event.fields["queue_id"] for event in it.of_kind("queue.queue-dsn")] == [sent.id]
+        (queued,) = it.of_kind("queue.queue-dsn")
+        assert (queued.fields["queue_id"], queued.fields["source"]) == (sent.id, id)
+        assert f"Message-ID: {queued.fields['message_id']}" in text
         assert [event.fields["queue_id"] for event in it.of_kind("delivery.completed")] == [id]
 
 

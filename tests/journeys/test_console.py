@@ -203,6 +203,24 @@ def test_a_message_is_seen_to_arrive(console: Console, browser: Browser) -> None
     assert f"/api/queue/messages/{sent}" in complaint
 
 
+def test_a_report_is_a_step_away_from_its_message(console: Console, browser: Browser) -> None:
+    refused = send(console.daemon, sender="who@sender.test", to="nobody@receiver.test")
+    past = f"/api/telemetry/message/{refused}"
+    wait_until(lambda: console.daemon.request("GET", past)[1].get("data", {}).get("finishedAt"), "its history")
+    console.go(f"message/{refused}", ".steps", refused)
+    browser.click(".steps a", "Message ")
+    browser.element(".facts", "<>")  # its return path
+    browser.element("tbody tr", "who@sender.test")
+    browser.complaints()  # the queue was asked first
+
+
+def test_what_is_invisible_in_text_is_seen(browser: Browser) -> None:
+    script = "import('/console/dom.js').then((dom) => arguments[1](dom.visible(arguments[0])))"
+    assert browser.run(script, "a\u061cb\u2028c\u202ed\ufeffe\x1bf\x00 \u200d\tg") == (
+        "a\\u061cb\\u2028c\\u202ed\\ufeffe\\x1bf\\x00 \u200d\tg"
+    )
+
+
 def state(daemon: Daemon, id: str) -> tuple[bool, bool]:
     """Whether a message is held, and whether it is deleted."""
     found = daemon.data_of("GET", f"/api/queue/messages/{id}?deleted=1")

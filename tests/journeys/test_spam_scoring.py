@@ -303,6 +303,8 @@ def test_where_a_client_is_counts_where_the_operator_says_so(house: House) -> No
     assert b"SOURCE_" not in content
     explained = house.relayd("spam", "explain", "--ip", "198.51.100.9", stdin=b"Subject: x\n\nx\n")
     assert "198.51.100.0/24 Example Net" in explained
+    explained = house.relayd("explain", "--ip", "198.51.100.9", "--helo", "mx.any.test", "--from", "")
+    assert "  from: DE, AS64500, Example Net, 198.51.100.0/24\n" in explained
     write_mmdb(house.networks, {"198.51.100.0/24": ASN | {"country": {"iso_code": "NL"}}})
     house.relayd("settings", "set", "spam-filter.list.scores.SOURCE_COUNTRY_NL", "2.5")
     house.relayd("reload")

@@ -48,4 +48,5 @@ def test_certificates_that_expire_soon_did_expire_or_cannot_be_read(tmp_path: Pa
     found = expiring(records, NOW, 14 * DAY)
     assert set(found) == {f"certificate:{name}" for name in ("soon", "over", "gone", "odd")}
     assert found["certificate:soon"] == "certificate soon expires on 2026-12-04, in 13 days"
+    assert found["certificate:over"] == "certificate over expired on 2026-11-20"
     assert "cannot be read" in found["certificate:gone"]

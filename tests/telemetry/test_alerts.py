@@ -96,6 +96,15 @@ async def test_a_restart_tells_nothing_twice_and_remembers_what_to_clear(house: 
     assert await house.after(0, {}) == []
 
 
+async def test_what_is_seen_over_a_while_is_not_over_before_that_since_a_restart(house: House) -> None:
+    house.watches = [Watch("thing", "the thing", 60.0, house.look, remembers=600.0)]
+    await house.after(0, {"thing:a": "a is wrong"})
+    house.start()
+    assert await house.after(60, {}) == []
+    assert await house.after(480, {"thing:b": "b is wrong"}) == [("alert", "thing:b")]
+    assert await house.after(60, {"thing:b": "b is wrong"}) == [("alert-cleared", "thing:a")]
+
+
 async def test_a_memory_that_is_damaged_is_begun_anew(house: House) -> None:
     (house.path / "alerts.json").write_bytes(b"{ no json")
     house.start()
@@ -158,6 +167,22 @@ def test_a_wave_of_refusals_and_its_end() -> None:
     assert look(180, delivered=60) == {"google"}  # above half of what makes a wave
     assert look(180 + WINDOW, delivered=60) == set()
     assert look(240 + WINDOW, bounced=40, delivered=1) == set()
+
+
+def test_a_wave_says_who_refuses() -> None:
+    wave = RefusalWave()
+    assert (
+        wave.look({("google", "bounced"): 0, ("other", "bounced"): 0, ("none", "deferred"): 0}, 0, least=1, share=1)
+        == {}
+    )
+    found = wave.look(
+        {("google", "bounced"): 2, ("other", "bounced"): 3, ("none", "deferred"): 4}, 60, least=1, share=1
+    )
+    assert found == {
+        "google": "google: 2 of 2 recipients were refused in the last 10 minutes",
+        "other": "hosts of no known provider: 3 of 3 recipients were refused in the last 10 minutes",
+        "none": "no host was reached for 4 of 4 recipients in the last 10 minutes",
+    }
 
 
 def test_the_mail_is_seven_bit_and_nothing_in_it_can_break_out() -> None:

@@ -32,11 +32,13 @@ def test_names_by_rotation(tmp_path: Path, rotate: str, first: str, second: str,
     assert (tmp_path / "logs" / first).read_bytes() == b"one\n"
 
 
-def test_old_files_go_and_others_stay(tmp_path: Path) -> None:
+def test_old_and_unfinished_files_go_and_others_stay(tmp_path: Path) -> None:
     for name, age in [
         ("relayd.2026-11-01", 20),
         ("relayd.2026-11-15", 6),
+        ("relayd.2026-11-15.new", 0),
         ("relayd.conf", 99),
+        ("relayd.conf.new", 99),
         ("other.2026-11-01", 99),
     ]:
         (tmp_path / name).write_text("x")
@@ -44,7 +46,13 @@ def test_old_files_go_and_others_stay(tmp_path: Path) -> None:
     file = RotatingFile(tmp_path, "relayd", "daily", 14 * 86400, 0)
     file.write(b"one\n", NOW)
     file.close()
-    assert names(tmp_path) == ["other.2026-11-01", "relayd.2026-11-15", "relayd.2026-11-21", "relayd.conf"]
+    assert names(tmp_path) == [
+        "other.2026-11-01",
+        "relayd.2026-11-15",
+        "relayd.2026-11-21",
+        "relayd.conf",
+        "relayd.conf.new",
+    ]
 
 
 @pytest.mark.parametrize("rotate", ["daily", "never"])

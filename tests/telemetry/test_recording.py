@@ -272,6 +272,29 @@ def test_what_became_of_a_message(kept: Kept) -> None:
     assert found.finished_at == "2026-11-21T05:00:01Z"
 
 
+def test_a_report_is_in_the_history_of_both_and_found_by_its_message_id(kept: Kept) -> None:
+    kept.session(1)
+    report = kept.flakes.issue(NOW)
+    about: dict[str, Any] = {"from_": "", "to": ["a@sender.test"], "size": 9, "next_retry": NOW}
+    queue.QUEUE_DSN(kept.recorder.daemon, queue_id=report, **about, message_id="<2@relay.test>", source=1)
+    queue.QUEUE_DSN(kept.recorder.daemon, queue_id=3, **about, message_id="<3@relay.test>", source=7)
+    kept.recording.flush(WAIT)
+    one, two, seven = (kept.history.get(id, NOW) for id in (1, report, 7))
+    assert one is not None
+    assert two is not None
+    assert seven is not None
+    assert (one.origin, one.to, one.message_id) == ("relayed", ["b@receiver.test"], "<m1@sender.test>")
+    assert [(each.type, each.data.get("queueId")) for each in one.events] == [
+        ("queue.queue-message", None),
+        ("queue.queue-dsn", report),
+    ]
+    assert (two.origin, two.to) == ("dsn", ["a@sender.test"])
+    assert "queueId" not in two.events[0].data
+    assert (seven.origin, seven.to, seven.events[0].data["queueId"]) == ("", [], 3)  # its own beginning is too old
+    found = kept.history.search(MessageQuery(message_id="2@relay.test"), 0, None, NOW)
+    assert [each.id for each in found.items] == [report]
+
+
 def test_what_operators_do_is_history_too(kept: Kept) -> None:
     kept.session(1)
     kept.session(2)

@@ -91,7 +91,8 @@ export function timeline(events) {
   return h("section", { class: "card" }, h("h2", {}, "What happened"), h("ol", { class: "steps" }, events.map((each) =>
     h("li", { class: bad.test(each.type) ? "bad" : warn.test(each.type) ? "warn" : "" },
       h("div", {}, h("b", {}, each.text ?? each.type), " ", h("span", { class: "quiet" }, when(each.createdAt), ` ${each.type}`)),
-      h("div", { class: "quiet mono" }, details(each.data))))));
+      h("div", { class: "quiet mono" }, details(each.data)),
+      each.data.queueId && h("a", { href: `#/message/${digits(each.data.queueId)}` }, `Message ${digits(each.data.queueId)}`)))));
 }
 
 /** The fields of an event in a line. */

@@ -26,7 +26,7 @@ from relayd.telemetry.history import History, MessageHistory, MessagePage, Messa
 from relayd.telemetry.live import Live
 from relayd.telemetry.points import ShownPoint
 from relayd.telemetry.recording import Stores
-from relayd.telemetry.rows import Headline, ShownEvent
+from relayd.telemetry.rows import Headline, ShownEvent, terms
 from relayd.telemetry.traces import TracePage, TraceQuery, Traces
 
 T = TypeVar("T")
@@ -36,6 +36,9 @@ MOST = 10_000
 
 _MOST_TRACES = 1000
 """Ids that one request may name."""
+
+_MOST_WORDS = 100
+"""Words of one filter: each is a search of its own."""
 
 _AT_ONCE = 2
 
@@ -90,8 +93,8 @@ class MessagesQuery(PageQuery):
 
     filter: str | None = parameter(TEXT, "Words, as for traces: queue ids, addresses, domains, Message-IDs, accounts.")
     address: str | None = parameter(TEXT, "Return path or recipient, or the domain of one; as a whole.")
-    message_id: str | None = parameter(TEXT, "Message-ID; as a whole.")
-    queue_id: int | None = parameter(ID, "Queue id.")
+    message_id: str | None = parameter(TEXT, "Message-ID; as a whole.", aliases=("message_id",))
+    queue_id: int | None = parameter(ID, "Queue id.", aliases=("queue_id",))
     after: float | None = parameter(TIME, "Messages that came at this time or later.")
     before: float | None = parameter(TIME, "Messages that came before this time.")
 
@@ -196,6 +199,7 @@ class TelemetryOperations:
     async def traces(self, call: Call) -> TracesPage:
         """18: a page of ids, or of headlines."""
         query: TracesQuery = call.query
+        _check_words(query.filter)
         traces = self._traces()
         asked = TraceQuery(
             type=query.type,
@@ -226,6 +230,7 @@ class TelemetryOperations:
     async def messages(self, call: Call) -> MessagePage:
         """A page of messages."""
         query: MessagesQuery = call.query
+        _check_words(query.filter)
         asked = MessageQuery(
             queue_id=query.queue_id,
             filter=query.filter,
@@ -284,3 +289,9 @@ class TelemetryOperations:
                 raise other("The search took too long", f"{error}: ask for less, or a shorter time") from None
             except DatabaseError as error:
                 raise other("The telemetry store cannot be read", str(error)) from None
+
+
+def _check_words(filter: str | None) -> None:
+    """Raises Problem for more words than are looked for."""
+    if len(terms(filter or "")) > _MOST_WORDS:
+        raise Problem(400, "Invalid parameters", f"filter: {_MOST_WORDS} words at most")
