@@ -104,7 +104,10 @@ class SpamOptions:
         TEXTS, [], "Authors' domains that are not wanted.", key="list.blocked-domains"
     )
     spam_traps: tuple[str, ...] = option(
-        RECIPIENTS, [], "Addresses that nobody but spammers write to.", key="list.spam-traps"
+        RECIPIENTS,
+        [],
+        'Addresses, or domains as "@example.org", that nobody but spammers write to.',
+        key="list.spam-traps",
     )
 
 
