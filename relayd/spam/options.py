@@ -104,7 +104,10 @@ class SpamOptions:
         TEXTS, [], "Authors' domains that are not wanted.", key="list.blocked-domains"
     )
     spam_traps: tuple[str, ...] = option(
-        RECIPIENTS, [], "Addresses that nobody but spammers write to.", key="list.spam-traps"
+        RECIPIENTS,
+        [],
+        'Addresses, or domains as "@example.org", that nobody but spammers write to.',
+        key="list.spam-traps",
     )
 
 
@@ -200,7 +203,11 @@ class UpdateOptions:
     """`spam-filter.update.*`"""
 
     url: str | None = option(
-        TEXT, None, "An https URL, or the path of a file.", key="source", example="https://example.org/spam.toml"
+        TEXT,
+        None,
+        "An https URL, or the path of a file; http with the sha256 or from this machine alone.",
+        key="source",
+        example="https://example.org/spam.toml",
     )
     sha256: str | None = option(
         TEXT,

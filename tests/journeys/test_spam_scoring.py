@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.conftest import Proxied, StartRelay, message, send, wait_until
+from tests.journeys.conftest import Proxied, StartRelay, message, send, wait_logged, wait_until
 from tests.rig.daemon import Daemon
 from tests.rig.mmdb import ASN, COUNTRY, write_mmdb
 from tests.rig.postfix import free_port
@@ -113,6 +113,20 @@ def test_hostile_mail_is_scanned_by_a_worker_and_goes_on(name: str, house: House
     mark = f"X-Mark: {name}".encode()
     house.send(mark + b"\r\n" + HOSTILE[name]())
     assert b"SCAN_PARTIAL (0.00)" in house.arrived(mark)
+
+
+@pytest.mark.parametrize("spoiled", ["version = ", 'version = "9"\n[rules.odd]\npattern = "(("\n'])
+def test_rules_that_somebody_spoiled_stop_no_mail(relay: StartRelay, tmp_path: Path, spoiled: str) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text('version = "9"\n[scores.x]\nMISSING_MID = 42\n')
+    daemon = relay(None, {"spam-filter.update.source": str(rules)})
+    assert daemon.data_of("GET", "/api/update/spam-filter") == "9"
+    assert daemon.stop() == 0
+    (daemon.data / "spam-rules" / "9.toml").write_text(spoiled)
+    daemon.start()
+    assert "spam.rules-broken" in wait_logged(daemon, "spam.rules-broken")
+    assert daemon.data_of("GET", "/api/update/spam-filter/versions")["version"] != "9"
+    assert daemon.data_of("GET", "/api/update/spam-filter?force=1") == "9"
 
 
 def test_a_rule_of_the_operator_that_hangs_stops_nothing_else(relay: StartRelay) -> None:

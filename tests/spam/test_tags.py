@@ -214,8 +214,9 @@ def test_the_model_sets_it(probability: float, expected: set[str]) -> None:
     assert {each.name for each in found} == expected
 
 
-def test_the_operators_lists_set_it() -> None:
-    lists = Lists(blocked=frozenset({"a.example"}), traps=frozenset({"bob@b.example"}))
+@pytest.mark.parametrize("trap", ["bob@b.example", "@b.example"])
+def test_the_operators_lists_set_it(trap: str) -> None:
+    lists = Lists(blocked=frozenset({"a.example"}), traps=frozenset({trap}))
     rules = msgspec.structs.replace(delivered_rules(), lists=lists)
     facts = Facts(recipients=("bob@b.example",))
     found = build_scanner(rules).scan(GOOD.replace(b"\n", b"\r\n"), facts)
