@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def _thresholds(options: ThresholdOptions, base: Ruleset, updated: Ruleset | Non
     """Those in force.  An update's for holding, refusing and dropping do not count: these are for the operator."""
     found = base.thresholds
     if base is updated:
-        found = msgspec.structs.replace(delivered_rules().thresholds, spam=found.spam)
+        found = replace(delivered_rules().thresholds, spam=found.spam)
     return Thresholds(
         spam=found.spam if options.spam is None else options.spam,
         hold=found.hold if options.hold is None else options.hold,

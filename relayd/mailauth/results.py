@@ -33,7 +33,8 @@ _MAX_VALUE = 400
 _MAX_COMMENT = 120
 
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_PLAIN = re.compile(rf"[A-Za-z0-9!#$%&'*+._`{{|}}~^-]+|(?:{_ATEXT}(?:\.{_ATEXT})*)?@[A-Za-z0-9._-]+")
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+._`{|}~^-]+")
+_PLAIN = re.compile(rf"{_TOKEN.pattern}|(?:{_ATEXT}(?:\.{_ATEXT})*)?@[A-Za-z0-9._-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SPECIAL = re.compile(r'(["\\])')
 _COMMENT = re.compile(r"([()\\])")
@@ -57,7 +58,11 @@ class _SafeValue(QuotableValue):
     """A value that stands in quotes unless it is a token or a plain address."""
 
     def quote_if_needed(self) -> str:
-        return str(self) if _PLAIN.fullmatch(self) else '"' + _SPECIAL.sub(r"\\\1", self) + '"'
+        return str(self) if _PLAIN.fullmatch(self) else self.quoted()
+
+    def quoted(self) -> str:
+        """In quotes."""
+        return '"' + _SPECIAL.sub(r"\\\1", self) + '"'
 
 
 def results_field(
@@ -89,7 +94,8 @@ def _pieces(result: MethodResult, utf8: bool) -> tuple[str, ...]:
         head.result_comment = _COMMENT.sub(r"\\\1", comment)
     pieces = [str(head)]
     if result.reason:
-        pieces.append("reason=" + _value(result.reason, utf8).quote_if_needed())
+        reason = _value(result.reason, utf8)  # no address may stand there without quotes (RFC 8601 §2.2)
+        pieces.append("reason=" + (reason if _TOKEN.fullmatch(reason) else reason.quoted()))
     for ptype, name, value in result.properties:
         property = AuthenticationResultProperty(ptype, name)  # type: ignore[no-untyped-call]
         property.value = _value(value, utf8)

@@ -5,6 +5,7 @@ Reading checks everything: what a broken update would break must be seen before 
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tomllib
 from collections.abc import Mapping
@@ -127,9 +128,10 @@ def _score(value: object, where: str) -> Score:
 
 def _thresholds(document: Mapping[str, Any]) -> Thresholds:
     table = _table(document, "thresholds")
-    unknown = table.keys() - set(Thresholds.__struct_fields__)
+    names = [each.name for each in dataclasses.fields(Thresholds)]
+    unknown = table.keys() - set(names)
     if unknown:
-        raise RulesetError(f"thresholds.{min(unknown)}: unknown; expected {', '.join(Thresholds.__struct_fields__)}")
+        raise RulesetError(f"thresholds.{min(unknown)}: unknown; expected {', '.join(names)}")
     found = {name: _score(value, f"thresholds.{name}") for name, value in table.items()}
     if wrong := [name for name, value in found.items() if isinstance(value, Action)]:
         raise RulesetError(f"thresholds.{wrong[0]}: expected a number")

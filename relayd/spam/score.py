@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
-
-import msgspec
 
 
 class Action(StrEnum):
@@ -22,7 +21,8 @@ SCOPES = ("header", "subject", "body", "raw", "url", "from", "to")
 """Where a rule by pattern may look."""
 
 
-class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
     """From which score on a message is spam, held, refused, dropped; 0: never."""
 
     spam: float = 5.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relayd.mail.header import HeaderBlock
@@ -110,6 +110,7 @@ TEXT = st.text(st.sampled_from('a.@;=()"\\ \r\n\t\0é\u2028\ud800/:,<>?#'), max_
 
 
 @given(TEXT, TEXT, TEXT, st.booleans())
+@example("", "", "@.", False)
 def test_whatever_is_said_comes_back_or_is_replaced(value: str, comment: str, reason: str, utf8: bool) -> None:
     results = [
         MethodResult(
