@@ -10,8 +10,9 @@ Put a file like this where Python finds it (PYTHONPATH, or the site-packages of 
 
 A rule is given the view of a message and sets tags, each with a reason and the evidence for it.  `view.author`,
 `view.to`, `view.subject`, `view.words`, `view.links`, `view.message.parts`, `view.header` and `view.facts` are what it
-can look at; see `relayd.spam.view`.  It runs in the engine for small mail and in a worker process for large, so it
-should take a millisecond and ask nobody.  An exception sets RULE_FAILED and costs no mail.
+can look at; see `relayd.spam.view`.  `view.facts.origin` has the client's `asn` and `country` where `geo` is set.  It
+runs in a worker process, which is killed when a message takes too long: the message is then deferred, and held when it
+comes again, so a rule should take a millisecond and ask nobody.  An exception sets RULE_FAILED and costs no mail.
 """
 
 

@@ -85,6 +85,7 @@ class Receiving:
             self.remembering.lists,
             self.remembering.reputations,
             self.remembering.strangers,
+            self.remembering.replies,
             ScannerTags(self.filtering),
         ]
         self.scoring.assessor.account_of = self._book.account_of

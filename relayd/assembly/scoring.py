@@ -49,6 +49,7 @@ class ScoringParts:
         """Bring the model up, and ask the DNS from now on."""
         self.bayes.options = self._loaded.spam.bayes
         await self.bayes.open()
+        self._tell()
         self.origins = Origins(self._loaded.geo, self._loaded.geo_files, resolver, self._span)
         self.assessor.origins = self.origins
         self.assessor.sources.insert(0, HostsAsked(resolver, lambda: self.assessor.settings.options.ask_hosts))
@@ -63,10 +64,15 @@ class ScoringParts:
     def reload(self, loaded: Loaded) -> None:
         """Take another configuration; what is being scanned ends as it began."""
         self._loaded = loaded
+        self._tell()
         self.bayes.options = loaded.spam.bayes
         self.workers.reconfigure(loaded.spam.setup)
         self.assessor.settings = loaded.spam.settings
         self.origins.reconfigure(loaded.geo, loaded.geo_files)
+
+    def _tell(self) -> None:
+        if self._loaded.spam.problem:
+            events.RULES_BROKEN(self._span, reason=self._loaded.spam.problem)
 
     async def close(self) -> None:
         """End the workers and close the model."""

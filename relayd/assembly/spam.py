@@ -15,6 +15,7 @@ from relayd.reception.assessing import ScoringSettings
 from relayd.scanning.building import build_scanner
 from relayd.scanning.frames import Setup
 from relayd.spam.options import BayesOptions, RecipientOptions, ScanOptions, SpamOptions, ThresholdOptions
+from relayd.spam.patterns import Patterns
 from relayd.spam.ruleset import RulesetError
 from relayd.spam.scoring import Limits
 
@@ -23,16 +24,21 @@ INLINE_RULES = 100
 
 
 class Spam:
-    """settings: of the live path.  setup: of worker processes.  Raises OptionError."""
+    """settings: of the live path.  setup: of worker processes.  problem: why rules that an update brought are not in
+    force, "" when they are.  Raises OptionError.
+    """
 
     def __init__(self, config: Config, data: Path) -> None:
         options = config.section(SpamOptions)
         scan = config.section(ScanOptions)
         self.bayes = config.section(BayesOptions)
+        self.problem = ""
         try:
             updated = SpamUpdates(data).current()
-        except (OSError, RulesetError) as error:
-            raise OptionError(f"spam rules that an update brought: {error}") from None
+            if updated is not None:
+                Patterns(updated.rules)
+        except (OSError, RulesetError) as error:  # somebody spoiled the file: mail goes on by the delivered rules
+            updated, self.problem = None, str(error)
         ruleset = rules_of(config, updated)
         suffixes = config.section(AuthOptions).suffix_file
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ipaddress
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -141,7 +142,7 @@ async def _downloaded(url: str, options: UpdateOptions) -> bytes:
     async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session, session.get(url) as answer:
         if answer.status != 200:
             raise UpdateFailed(f"{url}: the web server answered {answer.status}")
-        if answer.url.scheme != "https" and options.sha256 is None:
+        if options.sha256 is None and answer.url.scheme != "https" and not _is_this_machine(answer.url.host or ""):
             raise UpdateFailed(f"{url}: not over https, and spam-filter.update.sha256 does not say what it should be")
         body = bytearray()
         while len(body) <= MAX_OCTETS:
@@ -150,6 +151,13 @@ async def _downloaded(url: str, options: UpdateOptions) -> bytes:
                 break
             body += block
         return bytes(body)
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _of_file(path: Path) -> bytes:

@@ -11,6 +11,7 @@ from relayd.events import spam as events
 from relayd.events.event import Span
 from relayd.reception.dnsbl import DnsLists
 from relayd.reception.policy import Policy
+from relayd.reception.replies import Replies
 from relayd.reception.reputation import Reputations
 from relayd.reception.strangers import Strangers
 from relayd.reputation.bans import Address, Bans
@@ -18,8 +19,9 @@ from relayd.reputation.good_hosts import GoodHosts
 from relayd.reputation.greylist import Greylist
 from relayd.reputation.kept import Kept
 from relayd.reputation.memory_store import FILE, MemoryStore
-from relayd.reputation.options import GreylistOptions, ReputationOptions, TarpitOptions
+from relayd.reputation.options import GreylistOptions, ReplyOptions, ReputationOptions, TarpitOptions
 from relayd.reputation.record import Records
+from relayd.reputation.sent import SentMail
 from relayd.resolver.answer import Resolver
 from relayd.spam.dnsbl_options import DnsblOptions
 
@@ -52,7 +54,9 @@ class Remembering:
             good=GoodHosts(),
             greylist=self.greylist,
             tarpit=config.section(TarpitOptions),
+            sent=SentMail(config.section(ReplyOptions)),
         )
+        self.replies = Replies(self.strangers.sent, clock)
         bans.is_spared = self.strangers.spares
         self.reputations = Reputations(self.records, clock)
         self.lists = DnsLists(loaded.dns_lists, config.section(DnsblOptions), resolver)
@@ -81,6 +85,7 @@ class Remembering:
             self.greylist.known,
             self.strangers.good.hosts,
             self.records.records,
+            self.strangers.sent.sent,
             self.quarantine_notes,
         )
         return MemoryStore(tables, path, span)
@@ -125,6 +130,7 @@ class Remembering:
         config = loaded.config
         self.greylist.reconfigure(config.section(GreylistOptions))
         self.records.reconfigure(config.section(ReputationOptions))
+        self.strangers.sent.reconfigure(config.section(ReplyOptions))
         self._listen()
         self.strangers.tarpit = config.section(TarpitOptions)
         self.lists.reconfigure(loaded.dns_lists, config.section(DnsblOptions))

@@ -43,7 +43,12 @@ class Troubleshooting:
         self.rehearsals = Rehearsals(self._means, span)
 
     def _in_force(self) -> InForce:
-        return InForce(policy=self._receiving.reception.policy, resolver=self._resolver(), on_bug=self._bug_in_check)
+        return InForce(
+            policy=self._receiving.reception.policy,
+            resolver=self._resolver(),
+            on_bug=self._bug_in_check,
+            origin=lambda address: self._receiving.scoring.origins.of(address, self._span),
+        )
 
     def _roads(self) -> Roads:
         loaded = self._loaded()

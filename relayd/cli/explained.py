@@ -19,6 +19,8 @@ def print_inbound(found: Value) -> None:
     client = found["client"] or "a client that is not known"
     who = f"{client} ({found['helo']})" if found["helo"] else client
     _say(f"Mail from <{found['return_path']}> by {who}, {_QUALIFIED[found['session']]}")
+    if where := _origin(found["origin"]):
+        _say(f"  from: {where}")
     for note in found["notes"]:
         _say(f"  note: {note}")
     _verdict(found["verdict"])
@@ -30,6 +32,13 @@ def print_inbound(found: Value) -> None:
     click.echo()
     for line in found["authentication_results"].splitlines():
         _say(line.expandtabs(2))
+
+
+def _origin(origin: Value) -> str:
+    """Where the client is, "" when that is not known."""
+    system = f"AS{origin['asn']}" if origin["asn"] else ""
+    known = origin["country"], system
+    return ", ".join(filter(None, (*known, origin["holder"], origin["network"]))) if any(known) else ""
 
 
 def _verdict(verdict: Value) -> None:

@@ -62,7 +62,8 @@ def _error(description: str) -> Json:
     return {"description": description, "headers": _HEADERS, "content": content}
 
 
-def _operation(method: str, **parameters: Any) -> Json:
+def _operation(method: str, more: Json, **parameters: Any) -> Json:
+    """more: other forms that a good answer may have."""
     around = (401, 403, 408, 413, 417, 421, 429, 431, 500)
     return {
         "tags": ["dialects"],
@@ -71,7 +72,7 @@ def _operation(method: str, **parameters: Any) -> Json:
         "description": "Signed with an access key, which acts as its account (`relayd account access-key create`).",
         "security": [],
         "responses": {
-            "200": {"description": "Done.", "headers": _HEADERS, "content": _forms(_ANSWER)},
+            "200": {"description": "Done.", "headers": _HEADERS, "content": {**_forms(_ANSWER), **more}},
             "400": _error("Why it was not done."),
             "404": _error("No such access key, or no such operation."),
             "503": _error("Not now."),
@@ -84,6 +85,7 @@ def _operation(method: str, **parameters: Any) -> Json:
 DIRECTMAIL: Json = {
     "get": _operation(
         "get",
+        {"text/html": {"schema": {**_TEXT, "description": "The console, for who asks for no operation."}}},
         parameters=[
             {"name": name, "in": "query", "schema": {"type": "string"}, "description": each["description"]}
             for name, each in _PARAMETERS.items()
@@ -91,6 +93,7 @@ DIRECTMAIL: Json = {
     ),
     "post": _operation(
         "post",
+        {},
         requestBody={
             "content": {
                 "application/x-www-form-urlencoded": {"schema": {"type": "object", "properties": _PARAMETERS}},

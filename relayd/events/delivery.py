@@ -31,7 +31,7 @@ RAW_INPUT = EventKind(
     "delivery.raw-input",
     Level.TRACE,
     "Raw input of a delivery",
-    "The peer answered. Stated while somebody asks for it",
+    "The peer answered in a transaction. Stated while somebody asks for it",
     "hostname size contents",
     on_demand=True,
 )
@@ -39,7 +39,7 @@ RAW_OUTPUT = EventKind(
     "delivery.raw-output",
     Level.TRACE,
     "Raw output of a delivery",
-    "Commands were sent; of content the size alone. Stated while somebody asks for it",
+    "Commands of a transaction were sent; of content the size alone. Stated while somebody asks for it",
     "hostname size contents",
     on_demand=True,
 )

@@ -214,7 +214,7 @@ RAW_INPUT = EventKind(
     "smtp.raw-input",
     Level.TRACE,
     "SMTP raw input",
-    "A command line came; of content and of what signs in the size alone. Stated while somebody asks for it",
+    "A command line came, of content the size alone, nothing of what signs in. Stated while somebody asks for it",
     "size contents",
     on_demand=True,
 )

@@ -45,6 +45,13 @@ TRAIN_ERROR = EventKind("spam.train-error", Level.WARN, "Learning failed", "A me
 RULES_UPDATED = EventKind(
     "spam.rules-updated", Level.INFO, "Spam rules replaced", "Another set of rules is in force", "version previous"
 )
+RULES_BROKEN = EventKind(
+    "spam.rules-broken",
+    Level.ERROR,
+    "Spam rules not read",
+    "Rules that an update brought cannot be read any more; the delivered ones are in force",
+    "reason",
+)
 GEO_FILE_ERROR = EventKind(
     "spam.geo-file-error",
     Level.WARN,

@@ -56,7 +56,7 @@ def is_wrong_name(error: OSError) -> bool:
     return isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _WRONG_NAMES
 
 
-def reason_of(error: OSError) -> str:
+def reason_of(error: Exception) -> str:
     """Why a connection could not be made, or was lost."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate not valid: {error.verify_message}"

@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 
 from relayd.filters.endpoint import Endpoint
-from relayd.filters.peer_tls import PeerTls
+from relayd.filters.peer_tls import PeerTls, reason_of
 from relayd.filters.scan import Outcome, Scan, ScanFailed, Scannable
 
 MAX_REPLY = 4 << 20
@@ -43,7 +43,7 @@ class Rspamd:
                 if answer.status != 200:
                     raise ScanFailed(f"rspamd: HTTP {answer.status}")
         except (aiohttp.ClientError, ValueError) as error:
-            raise ScanFailed(f"rspamd: {str(error) or type(error).__name__}") from error
+            raise ScanFailed(f"rspamd: {_reason(error)}") from error
         return read_answer(body)
 
     async def ping(self) -> None:
@@ -53,7 +53,7 @@ class Rspamd:
                 if answer.status != 200:
                     raise ScanFailed(f"rspamd: HTTP {answer.status}")
         except (aiohttp.ClientError, ValueError) as error:
-            raise ScanFailed(f"rspamd: {str(error) or type(error).__name__}") from error
+            raise ScanFailed(f"rspamd: {_reason(error)}") from error
 
     async def close(self) -> None:
         """Close the connections that are kept."""
@@ -94,6 +94,14 @@ class Rspamd:
             *(("Rcpt", each) for each in message.recipients),
         ]
         return [(name, _UNSAFE.sub("", value)) for name, value in told if value]
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError) and isinstance(error.certificate_error, OSError):
+        return reason_of(error.certificate_error)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return reason_of(error.os_error)
+    return str(error) or type(error).__name__
 
 
 async def _body(answer: aiohttp.ClientResponse) -> bytes:

@@ -18,6 +18,7 @@ from relayd.events.event import Span
 from relayd.filters.circuit import Circuit
 from relayd.filters.clamd import Clamd
 from relayd.filters.options import FilterOptions
+from relayd.filters.peer_tls import reason_of
 from relayd.filters.rspamd import Rspamd
 from relayd.filters.scan import Outcome, Scan, ScanFailed, Scannable, Scanner, TooLarge
 from relayd.filters.spamd import Spamd
@@ -108,7 +109,7 @@ class Scanners:
         except TimeoutError:
             return self._failed(each, f"no answer in {timeout:g} s", span)
         except (ScanFailed, OSError, EOFError) as error:
-            return self._failed(each, str(error) or type(error).__name__, span)
+            return self._failed(each, reason_of(error), span)
         except Exception as error:  # unknown failure is a failure
             return self._failed(each, f"{type(error).__name__}: {error}", span)
         except BaseException:
@@ -196,7 +197,7 @@ async def answers(scanner: Scanner, timeout: float) -> str:
     except TimeoutError:
         return f"no answer in {timeout:g} s"
     except (ScanFailed, OSError, EOFError) as error:
-        return str(error) or type(error).__name__
+        return reason_of(error)
     return ""
 
 

@@ -170,7 +170,7 @@ async def _prompt(session: RelaySMTP, text: bytes) -> bytes:
         smtp.AUTH_EXCHANGE_TOO_LONG(session.client.span, limit=12288)
         raise _Refused(TOO_LONG) from None
     if smtp.RAW_INPUT.wanted:
-        smtp.RAW_INPUT(session.client.span, size=len(line), contents=HIDDEN)
+        smtp.RAW_INPUT(session.client.span, size=None, contents=HIDDEN)
     session.must_be_last("after an AUTH response")
     if line == b"*\r\n":
         raise _Refused(CANCELLED)

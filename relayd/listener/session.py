@@ -19,7 +19,7 @@ from relayd.events.event import Span
 from relayd.listener.commands import LINE_LIMITS, VERBS, unknown
 from relayd.listener.data import Sink
 from relayd.listener.protocol import LineTooLong, SessionOver, SessionProtocol
-from relayd.listener.raw import raw_command, raw_replies
+from relayd.listener.raw import raw_replies, state_command
 from relayd.listener.refused_lines import shown, state_refused
 from relayd.listener.setting import Setting
 from relayd.listener.xclient import UNKNOWN
@@ -244,7 +244,7 @@ class RelaySMTP(SessionProtocol):
                 finally:
                     self.at_boundary = False
             if smtp.RAW_INPUT.wanted:
-                smtp.RAW_INPUT(self.client.span, size=len(line), contents=raw_command(line, VERBS))
+                state_command(self.client.span, line, VERBS)
             await self._command(line)
             if self.errors >= budget:
                 smtp.TOO_MANY_INVALID_RCPT(self.client.span, limit=budget)

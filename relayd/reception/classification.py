@@ -82,8 +82,8 @@ class Classifications:
             is_8bit=asked.is_8bit,
             is_utf8=asked.is_utf8,
             now=self._clock(),
+            origin=examined.origin,
         )
-        facts = await self._assessor.placed(facts, self._span)
         subject = Subject(
             facts=facts,
             findings=examined.findings,

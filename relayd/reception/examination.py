@@ -9,7 +9,7 @@ import asyncio
 import functools
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +26,7 @@ from relayd.reception.checks import marked_results
 from relayd.reception.policy import Policy, contains, unmapped
 from relayd.resolver.answer import Resolver
 from relayd.resolver.budget import BudgetResolver, Question
+from relayd.spam.origin import Origin
 
 MAX_NAME = 1024
 """Characters of an EHLO name or a return path that are taken: twice what a command line of SMTP can hold."""
@@ -61,6 +62,7 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
     client: whose address was looked at, "" when that is not known.  session: what a client of the given address is
     here; nothing is checked on mail of a trusted one, so the rest says what would be found if it were a stranger.
     notes: what else matters for that.  findings: null for a check that is disabled.  elapsed: seconds of each check.
+    origin: where the client is, as far as `geo` says.
     """
 
     client: str
@@ -73,15 +75,24 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
     authentication_results: str
     questions: tuple[Question, ...]
     elapsed: dict[str, float]
+    origin: Origin = Origin()
+
+
+async def _unknown(address: Address) -> Origin:
+    return Origin()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InForce:
-    """What examinations go by now.  on_bug: hears of an exception in a check, with the check's name."""
+    """What examinations go by now.  on_bug: hears of an exception in a check, with the check's name.
+
+    origin: tells where an address is.
+    """
 
     policy: Policy
     resolver: Resolver
     on_bug: Callable[[str, Exception], None]
+    origin: Callable[[Address], Awaitable[Origin]] = _unknown
 
 
 class Examinations:
@@ -118,7 +129,10 @@ class Examinations:
         )
         apart = asyncio.to_thread if large else None
         examined = await examiner.examine(sender, Content(header=header, body=body_of(body), apart=apart), around)
-        return _told(examined, sender, now, session, notes, tuple(resolver.asked))
+        found = _told(examined, sender, now, session, notes, tuple(resolver.asked))
+        if sender.address is None:
+            return found
+        return msgspec.structs.replace(found, origin=await now.origin(sender.address))
 
 
 def _read(suspect: Suspect) -> tuple[HeaderBlock, bytes]:

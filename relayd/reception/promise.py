@@ -106,6 +106,8 @@ class Promises:
                 self._tell(tx, message)
                 if message.leased:
                     self._hand_over(message, leased_until)
+            if tx.trusted and self.strangers is not None and self.strangers.sent.options.enable:
+                self.strangers.sent.note(messages[0].message_id, tx.sender, self.clock())
         except Exception as error:  # the message is promised: it is due again by itself
             smtp.HANDLER_ERROR(tx.client.span, reason=f"not handed over: {type(error).__name__}: {error}")
         return Reply(250, "2.0.0", f"queued as {tx.id}")
@@ -113,6 +115,7 @@ class Promises:
     async def _discard(self, tx: Transaction, reason: str) -> Reply:
         """Count a message that was taken and is thrown away; QueueUnavailable."""
         tx.discarded += len(tx.recipients)
+        tx.recipients = []
         await self.queue.discard(_counts(tx))
         if tx.submission is not None:
             tx.submission.charges = ()  # nothing of it was sent

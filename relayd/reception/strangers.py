@@ -29,6 +29,7 @@ from relayd.reputation.bans import Bans
 from relayd.reputation.good_hosts import GoodHosts
 from relayd.reputation.greylist import Greylist
 from relayd.reputation.options import TarpitOptions
+from relayd.reputation.sent import SentMail
 from relayd.spam.tag import Tag
 
 SHUT_OUT = Reply(421, "4.7.0", "Your address is shut out for a while, for what came from it")
@@ -44,6 +45,7 @@ class Strangers:
     bans: Bans
     good: GoodHosts = field(default_factory=GoodHosts)
     greylist: Greylist = field(default_factory=Greylist)
+    sent: SentMail = field(default_factory=SentMail)
     tarpit: TarpitOptions = field(default_factory=TarpitOptions)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     held_up: int = 0
@@ -167,9 +169,9 @@ class Strangers:
         raise Refused(_come_again(tx.greylisted))
 
     def taken(self, tx: Transaction) -> None:
-        """A message was promised."""
+        """A message was promised; what was discarded speaks for nobody."""
         address = tx.client.address
-        if tx.trusted or address is None or tx.client.role != "mx" or tx.held is not None:
+        if tx.trusted or address is None or tx.client.role != "mx" or tx.held is not None or not tx.recipients:
             return
         now = self.clock()
         self.good.note(address, now)
@@ -191,6 +193,7 @@ class Strangers:
         """Forget what is over."""
         now = self.clock()
         self.greylist.sweep(now)
+        self.sent.sweep(now)
         self.good.sweep(now)
 
 

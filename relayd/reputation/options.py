@@ -90,6 +90,18 @@ class ReputationOptions:
     max_entries: int = option(integer(100, 5_000_000), 100_000, "Senders remembered.")
 
 
+@section("spam-filter.replies", "Answers to what our own people sent are told by its Message-ID.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyOptions:
+    """`spam-filter.replies.*`"""
+
+    enable: bool = option(BOOLEAN, False, "Remember what trusted sessions send, and set TRUSTED_REPLY on answers.")
+    keep: float = option(DURATION, "30d", "For how long.")
+    max_entries: int = option(
+        integer(100, 5_000_000), 100_000, "Messages remembered; each takes some 200 octets of memory."
+    )
+
+
 @section(
     "queue.suppression", "Recipients that are sent nothing, because what was sent before showed that they are dead."
 )

@@ -40,7 +40,8 @@ class Scanned(msgspec.Struct, frozen=True, kw_only=True):
     tags: of the content's own rules.  urls: normalised, each once, in their order; hosts: theirs, as A-labels.
     emails: addresses in the text and in the header, lower case.  hops: addresses that Received fields name, the
     nearest first.  from_domain: of the author, "" when there is not exactly one.  tokens: for the statistical model,
-    8 octets each (little-endian).  is_partial: it was too large or too complex to be looked at whole.
+    8 octets each (little-endian).  references: Message-IDs that it refers to, with their angle brackets.
+    is_partial: it was too large or too complex to be looked at whole.
     """
 
     tags: tuple[Tag, ...] = ()
@@ -50,4 +51,5 @@ class Scanned(msgspec.Struct, frozen=True, kw_only=True):
     hops: tuple[str, ...] = ()
     from_domain: str = ""
     tokens: bytes = b""
+    references: tuple[str, ...] = ()
     is_partial: bool = False

@@ -28,8 +28,8 @@ class GeoOptions:
     asn_file: str | None = option(
         TEXT,
         None,
-        'An .mmdb file of autonomous systems (GeoLite2-ASN, DB-IP, IPinfo ...); needs the extra "geoip". One that was '
-        "replaced is read within a minute, and at a reload.",
+        'An .mmdb file of autonomous systems (GeoLite2-ASN, DB-IP, IPinfo ...); needs the extra "geoip". It is kept in '
+        "memory; one that was replaced is read within a minute, and at a reload.",
         example="/var/lib/GeoIP/GeoLite2-ASN.mmdb",
     )
     country_file: str | None = option(

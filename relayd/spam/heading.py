@@ -21,12 +21,17 @@ def result_fields(verdict: Verdict, result: str = RESULT, status: str = STATUS) 
         shown = [
             f"{each.tag.name} ({each.score:.2f})"
             for each in verdict.tags
-            if not isinstance(each.score, Action) and (each.score or not _is_left_out(each))
+            if not isinstance(each.score, Action) and (each.score or not _is_left_out(each)) and _is_name(each)
         ]
         text = f"{result}: " + ",\r\n\t".join(shown or ["NONE (0.00)"]) + "\r\n"
     if status:
         text += f"{status}: {'Yes' if verdict.is_spam else 'No'}, score={verdict.score:.2f}\r\n"
     return text
+
+
+def _is_name(each: Weighed) -> bool:
+    """A plug-in may name a tag anything, made of the mail itself too."""
+    return each.tag.name.isascii() and each.tag.name.isidentifier()
 
 
 def _is_left_out(each: Weighed) -> bool:

@@ -45,13 +45,12 @@ def _look_at_host(view: View, url: Url) -> None:
     tags, host = view.tags, url.host
     if host in view.lists.redirectors or host.removeprefix("www.") in view.lists.redirectors:
         tags.add("REDIRECTOR_URL", "a link that leads on to another", url.text)
-    if "xn--" in host:
-        name = shown(host)
-        if any(mixes_scripts(label) for label in name.split(".")):
-            tags.add("MIXED_CHARSET_URL", "a host in several scripts", name)
-        alike = imitates(name, view.lists.imitated)
-        if alike:
-            tags.add("HOMOGRAPH_URL", f"a host that looks like {alike}", name)
+    name = shown(host)
+    if name != host and any(mixes_scripts(label) for label in name.split(".")):
+        tags.add("MIXED_CHARSET_URL", "a host in several scripts", name)
+    alike = imitates(name, view.lists.imitated)
+    if alike:
+        tags.add("HOMOGRAPH_URL", f"a host that looks like {alike}", name)
     if host.endswith(".onion"):
         tags.add("HAS_ONION_URI", "a link into the Tor network", url.text)
 

@@ -1,9 +1,12 @@
-"""Host names that look like another: letters of other scripts that are drawn as Latin ones (UTS #39, in small)."""
+"""Host names that look like another: letters of other scripts that are drawn as Latin ones (UTS #39, in small), and
+digits and pairs of letters that are read as another ("paypa1", "arnazon").
+"""
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 
 import idna
@@ -38,6 +41,8 @@ _LOOK_ALIKES = {
 }
 """Letters that stay apart from the Latin ones when accents are taken away, and what they are drawn as."""
 _DRAWN_AS = str.maketrans({alike: letter for letter, alikes in _LOOK_ALIKES.items() for alike in alikes})
+_MISREAD = re.compile("[0135]|rn|vv")
+_DIGITS = str.maketrans("035", "oes")
 _ZERO_WIDTH = frozenset("\u200b\u200c\u200d\u2060\ufeff\u00ad\u180e")
 
 
@@ -76,20 +81,25 @@ def skeleton(host: str) -> str:
 
 
 def imitates(host: str, known: Collection[str]) -> str:
-    """The known host that a host of other letters looks like, "" for none.  host: as people see it."""
-    if host.isascii():
-        return ""
-    drawn = skeleton(host)
-    if drawn == host or not drawn.isascii():
-        return ""
-    for each in (drawn, drawn.removeprefix("www.")):
-        if each in known:
-            return each
-    parts = drawn.split(".")
-    for cut in range(1, len(parts) - 1):
-        if ".".join(parts[cut:]) in known:
-            return ".".join(parts[cut:])
+    """The known host that another looks like, "" for none.  host: as people see it."""
+    for drawn in _drawings(host):
+        parts = drawn.split(".")
+        for cut in range(len(parts) - 1):
+            name = ".".join(parts[cut:])
+            if name in known and not host.endswith(name):
+                return name
     return ""
+
+
+def _drawings(host: str) -> Iterable[str]:
+    """What a host may be taken for."""
+    if not host.isascii():
+        drawn = skeleton(host)
+        return (drawn,) if drawn.isascii() else ()
+    if _MISREAD.search(host) is None:
+        return ()
+    plain = host.replace("rn", "m").replace("vv", "w").translate(_DIGITS)
+    return (plain.replace("1", "l"), plain.replace("1", "i"))
 
 
 @lru_cache(4096)

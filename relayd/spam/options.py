@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from relayd.options import (
@@ -15,6 +16,7 @@ from relayd.options import (
     Raw,
     choice,
     integer,
+    list_of,
     option,
     section,
 )
@@ -45,7 +47,24 @@ def _parse_share(value: Raw) -> float:
     return number
 
 
+def _parse_field_name(value: Raw) -> str:
+    if not isinstance(value, str) or not _FIELD_NAME.fullmatch(value):
+        raise OptionError('expected the name of a header field, such as "X-Spam-Status"')
+    return value
+
+
+def _parse_recipient(value: Raw) -> str:
+    text = value.strip().lower() if isinstance(value, str) else ""
+    if not _RECIPIENT.fullmatch(text):
+        raise OptionError('expected an address, or a domain as "@example.org"')
+    return text
+
+
+_FIELD_NAME = re.compile(r"[!-9;-~]{0,76}")
+_RECIPIENT = re.compile(r"[^\s@]*@[^\s@]+|\"[^\"]*\"@[^\s@]+")
 NUMBER = Kind("number", _parse_number)
+FIELD_NAME = Kind("name of a header field", _parse_field_name)
+RECIPIENTS = list_of(Kind("address or domain", _parse_recipient))
 SHARE = Kind("number from 0 to 1", _parse_share)
 SCORE = Kind("score", _parse_score)
 
@@ -57,10 +76,10 @@ class SpamOptions:
 
     enable: bool = option(BOOLEAN, True, "Score strangers' mail.")
     result_header: str = option(
-        TEXT, "X-Spam-Result", 'Field that lists what was found; "" adds none.', key="header.result"
+        FIELD_NAME, "X-Spam-Result", 'Field that lists what was found; "" adds none.', key="header.result"
     )
     status_header: str = option(
-        TEXT, "X-Spam-Status", 'Field that says "Yes" or "No" and the score; "" adds none.', key="header.status"
+        FIELD_NAME, "X-Spam-Status", 'Field that says "Yes" or "No" and the score; "" adds none.', key="header.status"
     )
     ask_hosts: bool = option(
         BOOLEAN,
@@ -85,7 +104,10 @@ class SpamOptions:
         TEXTS, [], "Authors' domains that are not wanted.", key="list.blocked-domains"
     )
     spam_traps: tuple[str, ...] = option(
-        TEXTS, [], "Addresses that nobody but spammers write to.", key="list.spam-traps"
+        RECIPIENTS,
+        [],
+        'Addresses, or domains as "@example.org", that nobody but spammers write to.',
+        key="list.spam-traps",
     )
 
 
@@ -116,7 +138,7 @@ class RuleOptions:
     enable: bool = option(BOOLEAN, True, "Whether it is in force.")
     pattern: str = option(TEXT, "", "What to look for.", example="(?i)cheap (watches|pills)")
     scope: str = option(choice(*SCOPES), "body", "Where to look.")
-    header: str = option(TEXT, "", "Name of the field, with the scope header.", example="X-Mailer")
+    header: str = option(FIELD_NAME, "", "Name of the field, with the scope header.", example="X-Mailer")
     tag: str | None = option(TEXT, None, "The tag that it sets. Default: the id in capitals.", example="CHEAP")
     score: Score = option(SCORE, 1.0, "What the tag counts.")
     reason: str = option(TEXT, "", "What it means, for people.")
@@ -128,7 +150,7 @@ class RecipientOptions:
     """`spam-filter.recipient.<id>.*`; what is not set is as in `spam-filter.score`."""
 
     match: tuple[str, ...] = option(
-        TEXTS, [], 'Addresses, or domains as "@example.org".', example=["jane@example.org", "@example.net"]
+        RECIPIENTS, [], 'Addresses, or domains as "@example.org".', example=["jane@example.org", "@example.net"]
     )
     spam: float | None = option(NUMBER, None, 'It is marked "Yes".', example=6.5)
     hold: float | None = option(NUMBER, None, "It is held.", example=10)
@@ -181,7 +203,11 @@ class UpdateOptions:
     """`spam-filter.update.*`"""
 
     url: str | None = option(
-        TEXT, None, "An https URL, or the path of a file.", key="source", example="https://example.org/spam.toml"
+        TEXT,
+        None,
+        "An https URL, or the path of a file; http with the sha256 or from this machine alone.",
+        key="source",
+        example="https://example.org/spam.toml",
     )
     sha256: str | None = option(
         TEXT,

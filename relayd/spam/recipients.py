@@ -45,7 +45,8 @@ def look_at_recipients(view: View) -> None:
     tagged = next((each for each in (*to, *view.recipients) if "+" in each.local), None)
     if tagged is not None:
         tags.add("TAGGED_RCPT", "a recipient's local part is tagged", tagged.key)
-    trap = next((each for each in view.recipients if each.key in view.lists.traps), None)
+    traps = view.lists.traps
+    trap = next((each for each in view.recipients if each.key in traps or f"@{each.domain}" in traps), None)
     if trap is not None:
         tags.add("SPAM_TRAP", "a recipient is a trap", trap.key)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from relayd.spam.facts import Facts, Scanned
 from relayd.spam.links import look_at_links
-from relayd.spam.message import Message, read
+from relayd.spam.message import MAX_FIELD, Message, read
 from relayd.spam.pages import look_at_pages
 from relayd.spam.parts import look_at_parts
 from relayd.spam.patterns import Patterns
@@ -21,6 +22,9 @@ from relayd.spam.trace import look_at_trace
 from relayd.spam.url import find_emails
 from relayd.spam.view import View
 
+_MESSAGE_ID = re.compile(rb"<[^<>\s]{1,990}>")
+MAX_REFERENCES = 5
+"""Messages that one is said to answer."""
 MAX_ASKED = 100
 """Hosts and addresses that others may be asked about."""
 
@@ -77,8 +81,19 @@ class Scanner:
             hops=tuple(hops)[:MAX_ASKED],
             from_domain=domains.pop() if len(domains) == 1 else "",
             tokens=tokens_of(view),
+            references=_references(view),
             is_partial=bool(message.partial),
         )
+
+
+def _references(view: View) -> tuple[str, ...]:
+    """The messages that it answers (RFC 5322 §3.6.4): In-Reply-To, then the nearest of References."""
+    found: dict[str, None] = {}
+    for name in ("in-reply-to", "references"):
+        value = view.header.value(name)[-MAX_FIELD:]
+        for each in reversed(_MESSAGE_ID.findall(value)):
+            found[each.decode("utf-8", "replace")] = None
+    return tuple(found)[:MAX_REFERENCES]
 
 
 def _look_at_operators_lists(view: View) -> None:

@@ -53,6 +53,7 @@ def inbound(**fields: Any) -> dict[str, Any]:
         "helo": "mx.b.test",
         "return_path": "ann@b.test",
         "session": "stranger",
+        "origin": {"asn": 64500, "country": "DE", "network": "192.0.2.0/24", "holder": "Ex\x1b[31mample"},
         "notes": ["note\x1b[31m this"],
         "findings": {
             "spf_ehlo": None,
@@ -158,6 +159,7 @@ def test_inbound_prints_verdict_checks_steps_and_questions(
     out = capsys.readouterr().out
     for line in (
         "Mail from <ann@b.test> by 192.0.2.1 (mx.b.test), a stranger",
+        "  from: DE, AS64500, Ex\\x1b[31mample, 192.0.2.0/24",
         "Verdict: reject: 550 5.7.1 Email rejected",
         "  because DMARC fail of b.test, policy reject",
         "  b.test: -all matches, fail",

@@ -257,3 +257,17 @@ def test_a_good_configuration_has_nothing(tmp_path: Path) -> None:
     hashed = f'[account.a]\nemails = ["a@b.example"]\nsecret = "{hash_secret("s")}"\n'
     one_time = 'otp = "otpauth://totp/a?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"'
     assert found(hashed + one_time, tmp_path / "relayd.toml") == ([], [])
+
+
+def test_a_file_of_networks_that_the_daemon_alone_may_read_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: str, stamp: object) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    file = tmp_path / "asn.mmdb"
+    file.write_bytes(b"")
+    text = f'geo.asn-file = "{file}"'
+    assert found(text, tmp_path / "relayd.toml")[0]
+    monkeypatch.setattr("relayd.reception.geo_files._read", refused)
+    assert found(text, tmp_path / "relayd.toml") == ([], [])

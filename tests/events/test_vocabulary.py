@@ -102,7 +102,7 @@ OURS = {
     "tls": "certificate-loaded certificate-error",
     "filter": "passed found skipped failed suspended resumed switched",
     "milter": "action-quarantine modified change-refused not-asked",
-    "spam": "verdict unscannable worker-ended rules-updated geo-file-error",
+    "spam": "verdict unscannable worker-ended rules-updated rules-broken geo-file-error",
     "suppression": "added removed refused bounced evicted error",
     "dns": "lookup lookup-error",
     "signing": "signed sealed not-signed key-unreadable signed-again key-published key-awaited",

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.conftest import Proxied, StartRelay, message, send, wait_until
+from tests.journeys.conftest import Proxied, StartRelay, message, send, wait_logged, wait_until
 from tests.rig.daemon import Daemon
 from tests.rig.mmdb import ASN, COUNTRY, write_mmdb
 from tests.rig.postfix import free_port
@@ -76,6 +76,7 @@ def house(module_relay: StartRelay, tmp_path_factory: pytest.TempPathFactory) ->
             "spam-filter.recipient.strict.reject": 100,
             "spam-filter.bayes.min-learns": 2,
             "spam-filter.submitted.enable": True,
+            "spam-filter.replies.enable": True,
             "spam-filter.update.source": str(rules),
             "geo.asn-file": str(networks),
             "geo.country-file": str(networks),
@@ -112,6 +113,20 @@ def test_hostile_mail_is_scanned_by_a_worker_and_goes_on(name: str, house: House
     mark = f"X-Mark: {name}".encode()
     house.send(mark + b"\r\n" + HOSTILE[name]())
     assert b"SCAN_PARTIAL (0.00)" in house.arrived(mark)
+
+
+@pytest.mark.parametrize("spoiled", ["version = ", 'version = "9"\n[rules.odd]\npattern = "(("\n'])
+def test_rules_that_somebody_spoiled_stop_no_mail(relay: StartRelay, tmp_path: Path, spoiled: str) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text('version = "9"\n[scores.x]\nMISSING_MID = 42\n')
+    daemon = relay(None, {"spam-filter.update.source": str(rules)})
+    assert daemon.data_of("GET", "/api/update/spam-filter") == "9"
+    assert daemon.stop() == 0
+    (daemon.data / "spam-rules" / "9.toml").write_text(spoiled)
+    daemon.start()
+    assert "spam.rules-broken" in wait_logged(daemon, "spam.rules-broken")
+    assert daemon.data_of("GET", "/api/update/spam-filter/versions")["version"] != "9"
+    assert daemon.data_of("GET", "/api/update/spam-filter?force=1") == "9"
 
 
 def test_a_rule_of_the_operator_that_hangs_stops_nothing_else(relay: StartRelay) -> None:
@@ -288,6 +303,8 @@ def test_where_a_client_is_counts_where_the_operator_says_so(house: House) -> No
     assert b"SOURCE_" not in content
     explained = house.relayd("spam", "explain", "--ip", "198.51.100.9", stdin=b"Subject: x\n\nx\n")
     assert "198.51.100.0/24 Example Net" in explained
+    explained = house.relayd("explain", "--ip", "198.51.100.9", "--helo", "mx.any.test", "--from", "")
+    assert "  from: DE, AS64500, Example Net, 198.51.100.0/24\n" in explained
     write_mmdb(house.networks, {"198.51.100.0/24": ASN | {"country": {"iso_code": "NL"}}})
     house.relayd("settings", "set", "spam-filter.list.scores.SOURCE_COUNTRY_NL", "2.5")
     house.relayd("reload")
@@ -301,3 +318,10 @@ def test_where_a_client_is_counts_where_the_operator_says_so(house: House) -> No
     assert "SOURCE_COUNTRY_NL (2.50)" in house.relayd(
         "spam", "classify", "--ip", "198.51.100.9", stdin=b"Subject: x\n\n"
     )
+
+
+def test_an_answer_to_what_our_own_people_sent_is_welcome(house: House) -> None:
+    fields = {"Message-ID": "<lunch@sender.test>", "Date": formatdate(), "MIME-Version": "1.0"}
+    send(house.relay, message("our question", **fields), sender="joe@any.test", to="ann@outside.test")
+    house.send(b"Subject: Re: our question\r\nIn-Reply-To: <lunch@sender.test>\r\n\r\nat noon\r\n")
+    assert b"TRUSTED_REPLY (-7.00)" in house.arrived(b"Subject: Re: our question")

@@ -17,7 +17,7 @@ from relayd.reception.client import Client
 from relayd.reception.options import RcptOptions, ReceptionOptions, TrustedRelayOptions
 from relayd.reception.policy import Policy
 from relayd.reception.strangers import Strangers
-from relayd.reception.transaction import Refused, Transaction
+from relayd.reception.transaction import Accepted, Refused, Transaction
 from relayd.reputation.bans import Bans
 from relayd.reputation.greylist import Greylist
 from relayd.reputation.options import BanOptions, GreylistOptions, TarpitOptions
@@ -45,7 +45,7 @@ class Scene:
         body: Any = None
         return Transaction(
             client=client, policy=policy, id=1, started=0.0, sender=sender, return_path=sender, body=body,
-            trusted=client.trusted, **given,
+            trusted=client.trusted, **{"recipients": [Accepted("to@x.test")], **given},
         )  # fmt: skip
 
     def ids(self) -> list[str]:
@@ -166,6 +166,14 @@ def test_a_new_host_is_asked_to_come_again(scene: Scene) -> None:
     assert greylisted(scene, scene.transaction(scene.client("203.0.113.9"))) is None
     scene.strangers.greylist.options = GreylistOptions()
     assert greylisted(scene, scene.transaction(scene.client("198.51.99.1"))) is None
+
+
+def test_mail_that_was_discarded_lets_nobody_in(scene: Scene) -> None:
+    client = scene.client()
+    scene.strangers.taken(scene.transaction(client, recipients=[]))
+    assert client.address is not None
+    assert not scene.strangers.good.is_good(client.address, NOW)
+    assert greylisted(scene, scene.transaction(client)) == 451
 
 
 def test_a_domain_that_spf_proved_comes_from_anywhere(scene: Scene) -> None:

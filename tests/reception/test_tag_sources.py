@@ -7,6 +7,7 @@ import ipaddress
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from relayd.events import spam as events
@@ -17,14 +18,17 @@ from relayd.reception.assessing import Subject
 from relayd.reception.filtering import Filtering, ScannerTags
 from relayd.reception.hosts_asked import HostsAsked
 from relayd.reception.policy import Policy
+from relayd.reception.replies import Replies
 from relayd.reception.reputation import Reputations
 from relayd.reception.strangers import Strangers
 from relayd.reputation.bans import Bans
-from relayd.reputation.options import BanOptions, ReputationOptions
+from relayd.reputation.options import BanOptions, ReplyOptions, ReputationOptions
 from relayd.reputation.rate import Rate
 from relayd.reputation.record import Records
+from relayd.reputation.sent import SentMail
 from relayd.resolver.zone import TIMEOUT, Zone
 from relayd.spam.facts import Facts, Scanned
+from tests.spam.house import scanner
 
 DAY = 86400.0
 NOW = 1_700_000_000.0
@@ -127,6 +131,32 @@ async def test_an_address_on_the_way_that_is_shut_out() -> None:
     (tag,) = await strangers.tags(subject())
     assert (tag.name, tag.evidence) == ("IP_BLOCKED", "192.0.2.1")
     assert await strangers.tags(subject(is_trusted=True)) == ()
+
+
+OURS = "<1@mx.ours.example>"
+
+
+@pytest.mark.parametrize(
+    ("field", "to", "later", "expected"),
+    [
+        (f"In-Reply-To: {OURS}", "Jane@ours.example", DAY, ["TRUSTED_REPLY"]),
+        (f"References: <0@far.example> {OURS} <2@far.example>", "jane@ours.example", DAY, ["TRUSTED_REPLY"]),
+        (f"In-Reply-To: {OURS}", "joe@ours.example", DAY, []),  # read somewhere
+        (f"In-Reply-To: {OURS}", "jane@ours.example", 31 * DAY, []),
+        ("In-Reply-To: <0@far.example>", "jane@ours.example", DAY, []),
+        ("Subject: Re: lunch", "jane@ours.example", DAY, []),
+    ],
+)
+async def test_answers_to_what_our_people_sent(field: str, to: str, later: float, expected: list[str]) -> None:
+    sent = SentMail(ReplyOptions(enable=True))
+    sent.note(OURS, "jane@ours.example", NOW)
+    sent.note(OURS, "", NOW)
+    scanned = scanner().scan(f"{field}\r\n\r\nhello\r\n".encode(), Facts())
+    asked = msgspec.structs.replace(subject(recipients=("x@ours.example", to)), scanned=scanned)
+    assert [each.name for each in await Replies(sent, lambda: NOW + later).tags(asked)] == expected
+    sent.reconfigure(ReplyOptions())
+    assert not await Replies(sent, lambda: NOW + later).tags(asked)
+    assert sent.sweep(NOW + 31 * DAY) == 1
 
 
 @pytest.mark.parametrize(

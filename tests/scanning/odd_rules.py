@@ -49,3 +49,8 @@ def wait(view: View) -> None:
 def fail(view: View) -> None:
     """Has a bug."""
     raise ValueError("no")
+
+
+def place(view: View) -> None:
+    """Says where the client is."""
+    view.tags.add("PLACE", "as the facts have it", f"{view.facts.address} {view.facts.origin}")

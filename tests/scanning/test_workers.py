@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
+from ipaddress import ip_address
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from relayd.config.spam import delivered_rules
 from relayd.scanning.frames import Setup
 from relayd.scanning.workers import Busy, Overrun, Workers
 from relayd.spam.facts import Facts
+from relayd.spam.origin import Origin
 from tests.spam.hostile import HOSTILE
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +55,15 @@ async def test_a_worker_finds_what_the_engine_finds(workers: Callable[..., Worke
     file.write_bytes(PLAIN)
     assert await pool.scan(file, facts, len(PLAIN)) == found
     assert "MISSING_FROM" in {tag.name for tag in found.tags}
+
+
+async def test_rules_in_a_worker_know_where_the_client_is(workers: Callable[..., Workers]) -> None:
+    facts = Facts(
+        address=ip_address("2001:db8::25"), origin=Origin(asn=64500, country="DE", network="2001:db8::/32", holder="Ex")
+    )
+    found = await workers("tests.scanning.odd_rules:place").scan(PLAIN, facts, len(PLAIN))
+    (tag,) = [tag for tag in found.tags if tag.name == "PLACE"]
+    assert tag.evidence == f"{facts.address} {facts.origin}"
 
 
 @pytest.mark.parametrize(

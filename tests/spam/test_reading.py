@@ -60,6 +60,11 @@ def test_hosts_that_look_like_others() -> None:
     assert imitates("раураӏ.com", {"paypal.com"}) == "paypal.com"
     assert imitates("www.раураӏ.com", {"paypal.com"}) == "paypal.com"
     assert not imitates("paypal.com", {"paypal.com"})
+    known = {"paypal.com", "amazon.com", "google.com", "x.com"}
+    for host in ("paypa1.com", "www.arnazon.com", "login.g00gle.com"):
+        assert imitates(host, known) in known, host
+    for host in ("www1.paypal.com", "modern.com", "1x.com", "barn.amazon.com", "0.x.com", "10.0.0.1"):
+        assert not imitates(host, known), host
     assert not imitates("bücher.example", {"paypal.com"})
     assert shown("xn--80ak6aa92e.com") == "аррӏе.com"
     assert mixes_scripts("рaypal")

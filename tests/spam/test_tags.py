@@ -153,6 +153,7 @@ ELSEWHERE: dict[str, str] = {
     "IP_BLOCKED": "reception/test_tag_sources.py",
     "HELO_NORES_A_OR_MX": "reception/test_tag_sources.py",
     "FROMHOST_NORES_A_OR_MX": "reception/test_tag_sources.py",
+    "TRUSTED_REPLY": "reception/test_tag_sources.py",
     "REPUTATION_GOOD": "reception/test_tag_sources.py",
     "REPUTATION_BAD": "reception/test_tag_sources.py",
     "CLAM_VIRUS": "reception/test_tag_sources.py",
@@ -165,7 +166,7 @@ ELSEWHERE: dict[str, str] = {
 """Tags of others than rules, by the test that shows them."""
 
 PLUGINS = {
-    "TRUSTED_REPLY", "PYZOR", "DCC_BULK", "PHISHED_OPENPHISH", "PHISHED_PHISHTANK", "URL_REDIRECTOR_NESTED",
+    "PYZOR", "DCC_BULK", "PHISHED_OPENPHISH", "PHISHED_PHISHTANK", "URL_REDIRECTOR_NESTED",
     "MANY_INVISIBLE_PARTS", "RBL_SEM_IPV6", "RBL_SENDERSCORE_REPUT_UNKNOWN",
     *(f"LLM_{what}_{how}" for what in ("UNSOLICITED", "COMMERCIAL", "HARMFUL", "LEGITIMATE")
       for how in ("HIGH", "MEDIUM", "LOW")),
@@ -213,12 +214,20 @@ def test_the_model_sets_it(probability: float, expected: set[str]) -> None:
     assert {each.name for each in found} == expected
 
 
-def test_the_operators_lists_set_it() -> None:
-    lists = Lists(blocked=frozenset({"a.example"}), traps=frozenset({"bob@b.example"}))
+@pytest.mark.parametrize("trap", ["bob@b.example", "@b.example"])
+def test_the_operators_lists_set_it(trap: str) -> None:
+    lists = Lists(blocked=frozenset({"a.example"}), traps=frozenset({trap}))
     rules = msgspec.structs.replace(delivered_rules(), lists=lists)
     facts = Facts(recipients=("bob@b.example",))
     found = build_scanner(rules).scan(GOOD.replace(b"\n", b"\r\n"), facts)
     assert {"BLOCKED_DOMAIN", "SPAM_TRAP"} <= names(found)
+
+
+def test_the_example_of_a_plug_in_does_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(delivered_file().parent))
+    mail = b'Subject: Your invoice\r\nContent-Type: application/octet-stream; name="a.exe"\r\n\r\nMZ'
+    found = build_scanner(delivered_rules(), ["spam_plugin_example:is_invoice"]).scan(mail, Facts())
+    assert {"INVOICE_FROM_STRANGER", "MIME_BAD_EXTENSION"} <= names(found)
 
 
 def test_every_tag_with_a_score_is_set_by_something_or_nothing_is_said_to() -> None:
