@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -266,7 +266,7 @@ class Promises:
     def _tell(self, tx: Transaction, message: NewMessage) -> None:
         span = tx.client.span
         first = message.recipients[0]
-        fields = {
+        fields: dict[str, Any] = {
             "queue_id": message.id,
             "from_": message.return_path,
             "to": [each.address for each in message.recipients],
@@ -276,6 +276,10 @@ class Promises:
             "expires": first.expires,
             "message_id": message.message_id,
         }
+        if tx.sender != message.return_path:
+            fields["given_from"] = tx.sender
+        if tx.given != fields["to"]:  # a list, an alias, a rule: by what it was sent to it is looked for, too
+            fields["given_to"] = list(tx.given)
         if tx.policy.options.data.log_subject:
             fields["subject"] = subject_of(tx.body.header)
         if message.trusted:

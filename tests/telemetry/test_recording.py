@@ -272,6 +272,23 @@ def test_what_became_of_a_message(kept: Kept) -> None:
     assert found.finished_at == "2026-11-21T05:00:01Z"
 
 
+def test_what_was_sent_to_a_list_is_found_by_what_the_client_gave(kept: Kept) -> None:
+    id = kept.flakes.issue(NOW)
+    queue.QUEUE_MESSAGE(
+        kept.recorder.session,
+        queue_id=id,
+        from_="team-owner@local.test",
+        to=["zoe@local.test", "ann@receiver.test"],
+        size=9,
+        given_from="a@sender.test",
+        given_to=["team@local.test"],
+    )
+    kept.recording.flush(WAIT)
+    for address in ("team@local.test", "a@sender.test", "ann@receiver.test", "sender.test"):
+        page = kept.history.search(MessageQuery(address=address), 0, None, NOW)
+        assert [each.id for each in page.items] == [id], address
+
+
 def test_a_report_is_in_the_history_of_both_and_found_by_its_message_id(kept: Kept) -> None:
     kept.session(1)
     report = kept.flakes.issue(NOW)
