@@ -45,7 +45,13 @@ class FilterOptions:
     )
     on_failure: str = option(choice("accept", "tempfail"), "tempfail", _ON_FAILURE)
     timeout: float = option(DURATION, "30s", "How long it may take of a message, waiting for its turn included.")
-    max_size: int = option(SIZE, "25MB", "Larger messages are not given to it.")
+    max_size: int | None = option(
+        SIZE,
+        None,
+        "Larger messages are not given to it. Not set: 25MB, for spamd 500KB as its own client has it, for it takes "
+        "minutes for megabytes and keeps other mail waiting.",
+        example="25MB",
+    )
     concurrency: int = option(integer(1, 1000), 10, "Messages given to it at once.")
     breaker_failures: int = option(
         integer(0), 5, "After so many failures in a row it is not asked for a while; 0: never.", key="breaker.failures"
@@ -61,6 +67,13 @@ class FilterOptions:
     def tls(self) -> PeerTls | None:
         """How TLS is spoken to it; None: not at all."""
         return PeerTls(self.tls_allow_invalid, self.tls_ca_files) if self.tls_enable else None
+
+    @property
+    def largest(self) -> int:
+        """Octets of the largest message that it is given."""
+        if self.max_size is not None:
+            return self.max_size
+        return 500 << 10 if self.type == "spamd" else 25 << 20
 
 
 @section("milter.<id>", "Milters, asked one after the other at each stage of a session.")

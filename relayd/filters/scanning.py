@@ -96,7 +96,7 @@ class Scanners:
         return scan
 
     async def _asked(self, each: _Configured, message: Scannable, timeout: float, span: Span) -> Scan:
-        if message.size > each.options.max_size:
+        if message.size > each.options.largest:
             return Scan(outcome=Outcome.SKIPPED)
         if not each.circuit.may_try(self._clock()):
             return Scan(outcome=Outcome.FAILED, what="it failed several times in a row, and is not asked now")
@@ -130,7 +130,7 @@ class Scanners:
         if scan.outcome is Outcome.PASSED:
             events.PASSED(span, **told, score=scan.score, elapsed=scan.elapsed)
         elif scan.outcome is Outcome.SKIPPED:
-            events.SKIPPED(span, **told, size=message.size, limit=each.options.max_size)
+            events.SKIPPED(span, **told, size=message.size, limit=each.options.largest)
         elif scan.outcome is Outcome.FAILED:
             events.FAILED(span, **told, reason=scan.what, policy=each.options.on_failure, elapsed=scan.elapsed)
         else:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from relayd.events import spam as events
 from relayd.events.event import Span
-from relayd.mailauth.findings import Findings, Result
+from relayd.mailauth.findings import Findings, Result, plain_domain
 from relayd.mailauth.orgdomain import SuffixList
 from relayd.reception.assessing import Subject
 from relayd.resolver.answer import NoData, NoName, ResolveError, Resolver
@@ -100,15 +100,15 @@ class DnsLists:
 
     def _material(self, subject: Subject, asked: Sequence[DnsList]) -> Material:
         scanned, facts = subject.scanned, subject.facts
+        emails = dict.fromkeys((*((facts.return_path.lower(),) if facts.return_path else ()), *scanned.emails))
         domains: dict[str, None] = {}
         if any(each.about == "domains" for each in asked):
             if self._suffixes is None:
                 self._suffixes = SuffixList()
-            for host in scanned.hosts:
+            for host in (*scanned.hosts, *(plain_domain(each.rpartition("@")[2]) for each in emails)):
                 domains.setdefault(self._suffixes.organizational(host))
         signatures = subject.findings.dkim or ()
         passing = [each.domain for each in signatures if each.result is Result.PASS and each.domain]
-        emails = dict.fromkeys((*((facts.return_path.lower(),) if facts.return_path else ()), *scanned.emails))
         return Material(
             client=facts.address,
             hops=scanned.hops,

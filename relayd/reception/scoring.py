@@ -31,7 +31,6 @@ from relayd.spam.facts import Facts
 from relayd.spam.heading import result_fields
 from relayd.spam.origin import is_source_tag
 from relayd.spam.score import Action
-from relayd.spam.tag import Tag
 from relayd.spam.verdict import Thresholds, Verdict, Weighed, judge, mildest
 
 __all__ = ["Assessor", "Scoring", "ScoringSettings", "Subject", "TagSource"]
@@ -220,8 +219,3 @@ def _marked(tx: Transaction, marks: Marks, result: str, status: str, fields: str
     if not fields:
         return marks
     return msgspec.structs.replace(marks, fields=marks.fields + fields.encode("ascii"))
-
-
-def unscannable_tag(reason: str) -> Tag:
-    """What an operator who asks is told of a message that cannot be scanned."""
-    return Tag("UNSCANNABLE", "the scan went over its limits", reason)

@@ -37,10 +37,6 @@ class Unscannable:
             self._seen.popitem(last=False)
         return times
 
-    def forget(self, digest: bytes) -> None:
-        """It was dealt with."""
-        self._seen.pop(digest, None)
-
 
 def body_digest(content: bytes | Path, begin: int) -> bytes:
     """The hash of a body, which begins at that octet; reads the file.  OSError."""

@@ -33,8 +33,8 @@ _UNLISTED = [
 
 
 class Material(msgspec.Struct, frozen=True, kw_only=True):
-    """What a message shows.  hops: the nearest first.  domains: registrable ones, of links.  dkim: of signatures that
-    pass.  urls: normalised.
+    """What a message shows.  hops: the nearest first.  domains: registrable ones, of links and of addresses.  dkim: of
+    signatures that pass.  urls: normalised.
     """
 
     client: Address | None = None

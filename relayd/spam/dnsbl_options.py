@@ -38,8 +38,8 @@ class DnsListOptions:
     about: str | None = option(
         choice(*SUBJECTS),
         None,
-        "What it is asked about: the client's address, addresses in Received, domains of links, domains of DKIM "
-        "signatures that pass, addresses of mail, links. Not set: as the known list has it.",
+        "What it is asked about: the client's address, addresses in Received, domains of links and of addresses, "
+        "domains of DKIM signatures that pass, addresses of mail, links. Not set: as the known list has it.",
         example="client",
     )
     answers: tuple[str, ...] = option(

@@ -38,7 +38,7 @@ class Scanned(msgspec.Struct, frozen=True, kw_only=True):
     """What the content of a message gives, found without asking anybody.
 
     tags: of the content's own rules.  urls: normalised, each once, in their order; hosts: theirs, as A-labels.
-    emails: addresses in the text and in the header, lower case.  hops: addresses that Received fields name, the
+    emails: of From, of Reply-To and in the text, lower case.  hops: addresses that Received fields name, the
     nearest first.  from_domain: of the author, "" when there is not exactly one.  tokens: for the statistical model,
     8 octets each (little-endian).  references: Message-IDs that it refers to, with their angle brackets.
     is_partial: it was too large or too complex to be looked at whole.

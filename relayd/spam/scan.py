@@ -71,7 +71,8 @@ class Scanner:
                 view.tags.add("RULE_FAILED", f"rule {name}: {type(error).__name__}", str(error))
         _look_at_operators_lists(view)
         urls = dict.fromkeys(link.url.normal for link in view.links if link.url.host)
-        emails = dict.fromkeys(find_emails(view.words))
+        senders = (each.key for each in (*view.authors, *view.reply_to) if each.domain)
+        emails = dict.fromkeys((*senders, *find_emails(view.words)))
         domains = {each.domain for each in view.authors if each.domain}
         return Scanned(
             tags=tuple(view.tags),

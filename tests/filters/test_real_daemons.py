@@ -57,10 +57,10 @@ async def test_killed_in_the_middle_of_a_scan(daemon: ScannerDaemon) -> None:
     async def octets() -> AsyncIterator[bytes]:
         yield CLEAN
         daemon.kill()
-        for _ in range(64):
+        for _ in range(28):
             yield b"x" * 16_384
 
-    message = Scannable(queue_id=1, size=len(CLEAN) + (1 << 20), octets=octets)
+    message = Scannable(queue_id=1, size=len(CLEAN) + 28 * 16_384, octets=octets)
     (scan,) = await asked.scan(message, 30.0, told.span)
     assert scan.outcome is Outcome.FAILED
     assert asked.verdict([scan]).reply is not None

@@ -193,6 +193,12 @@ async def test_a_body_that_cannot_be_read_is_a_failure(tmp_path: Path) -> None:
     assert (scan.outcome, scan.what) == (Outcome.FAILED, "RuntimeError: gone")
 
 
+@pytest.mark.parametrize(("type", "largest"), [("clamd", 25 << 20), ("rspamd", 25 << 20), ("spamd", 500 << 10)])
+def test_how_much_each_is_given(type: str, largest: int) -> None:
+    assert filter_options(type, "h:1").largest == largest
+    assert filter_options(type, "h:1", **{"max-size": "1MB"}).largest == 1 << 20
+
+
 async def test_the_breaker_opens_and_closes_again(tmp_path: Path) -> None:
     told = Told()
     now = 0.0

@@ -63,14 +63,15 @@ async def test_all_kinds_are_asked() -> None:
             "1.2.0.192.zen.spamhaus.org": {"A": ["127.0.0.4"]},
             "example.co.uk.multi.uribl.com": {"A": ["127.0.0.2"]},
             "d.example.dwl.dnswl.org": {"A": ["127.0.5.1"]},
+            "b.example.multi.uribl.com": {"A": ["127.0.0.4"]},  # of the return path
         }
     )
     world = World(zone, "spamhaus", "spamhaus-received", "uribl", "dnswl-dkim", "msbl")
     assert sorted(await world.tags()) == [
-        "DWL_DNSWL_LOW", "RBL_SPAMHAUS_SBL", "RECEIVED_SPAMHAUS_XBL", "URIBL_BLACK",
+        "DWL_DNSWL_LOW", "RBL_SPAMHAUS_SBL", "RECEIVED_SPAMHAUS_XBL", "URIBL_BLACK", "URIBL_GREY",
     ]  # fmt: skip
     (stated,) = world.stated("spam.dnsbl")
-    assert stated.fields["total"] == 5
+    assert stated.fields["total"] == 6
     assert await world.tags(trusted=True) == []
 
 

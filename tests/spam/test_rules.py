@@ -300,6 +300,6 @@ def test_what_others_may_be_asked_about() -> None:
     )
     assert scanned.urls == ("http://evil.com/a",)
     assert scanned.hosts == ("evil.com",)
-    assert scanned.emails == ("joe@c.com",)
+    assert scanned.emails == ("ann@a.example", "joe@c.com")
     assert scanned.hops == ("192.0.2.7",)
     assert scanned.from_domain == "a.example"
