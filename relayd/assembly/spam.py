@@ -14,7 +14,7 @@ from relayd.options import OptionError
 from relayd.reception.assessing import ScoringSettings
 from relayd.scanning.building import build_scanner
 from relayd.scanning.frames import Setup
-from relayd.spam.options import BayesOptions, RecipientOptions, ScanOptions, SpamOptions, ThresholdOptions
+from relayd.spam.options import BayesOptions, RecipientOptions, ScanOptions, SpamOptions
 from relayd.spam.patterns import Patterns
 from relayd.spam.ruleset import RulesetError
 from relayd.spam.scoring import Limits
@@ -57,7 +57,7 @@ class Spam:
         )
         self.settings = ScoringSettings(
             options=options,
-            thresholds=config.section(ThresholdOptions),
+            thresholds=ruleset.thresholds,
             recipients=tuple(config.records(RecipientOptions).values()),
             scanner=scanner,
             scores=ruleset.scores,

@@ -9,10 +9,10 @@ import msgspec
 
 from relayd.config.configuration import Config
 from relayd.options import OptionError
-from relayd.spam.options import RuleOptions, ScoreOptions, SpamOptions
+from relayd.spam.options import RuleOptions, ScoreOptions, SpamOptions, ThresholdOptions
 from relayd.spam.patterns import compiled
 from relayd.spam.ruleset import PatternRule, Ruleset, RulesetError, check_tag, read_ruleset
-from relayd.spam.score import Score
+from relayd.spam.score import Score, Thresholds
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -50,7 +50,26 @@ def rules_of(config: Config, updated: Ruleset | None = None) -> Ruleset:
         blocked=base.lists.blocked | _lower(options.blocked_domains),
         traps=base.lists.traps | _lower(options.spam_traps),
     )
-    return Ruleset(version=base.version, scores=scores, lists=lists, rules=tuple(rules))
+    return Ruleset(
+        version=base.version,
+        scores=scores,
+        lists=lists,
+        rules=tuple(rules),
+        thresholds=_thresholds(config.section(ThresholdOptions), base, updated),
+    )
+
+
+def _thresholds(options: ThresholdOptions, base: Ruleset, updated: Ruleset | None) -> Thresholds:
+    """Those in force.  An update's for holding, refusing and dropping do not count: these are for the operator."""
+    found = base.thresholds
+    if base is updated:
+        found = msgspec.structs.replace(delivered_rules().thresholds, spam=found.spam)
+    return Thresholds(
+        spam=found.spam if options.spam is None else options.spam,
+        hold=found.hold if options.hold is None else options.hold,
+        reject=found.reject if options.reject is None else options.reject,
+        discard=found.discard if options.discard is None else options.discard,
+    )
 
 
 def _of_file(path: str) -> Ruleset:

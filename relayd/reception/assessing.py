@@ -24,13 +24,13 @@ from relayd.reception.transaction import Refused
 from relayd.reputation.bayes import EVERYBODY, Bayes
 from relayd.scanning.workers import Overrun, Workers
 from relayd.spam.facts import Facts, Scanned
-from relayd.spam.options import RecipientOptions, SpamOptions, ThresholdOptions
+from relayd.spam.options import RecipientOptions, SpamOptions
 from relayd.spam.ruleset import Lists
 from relayd.spam.scan import Scanner
-from relayd.spam.score import Score
+from relayd.spam.score import Score, Thresholds
 from relayd.spam.scoring import Limits, all_tags, bayes_tags
 from relayd.spam.tag import Tag
-from relayd.spam.verdict import Thresholds, Verdict, Weighed, judge, weigh
+from relayd.spam.verdict import Verdict, Weighed, judge, weigh
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,11 +62,12 @@ class TagSource(Protocol):
 class ScoringSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a configuration says of scoring, compiled.
 
-    scores: of the rules in force, the operator's among them.  inline: octets up to which the event loop scans itself.
+    thresholds: of everybody's mail.  scores: of the rules in force, the operator's among them.  inline: octets up to
+    which the event loop scans itself.
     """
 
     options: SpamOptions
-    thresholds: ThresholdOptions
+    thresholds: Thresholds
     recipients: tuple[RecipientOptions, ...]
     scanner: Scanner
     scores: Mapping[str, Score]
@@ -82,7 +83,7 @@ class ScoringSettings(msgspec.Struct, frozen=True, kw_only=True):
         general = self.thresholds
         own = self._record(address.lower()) if self.recipients and address else None
         if own is None:
-            return Thresholds(spam=general.spam, hold=general.hold, reject=general.reject, discard=general.discard)
+            return general
         return Thresholds(
             spam=general.spam if own.spam is None else own.spam,
             hold=general.hold if own.hold is None else own.hold,

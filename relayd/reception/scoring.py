@@ -30,8 +30,8 @@ from relayd.scanning.workers import Busy, Overrun
 from relayd.spam.facts import Facts
 from relayd.spam.heading import result_fields
 from relayd.spam.origin import is_source_tag
-from relayd.spam.score import Action
-from relayd.spam.verdict import Thresholds, Verdict, Weighed, judge, mildest
+from relayd.spam.score import Action, Thresholds
+from relayd.spam.verdict import Verdict, Weighed, judge, mildest
 
 __all__ = ["Assessor", "Scoring", "ScoringSettings", "Subject", "TagSource"]
 

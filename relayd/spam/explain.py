@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from relayd.spam.score import Action
-from relayd.spam.verdict import Thresholds, Verdict, Weighed, judge
+from relayd.spam.score import Action, Thresholds
+from relayd.spam.verdict import Verdict, Weighed, judge
 
 
 def flipping_tags(verdict: Verdict, thresholds: Thresholds) -> tuple[str, ...]:

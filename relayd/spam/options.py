@@ -111,15 +111,18 @@ class SpamOptions:
     )
 
 
-@section("spam-filter.score", "From which score on a message is spam, and what becomes of it.")
+@section(
+    "spam-filter.score",
+    "From which score on a message is spam, and what becomes of it, in place of what conf/spam.toml says.",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdOptions:
-    """`spam-filter.score.*`"""
+    """`spam-filter.score.*`; what is not set is as in the rules: 5 for spam, and nothing follows from it."""
 
-    spam: float = option(NUMBER, 5.0, 'It is marked "Yes".')
-    hold: float = option(NUMBER, 0.0, "It is held for an operator; 0: never.")
-    reject: float = option(NUMBER, 0.0, "It is refused (550 5.7.1) at the end of data; 0: never.")
-    discard: float = option(NUMBER, 0.0, "It is answered 250 and dropped; 0: never.")
+    spam: float | None = option(NUMBER, None, 'It is marked "Yes".', example=5)
+    hold: float | None = option(NUMBER, None, "It is held for an operator; 0: never.", example=10)
+    reject: float | None = option(NUMBER, None, "It is refused (550 5.7.1) at the end of data; 0: never.", example=15)
+    discard: float | None = option(NUMBER, None, "It is answered 250 and dropped; 0: never.", example=0)
 
 
 @section("spam-filter.list.scores.<id>", "Scores that count instead of the delivered ones; the id is the tag.")

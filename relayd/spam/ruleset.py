@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import msgspec
 
-from relayd.spam.score import SCOPES, Score, ScoreError, check_score
+from relayd.spam.score import SCOPES, Action, Score, ScoreError, Thresholds, check_score
 
 MAX_OCTETS = 16 << 20
 MAX_RULES = 2000
@@ -72,12 +72,13 @@ class Lists(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ruleset(msgspec.Struct, frozen=True, kw_only=True):
-    """version: of the document.  scores: of tags, those of pattern rules included."""
+    """version: of the document.  scores: of tags, those of pattern rules included.  thresholds: of everybody's mail."""
 
     version: str
     scores: Mapping[str, Score]
     lists: Lists
     rules: tuple[PatternRule, ...] = ()
+    thresholds: Thresholds = Thresholds()
 
 
 def read_ruleset(text: str) -> Ruleset:
@@ -91,9 +92,9 @@ def read_ruleset(text: str) -> Ruleset:
     version = document.get("version")
     if not isinstance(version, str) or not _VERSION.fullmatch(version):
         raise RulesetError('version: expected a text such as "2026.11"')
-    unknown = document.keys() - {"version", "scores", "lists", "extensions", "rules"}
+    unknown = document.keys() - {"version", "thresholds", "scores", "lists", "extensions", "rules"}
     if unknown:
-        raise RulesetError(f"{min(unknown)}: unknown; expected version, scores, lists, extensions, rules")
+        raise RulesetError(f"{min(unknown)}: unknown; expected version, thresholds, scores, lists, extensions, rules")
     scores: dict[str, Score] = {}
     for group, entries in _table(document, "scores").items():
         if not isinstance(entries, dict):
@@ -105,7 +106,9 @@ def read_ruleset(text: str) -> Ruleset:
         raise RulesetError(f"rules: more than {MAX_RULES}")
     for rule in rules:
         scores.setdefault(rule.tag, rule.score)
-    return Ruleset(version=version, scores=scores, lists=_lists(document), rules=rules)
+    return Ruleset(
+        version=version, scores=scores, lists=_lists(document), rules=rules, thresholds=_thresholds(document)
+    )
 
 
 def check_tag(name: str, where: str) -> str:
@@ -120,6 +123,17 @@ def _score(value: object, where: str) -> Score:
         return check_score(value)
     except ScoreError as error:
         raise RulesetError(f"{where}: {error}") from None
+
+
+def _thresholds(document: Mapping[str, Any]) -> Thresholds:
+    table = _table(document, "thresholds")
+    unknown = table.keys() - set(Thresholds.__struct_fields__)
+    if unknown:
+        raise RulesetError(f"thresholds.{min(unknown)}: unknown; expected {', '.join(Thresholds.__struct_fields__)}")
+    found = {name: _score(value, f"thresholds.{name}") for name, value in table.items()}
+    if wrong := [name for name, value in found.items() if isinstance(value, Action)]:
+        raise RulesetError(f"thresholds.{wrong[0]}: expected a number")
+    return Thresholds(**cast(dict[str, float], found))
 
 
 def _table(document: Mapping[str, Any], name: str) -> dict[str, Any]:

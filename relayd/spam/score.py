@@ -1,8 +1,10 @@
-"""What a tag counts: a number, or an action that holds whatever the sum is."""
+"""What a tag counts - a number, or an action that holds whatever the sum is - and what follows from the sum."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+import msgspec
 
 
 class Action(StrEnum):
@@ -18,6 +20,15 @@ Score = float | Action
 
 SCOPES = ("header", "subject", "body", "raw", "url", "from", "to")
 """Where a rule by pattern may look."""
+
+
+class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
+    """From which score on a message is spam, held, refused, dropped; 0: never."""
+
+    spam: float = 5.0
+    hold: float = 0.0
+    reject: float = 0.0
+    discard: float = 0.0
 
 
 class ScoreError(ValueError):

@@ -10,19 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from relayd.spam.score import Action, Score
+from relayd.spam.score import Action, Score, Thresholds
 from relayd.spam.tag import Tag
 
 _ORDER = {action: place for place, action in enumerate(Action)}
-
-
-class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
-    """From which score on a message is spam, held, refused, dropped; 0: never."""
-
-    spam: float = 5.0
-    hold: float = 0.0
-    reject: float = 0.0
-    discard: float = 0.0
 
 
 class Weighed(msgspec.Struct, frozen=True):

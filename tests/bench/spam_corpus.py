@@ -30,11 +30,11 @@ from relayd.spam.facts import Facts, Scanned
 from relayd.spam.mailbox import read_mailboxes
 from relayd.spam.ruleset import Ruleset, read_ruleset
 from relayd.spam.scan import Scanner
-from relayd.spam.score import Score
+from relayd.spam.score import Score, Thresholds
 from relayd.spam.scoring import Limits, all_tags, bayes_tags
 from relayd.spam.tokens import numbers_of
 from relayd.spam.trace import read_date
-from relayd.spam.verdict import Thresholds, Verdict, judge, weigh
+from relayd.spam.verdict import Verdict, judge, weigh
 
 CONF = Path(__file__).parents[2] / "conf" / "spam.toml"
 CORPUS = Path(__file__).parents[3] / "shared" / "suites" / "spam" / "corpus"

@@ -21,8 +21,8 @@ from relayd.scanning.building import build_scanner
 from relayd.scanning.frames import Setup
 from relayd.scanning.workers import Overrun, Workers
 from relayd.spam.facts import Facts, Scanned
-from relayd.spam.options import BayesOptions, RecipientOptions, SpamOptions, ThresholdOptions
-from relayd.spam.score import Action
+from relayd.spam.options import BayesOptions, RecipientOptions, SpamOptions
+from relayd.spam.score import Action, Thresholds
 from relayd.spam.scoring import Limits
 from relayd.spam.tag import Tag
 from tests.reception.house import House, octets
@@ -57,7 +57,7 @@ def settings(recipients: Sequence[dict[str, Any]] = (), inline: int = 1 << 20, *
     rules = delivered_rules()
     return ScoringSettings(
         options=section_of(SpamOptions).build({key.replace("_", "."): value for key, value in options.items()}),
-        thresholds=section_of(ThresholdOptions).build(thresholds),
+        thresholds=Thresholds(**thresholds),
         recipients=tuple(section_of(RecipientOptions).build(each) for each in recipients),
         scanner=build_scanner(rules),
         scores={**rules.scores, **given.get("scores", {})},

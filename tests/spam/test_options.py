@@ -9,8 +9,9 @@ import pytest
 from relayd.options import OptionError, section_of
 from relayd.spam.heading import result_fields
 from relayd.spam.options import RecipientOptions, RuleOptions, SpamOptions
+from relayd.spam.score import Thresholds
 from relayd.spam.tag import Tag
-from relayd.spam.verdict import Thresholds, judge, weigh
+from relayd.spam.verdict import judge, weigh
 
 
 @pytest.mark.parametrize(

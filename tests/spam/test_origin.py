@@ -15,10 +15,10 @@ from relayd.spam.geo_options import GeoOptions
 from relayd.spam.heading import result_fields
 from relayd.spam.origin import Origin, of_asn_record, of_country_record, of_txt, together
 from relayd.spam.ruleset import Lists
-from relayd.spam.score import Score
+from relayd.spam.score import Score, Thresholds
 from relayd.spam.scoring import all_tags
 from relayd.spam.tag import Tag
-from relayd.spam.verdict import Thresholds, judge, weigh
+from relayd.spam.verdict import judge, weigh
 
 HERE = Origin(asn=64500, country="DE", network="198.51.100.0/24", holder="Example Net")
 

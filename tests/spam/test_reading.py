@@ -104,6 +104,8 @@ def test_parts_are_bounded_and_said_to_be() -> None:
         ("version", "no TOML"),
         ("", "version"),
         ('version="1"\nx=1', "x: unknown"),
+        ('version="1"\n[thresholds]\ntag=1', "thresholds.tag: unknown"),
+        ('version="1"\n[thresholds]\nhold="reject"', "thresholds.hold: expected a number"),
         ('version="1"\n[scores.a]\nlower=1', "no tag"),
         ('version="1"\n[scores.a]\nTAG="perhaps"', "expected a number"),
         ('version="1"\n[rules.a]\npattern=""', "pattern: is required"),

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from relayd.spam.explain import flipping_tags
 from relayd.spam.heading import result_fields
-from relayd.spam.score import Action, Score
+from relayd.spam.score import Action, Score, Thresholds
 from relayd.spam.tag import Tag
-from relayd.spam.verdict import Thresholds, Verdict, judge, mildest, weigh
+from relayd.spam.verdict import Verdict, judge, mildest, weigh
 
 DEFAULT = Thresholds()
 SEED: dict[str, Score] = {

@@ -30,7 +30,7 @@ from relayd.scanning.frames import Setup
 from relayd.scanning.workers import Workers
 from relayd.spam.dnsbl_lists import KNOWN
 from relayd.spam.dnsbl_options import DnsblOptions
-from relayd.spam.options import SpamOptions, ThresholdOptions
+from relayd.spam.options import SpamOptions
 from relayd.spam.scoring import Limits
 from tests.rig.peers import require_suite
 
@@ -105,7 +105,7 @@ def classifications(zone: Zone, tmp_path: Path) -> Classifications:
     span = Span(EventStream(lambda: 1_700_000_000.0))
     settings = ScoringSettings(
         options=SpamOptions(),
-        thresholds=ThresholdOptions(),
+        thresholds=rules.thresholds,
         recipients=(),
         scanner=build_scanner(rules),
         scores=rules.scores,
