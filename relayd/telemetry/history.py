@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from relayd.database.segments import Bounds, Series
+from relayd.database.segments import Bounds, Series, portioned
 from relayd.events import delivery, queue, smtp
 from relayd.events.event import TABLE, Event, EventKind
 from relayd.mail.snowflake import issued_at, least_issued_at
@@ -218,7 +218,7 @@ class History:
                 rows = connection.execute(
                     "SELECT message, facts FROM fact WHERE message IN (SELECT value FROM json_each(?))", (asked,)
                 )
-                for id, facts in rows:
+                for id, facts in portioned(rows):
                     known = found.setdefault(id, [])
                     if len(known) < _MOST_FACTS:
                         known += [each for each in decode(facts) if each[1] >= oldest]
