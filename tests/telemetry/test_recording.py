@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import to_builtins
 
-from relayd.database.segments import Bounds, Series
+from relayd.database.segments import Bounds, ReadCut, Series
 from relayd.events import delivery, queue, smtp, spf
 from relayd.events.event import Span
 from relayd.mail.snowflake import Snowflakes
@@ -368,7 +368,7 @@ def test_stores_can_be_switched_off_and_on(kept: Kept) -> None:
     assert kept.history.get(2, NOW) is None
 
 
-def test_points_of_metrics_by_time(tmp_path: Path) -> None:
+def test_points_of_metrics_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from relayd.telemetry import points
     from relayd.telemetry.points import Point
 
@@ -392,4 +392,8 @@ def test_points_of_metrics_by_time(tmp_path: Path) -> None:
     }
     assert [each.id for each in store.between(100, 200, 300.0)] == ["dns.lookup-time", "queue.count"]
     assert [each.id for each in store.between(101, None, 300.0)] == ["smtp.connection-start"]
+    monkeypatch.setattr(points, "MOST_POINTS", 2)
+    assert len(store.between(None, 200, 300.0)) == 2
+    with pytest.raises(ReadCut, match="more than 2 points"):
+        store.between(None, None, 300.0)
     store.series.close()
