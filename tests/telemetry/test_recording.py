@@ -366,6 +366,11 @@ def test_stores_can_be_switched_off_and_on(kept: Kept) -> None:
     assert len(kept.found(type="smtp.connection-start")) == 1
     assert kept.history.get(1, NOW) is not None
     assert kept.history.get(2, NOW) is None
+    span = kept.span()
+    smtp.CONNECTION_START(span)
+    kept.recording.configure(Stores(traces=None, history=None, points=None))
+    smtp.CONNECTION_END(span)
+    assert kept.recording._held == 0
 
 
 def test_points_of_metrics_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
