@@ -120,7 +120,7 @@ DISCARDED = EventKind(
     Level.INFO,
     "Message discarded",
     "The message was answered 250 and thrown away, as a filter or a threshold wants it",
-    "queue_id from_ to size reason",
+    "queue_id from_ to size message_id reason",
 )
 QUARANTINE_EXPIRED = EventKind(
     "queue.quarantine-expired",

@@ -26,7 +26,7 @@ from relayd.reception.admission import Admission, Plan
 from relayd.reception.body import HeaderTooLarge
 from relayd.reception.checks import Checks
 from relayd.reception.filtering import Filtering
-from relayd.reception.head import Head, compose_head
+from relayd.reception.head import Head, compose_head, message_id_of
 from relayd.reception.scoring import Scoring
 from relayd.reception.signing import Signing
 from relayd.reception.strangers import Strangers
@@ -119,9 +119,9 @@ class Promises:
         await self.queue.discard(_counts(tx))
         if tx.submission is not None:
             tx.submission.charges = ()  # nothing of it was sent
-        queue_events.DISCARDED(
-            tx.client.span, queue_id=tx.id, from_=tx.return_path, to=list(tx.given), size=tx.body.size, reason=reason
-        )
+        about = {"queue_id": tx.id, "from_": tx.return_path, "to": list(tx.given), "size": tx.body.size}
+        identity = message_id_of(tx.body.header)
+        queue_events.DISCARDED(tx.client.span, **about, message_id=identity, reason=reason)
         tx.body.forget()
         return Reply(250, "2.0.0", f"queued as {tx.id}")
 

@@ -331,6 +331,36 @@ def test_what_operators_do_is_history_too(kept: Kept) -> None:
     assert states == [("held", False), ("scheduled", False), ("removed", True), ("scheduled", False)]
 
 
+def test_what_was_purged_or_never_queued_is_over(kept: Kept) -> None:
+    first, second, third = (kept.flakes.issue(NOW) for _ in range(3))
+    kept.session(first)
+    kept.session(second)
+    daemon = kept.recorder.daemon
+    queue.REMOVED(daemon, queue_id=[first], account_name="admin", reason="spam")
+    kept.recorder.now += 60
+    queue.PURGED(daemon, queue_id=[first, second], account_name="admin", reason="for good", total=2)
+    to = ["b@receiver.test"]
+    queue.DISCARDED(
+        kept.recorder.session,
+        queue_id=third,
+        from_="d@s.test",
+        to=to,
+        size=9,
+        message_id="<d@s.test>",
+        reason="a milter",
+    )
+    kept.recording.flush(WAIT)
+    found = [kept.history.get(id, kept.recorder.now) for id in (first, second, third)]
+    assert [(each.state, each.recipients[0].details, each.finished_at) for each in found if each is not None] == [
+        ("removed", "spam", "2026-11-21T05:00:00Z"),
+        ("removed", "for good", "2026-11-21T05:01:00Z"),
+        ("discarded", "a milter", "2026-11-21T05:01:00Z"),
+    ]
+    for query in (MessageQuery(address="d@s.test"), MessageQuery(message_id="d@s.test")):
+        page = kept.history.search(query, 0, None, kept.recorder.now)
+        assert [each.id for each in page.items] == [third]
+
+
 @pytest.mark.parametrize(
     ("asked", "hits"),
     [

@@ -7,7 +7,7 @@ import { go, link } from "./router.js";
 import { pager, table } from "./table.js";
 
 const LIMIT = 50;
-const KINDS = { delivered: "", scheduled: "off", deferred: "warn", bounced: "bad", expired: "bad", removed: "off", mixed: "warn" };
+const KINDS = { delivered: "", scheduled: "off", deferred: "warn", bounced: "bad", expired: "bad", removed: "off", discarded: "off", mixed: "warn" };
 
 export function show(main, { query }) {
   const page = Number(query.page) || 1;
