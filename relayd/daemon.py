@@ -304,7 +304,7 @@ class Daemon:
         waiting = [
             Problem(key, "takes effect at the next start", fatal=False, kind="build", stored=key in config.stored)
             for key in self._started_with.changed_keys(config)
-            if key in FIXED or key.startswith("tracer.")
+            if key in FIXED
         ]
         hidden = await self._hidden()
         if not dry_run:

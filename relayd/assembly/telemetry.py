@@ -13,6 +13,7 @@ from relayd.control.api.telemetry import Telemetry
 from relayd.database.segments import Bounds, Series
 from relayd.directory.entry import Type
 from relayd.directory.rows import Selection
+from relayd.events import telemetry
 from relayd.events.event import Span
 from relayd.telemetry import history, points, traces
 from relayd.telemetry.figures import Figures, MetricHistory
@@ -131,6 +132,13 @@ class Views:
         config = loaded.config
         put_in_force(loaded.levels)
         self._metrics.name_providers(loaded.settings.shaping.provider_of)
+        try:
+            self._pseudonyms = _pseudonyms(loaded)
+        except OSError as error:
+            path = str(loaded.data / PSEUDONYM_KEY)
+            telemetry.LOG_ERROR(self._span, path=path, reason=f"logged as before: {error}", total=0)
+        else:
+            self.log.configure(config.records(TracerOptions), self._pseudonyms)
         self.log.forget_levels()
         self._put_in_demand(self.live.is_asked_for_raw)
         self._options = config.section(MetricHistoryOptions)

@@ -71,7 +71,7 @@ def show(name: str, as_json: bool) -> None:
 
 def _lines(message: Message) -> Iterator[str]:
     account = f" as {message['account']}" if message["account"] else ""
-    came = f"{message['origin']} by {message['client'] or 'relayd'}{account} at {message['receivedAt']}"
+    came = f"{message['origin'] or 'given'} by {message['client'] or 'relayd'}{account} at {message['receivedAt']}"
     yield f"Message {message['id']} {message['messageId']}".rstrip()
     yield f"{message['state']}; {came}, {size(message['size'])}"
     yield f"from {message['from'] or '<>'}"

@@ -14,10 +14,11 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from relayd.database.handle import translate
 from relayd.database.interface import DatabaseBroken, DatabaseError
@@ -30,11 +31,15 @@ _STEPS = 20_000
 
 _BESIDE = ("", "-wal", "-shm", "-journal")
 
+MOST_OCTETS = 32 << 20
+"""Of the rows of one answer, as they are stored: as objects they are several times as large."""
+
 Work = Callable[[sqlite3.Connection], None]
+Row = tuple[Any, ...]
 
 
 class ReadCut(DatabaseError):
-    """A search took longer than it may."""
+    """A search took longer, or found more, than it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +283,7 @@ class Series:
             yield connections
         except sqlite3.Error as error:
             if time.monotonic() >= until:
-                raise ReadCut(f"the search took longer than {self._patience:g} s") from error
+                raise self._cut() from error
             raise translate(error) from error
         except OSError as error:
             raise DatabaseError(str(error)) from error
@@ -288,7 +293,7 @@ class Series:
     def _connections(self, until: float) -> Generator[sqlite3.Connection, None, None]:
         for segment in self.segments():
             if time.monotonic() >= until:
-                raise ReadCut(f"the search took longer than {self._patience:g} s")
+                raise self._cut()
             try:
                 connection = sqlite3.connect(
                     segment.path.absolute().as_uri() + "?mode=ro", uri=True, isolation_level=None, timeout=1.0
@@ -302,9 +307,33 @@ class Series:
                     continue  # damaged, or just made: it has nothing for us
                 if is_ours:
                     connection.set_progress_handler(lambda: time.monotonic() >= until, _STEPS)
+                    connection.row_factory = self._in_time(until)
                     yield connection
             finally:
                 connection.close()
+
+    def _cut(self) -> ReadCut:
+        return ReadCut(f"the search took longer than {self._patience:g} s")
+
+    def _in_time(self, until: float) -> Callable[[sqlite3.Cursor, Row], Row]:
+        """Gives rows as they are while there is time: what is done with them takes some, too."""
+
+        def give(cursor: sqlite3.Cursor, row: Row) -> Row:
+            if time.monotonic() >= until:
+                raise self._cut()
+            return row
+
+        return give
+
+
+def portioned(rows: Iterable[Row]) -> Iterator[Row]:
+    """Rows whose second column is what they hold, as text.  Raises ReadCut once that is more than fits into memory."""
+    octets = 0
+    for row in rows:
+        octets += len(row[1])
+        if octets > MOST_OCTETS:
+            raise ReadCut(f"what was found is more than {MOST_OCTETS >> 20} MB")
+        yield row
 
 
 def _version_of(connection: sqlite3.Connection) -> int:

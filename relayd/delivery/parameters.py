@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from relayd.mail.envelope import Notify
 from relayd.mail.terms import NO_TERMS, Terms
@@ -12,6 +13,7 @@ from relayd.smtp.extension import PeerExtensions
 
 _LONGEST_BY = 999_999_999
 _NOTIFY_ORDER = (Notify.NEVER, Notify.SUCCESS, Notify.FAILURE, Notify.DELAY)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class UnsafeAddress(ValueError):
@@ -98,6 +100,6 @@ def message_needs_smtputf8(message: Message) -> bool:
 
 
 def _encoded(line: str) -> bytes:
-    if not line.isprintable():
+    if not line.isprintable() and _CONTROL.search(line):  # what else is not printable is a letter of some script
         raise UnsafeAddress(f"control characters in {line!r}")
     return line.encode("utf-8") + b"\r\n"

@@ -8,15 +8,16 @@ QUEUE_MESSAGE = EventKind(
     "queue.queue-message",
     Level.INFO,
     "Queued message for delivery",
-    "A message from outside was queued",
-    "queue_id from_ to size next_retry next_dsn expires message_id subject",
+    "A message from outside was queued; given are the addresses that the client gave, where others took their place",
+    "queue_id from_ to size next_retry next_dsn expires message_id subject given_from given_to",
 )
 QUEUE_MESSAGE_AUTHENTICATED = EventKind(
     "queue.queue-message-authenticated",
     Level.INFO,
     "Queued message submission for delivery",
-    "A message of a trusted session was queued",
-    "queue_id from_ to size next_retry next_dsn expires message_id account_name subject",
+    "A message of a trusted session was queued; given are the addresses that the client gave, where others took their "
+    "place",
+    "queue_id from_ to size next_retry next_dsn expires message_id account_name subject given_from given_to",
 )
 QUEUE_DSN = EventKind(
     "queue.queue-dsn",
@@ -119,7 +120,7 @@ DISCARDED = EventKind(
     Level.INFO,
     "Message discarded",
     "The message was answered 250 and thrown away, as a filter or a threshold wants it",
-    "queue_id from_ to size reason",
+    "queue_id from_ to size message_id reason",
 )
 QUARANTINE_EXPIRED = EventKind(
     "queue.quarantine-expired",

@@ -97,6 +97,12 @@ def compose_head(tx: Transaction, header: bytes, now: float, marks: Marks = NO_M
     return Head(b"".join(added), replaced if edited is not None else 0, identity, signed, has_text_on_top, optional)
 
 
+def message_id_of(header: bytes) -> str:
+    """The Message-ID of a header block with its angle brackets, "" when there is none."""
+    place = _value_of(b"\n" + header.lower(), b"\nmessage-id")
+    return _identity(header, place) if place >= 0 else ""
+
+
 def _value_of(lowered: bytes, name: bytes) -> int:
     """Where the value of the first field `name` (with "\\n" in front) begins in the header that `lowered` is, in lower
     case and with "\\n" in front; -1 when there is none.  Plain searches: several times faster than a pattern.

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -26,7 +26,7 @@ from relayd.reception.admission import Admission, Plan
 from relayd.reception.body import HeaderTooLarge
 from relayd.reception.checks import Checks
 from relayd.reception.filtering import Filtering
-from relayd.reception.head import Head, compose_head
+from relayd.reception.head import Head, compose_head, message_id_of
 from relayd.reception.scoring import Scoring
 from relayd.reception.signing import Signing
 from relayd.reception.strangers import Strangers
@@ -119,9 +119,9 @@ class Promises:
         await self.queue.discard(_counts(tx))
         if tx.submission is not None:
             tx.submission.charges = ()  # nothing of it was sent
-        queue_events.DISCARDED(
-            tx.client.span, queue_id=tx.id, from_=tx.return_path, to=list(tx.given), size=tx.body.size, reason=reason
-        )
+        about = {"queue_id": tx.id, "from_": tx.return_path, "to": list(tx.given), "size": tx.body.size}
+        identity = message_id_of(tx.body.header)
+        queue_events.DISCARDED(tx.client.span, **about, message_id=identity, reason=reason)
         tx.body.forget()
         return Reply(250, "2.0.0", f"queued as {tx.id}")
 
@@ -266,7 +266,7 @@ class Promises:
     def _tell(self, tx: Transaction, message: NewMessage) -> None:
         span = tx.client.span
         first = message.recipients[0]
-        fields = {
+        fields: dict[str, Any] = {
             "queue_id": message.id,
             "from_": message.return_path,
             "to": [each.address for each in message.recipients],
@@ -276,6 +276,10 @@ class Promises:
             "expires": first.expires,
             "message_id": message.message_id,
         }
+        if tx.sender != message.return_path:
+            fields["given_from"] = tx.sender
+        if tx.given != fields["to"]:  # a list, an alias, a rule: by what it was sent to it is looked for, too
+            fields["given_to"] = list(tx.given)
         if tx.policy.options.data.log_subject:
             fields["subject"] = subject_of(tx.body.header)
         if message.trusted:

@@ -118,7 +118,7 @@ class LiveResolver:
             seconds = options.cache_failure
         elapsed = time.monotonic() - started
         if isinstance(result, Answer):
-            events.LOOKUP(self._span, key=question, value=[str(each) for each in result.records], elapsed=elapsed)
+            events.LOOKUP(self._span, key=question, value=[_said(each) for each in result.records], elapsed=elapsed)
         else:
             events.LOOKUP_ERROR(self._span, key=question, reason=str(result), elapsed=elapsed)
         self._cache.keep(key, result, seconds, _weight(result))
@@ -228,6 +228,13 @@ def _negative_ttl(message: dns.message.Message) -> int:
 def _is_bogus(message: dns.message.Message) -> bool:
     """Extended DNS error 6 to 12 (RFC 8914): validation failed."""
     return any(6 <= getattr(option, "code", 0) <= 12 for option in message.options if option.otype == 15)
+
+
+def _said(record: object) -> str:
+    """A record as zone files have it, for an event."""
+    if isinstance(record, bytes):
+        return record.decode("utf-8", "replace")
+    return f"{record.preference} {record.exchange}." if isinstance(record, Mx) else str(record)
 
 
 def _weight(result: Answer[Any] | ResolveError) -> int:

@@ -48,11 +48,14 @@ class Watch:
 
 
 class Told(msgspec.Struct):
-    """A cause that was told.  since: Unix time.  mailed: whether its mail was queued."""
+    """A cause that was told.  since: Unix time.  mailed: whether its mail was queued.  over: it is, and the mail that
+    says so is not queued yet.
+    """
 
     since: float
     text: str
     mailed: bool = False
+    over: bool = False
 
 
 class Memory:
@@ -104,9 +107,10 @@ class Alerts:
     def open(self) -> dict[str, float]:
         """How many causes are not over, by watch."""
         found = {watch.name: 0.0 for watch in self._watches()}
-        for key in self._memory.told:
-            name = key.partition(":")[0]
-            found[name] = found.get(name, 0) + 1
+        for key, each in self._memory.told.items():
+            if not each.over:
+                name = key.partition(":")[0]
+                found[name] = found.get(name, 0) + 1
         return found
 
     async def run(self, pause: float = 5.0) -> None:
@@ -138,7 +142,7 @@ class Alerts:
         """Tell what is new and what is over."""
         now = self._span.stream.clock()
         told = self._memory.told
-        mine = {key: each for key, each in told.items() if key.partition(":")[0] == watch.name}
+        mine = {key: each for key, each in told.items() if key.partition(":")[0] == watch.name and not each.over}
         new = [key for key in causes if key not in mine][: max(0, MOST_CAUSES - len(mine))]
         knows = self._monotonic() - self._started >= watch.remembers
         over = [key for key in mine if key not in causes] if knows else []
@@ -146,37 +150,41 @@ class Alerts:
             told[key] = Told(now, causes[key])
             telemetry.ALERT(self._span, id=key, reason=causes[key])
         for key in over:
-            since = mine[key].since
-            telemetry.ALERT_CLEARED(self._span, id=key, reason=mine[key].text, elapsed=max(0.0, now - since))
-        unmailed = [
-            key
-            for key, each in told.items()
-            if not each.mailed and key.partition(":")[0] == watch.name and key in causes
-        ]
-        changed = bool(new or over)
-        mail = self._mail()
-        if mail is not None and (unmailed or any(mine[key].mailed for key in over)):
-            changed = (
-                await self._send(mail, watch, unmailed, [mine[key].text for key in over if mine[key].mailed]) or changed
-            )
-        for key in over:
-            del told[key]
-        if changed:
+            each = told[key]
+            each.over = True
+            telemetry.ALERT_CLEARED(self._span, id=key, reason=each.text, elapsed=max(0.0, now - each.since))
+        if await self._tell(watch) or new or over:
             await self._keep()
 
-    async def _send(self, mail: Mail, watch: Watch, new: Sequence[str], over: Sequence[str]) -> bool:
-        told = self._memory.told
+    async def _tell(self, watch: Watch) -> bool:
+        """Mail what is not mailed yet, and forget what is over; whether anything has changed."""
+        told, mail = self._memory.told, self._mail()
+        mine = {key: each for key, each in told.items() if key.partition(":")[0] == watch.name}
+        done = [key for key, each in mine.items() if each.over and not (each.mailed and mail is not None)]
+        new: list[str] = []
+        if mail is not None:
+            waiting = [key for key, each in mine.items() if not each.over and not each.mailed]
+            if await self._send(mail, watch, f"Alert: {watch.title}", [mine[key].text for key in waiting]):
+                new = waiting
+            over = [key for key, each in mine.items() if each.over and each.mailed]
+            lines = [f"It is over: {mine[key].text}" for key in over]
+            if await self._send(mail, watch, f"All clear: {watch.title}", lines):
+                done += over
+        for key in new:
+            mine[key].mailed = True
+        for key in done:
+            del told[key]
+        return bool(done or new)
+
+    async def _send(self, mail: Mail, watch: Watch, subject: str, lines: Sequence[str]) -> bool:
+        if not lines:
+            return False
         try:
-            if new:
-                await mail(f"Alert: {watch.title}", [told[key].text for key in new])
-            if over:
-                await mail(f"All clear: {watch.title}", [f"It is over: {text}" for text in over])
+            await mail(subject, lines)
         except OSError as error:
             telemetry.ALERT_ERROR(self._span, id=watch.name, reason=f"the mail was not queued: {error}")
             return False
-        for key in new:
-            told[key].mailed = True
-        return bool(new)
+        return True
 
     async def _keep(self) -> None:
         try:

@@ -17,7 +17,7 @@ import fnmatch
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -165,7 +165,10 @@ class LogFiles:
         stdout: int = 1,
         pseudonyms: Pseudonyms | None = None,
     ) -> None:
-        self._tracers = [_Tracer(id, each, _sink(each, directory, stdout), pseudonyms) for id, each in tracers.items()]
+        self._directory = directory
+        self._stdout = stdout
+        self._tracers: list[_Tracer] = []
+        self._retired: deque[_Tracer] = deque()
         self._span = span
         self._defer = defer
         self._bound = bound
@@ -178,8 +181,27 @@ class LogFiles:
         self._reopen = False
         self._reported = 0
         self.dropped = 0
+        self.configure(tracers, pseudonyms)
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
+
+    def configure(self, tracers: Mapping[str, TracerOptions], pseudonyms: Pseudonyms | None) -> None:
+        """Log by these tracers from now on, what waits to be written too; those that stay go on with their files."""
+        before = {each.id: each for each in self._tracers}
+        after = []
+        for id, options in tracers.items():
+            known = before.get(id)
+            if known is not None and (known.options, known.pseudonyms) == (
+                options,
+                pseudonyms if options.pseudonyms else None,
+            ):
+                after.append(before.pop(id))
+            else:
+                after.append(_Tracer(id, options, _sink(options, self._directory, self._stdout), pseudonyms))
+        self._tracers = after
+        self._wanted = {}
+        self._retired.extend(before.values())
+        self._wake.set()
 
     def __call__(self, event: Event) -> None:
         """Take an event; costs well under a microsecond when nobody logs it."""
@@ -267,37 +289,39 @@ class LogFiles:
             self._awake = False
             if self._reopen:
                 self._reopen = False
-                self._close_sinks()
+                _close(self._tracers)
             self._drain()
+            _close([self._retired.popleft() for _ in range(len(self._retired))])
             if stopping and not self._buffer:
-                self._close_sinks()
+                _close(self._tracers)
                 return
 
     def _drain(self) -> None:
         """Write what waits now; what comes meanwhile has set the wake-up and makes the next batch."""
         marks = []
+        tracers = self._tracers  # another list may take its place meanwhile
         waiting = len(self._buffer)
         while waiting:
             count = min(waiting, _BATCH)
             waiting -= count
-            batches: list[list[tuple[Event, str]]] = [[] for _ in self._tracers]
+            batches: list[list[tuple[Event, str]]] = [[] for _ in tracers]
             for _ in range(count):
                 event = self._buffer.popleft()
                 if isinstance(event, _Mark):
                     marks.append(event)
                     continue
-                self._render(event, batches)
-            for tracer, batch in zip(self._tracers, batches, strict=True):
+                self._render(event, tracers, batches)
+            for tracer, batch in zip(tracers, batches, strict=True):
                 if batch:
                     self._write(tracer, batch)
         self._report_drops()
         for mark in marks:
             mark.run()
 
-    def _render(self, event: Event, batches: list[list[tuple[Event, str]]]) -> None:
+    def _render(self, event: Event, tracers: list[_Tracer], batches: list[list[tuple[Event, str]]]) -> None:
         rendered: dict[tuple[Callable[[Event], str], bool], str] = {}
         hidden: Event | None = None
-        for tracer, batch in zip(self._tracers, batches, strict=True):
+        for tracer, batch in zip(tracers, batches, strict=True):
             if not tracer.wants(event.kind):
                 continue
             render = tracer.render if tracer.postfix is None else tracer.postfix.render
@@ -336,14 +360,15 @@ class LogFiles:
             total, self._reported = dropped - self._reported, dropped
             self._state(telemetry.DROPPED, id="log", total=total)
 
-    def _close_sinks(self) -> None:
-        for tracer in self._tracers:
-            with contextlib.suppress(OSError):
-                tracer.sink.reopen()
-
     def _state(self, kind: EventKind, **fields: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is gone: the daemon stops
             self._defer(lambda: kind(self._span, **fields))
+
+
+def _close(tracers: Sequence[_Tracer]) -> None:
+    for tracer in tracers:
+        with contextlib.suppress(OSError):
+            tracer.sink.reopen()
 
 
 class _Mark(Event):

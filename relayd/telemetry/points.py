@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from relayd.database.segments import Bounds, Series
+from relayd.database.segments import Bounds, ReadCut, Series
 from relayd.telemetry.render import rfc3339
 from relayd.telemetry.rows import encode
 
@@ -22,6 +22,9 @@ _INSERT = (
     "json_extract(value, '$[1]'), json_extract(value, '$[2]'), json_extract(value, '$[3]'), "
     "json_extract(value, '$[4]') FROM json_each(?)"
 )
+
+MOST_POINTS = 500_000
+"""Of one answer."""
 
 
 class Point(NamedTuple):
@@ -77,13 +80,17 @@ class Points:
         first = max(now - self.bounds.keep, after or 0)
         last = 1 << 62 if before is None else before
         files: list[list[ShownPoint]] = []
+        room = MOST_POINTS
         with self.series.reading() as connections:
             for connection in connections:
                 rows = connection.execute(
-                    "SELECT at, id, type, value, count FROM point WHERE at >= ? AND at < ? ORDER BY at, id",
-                    (first, last),
+                    "SELECT at, id, type, value, count FROM point WHERE at >= ? AND at < ? ORDER BY at, id LIMIT ?",
+                    (first, last, room + 1),
                 )
                 files.append([_shown(Point(*row)) for row in rows])
+                room -= len(files[-1])
+                if room < 0:
+                    raise ReadCut(f"there are more than {MOST_POINTS:,} points")
         return [point for points in reversed(files) for point in points]
 
 

@@ -51,6 +51,12 @@ class Pseudonyms:
         self._key = key
         self._spans: dict[Span, tuple[dict[str, Any], Span]] = {}
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pseudonyms) and other._key == self._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
     def of(self, address: str) -> str:
         """The pseudonym of an address, in any case of its letters and with any detail."""
         local, _, domain = address.rpartition("@")

@@ -94,13 +94,15 @@ class Recording:
 
     def configure(self, stores: Stores) -> None:
         """Write to these stores from now on; the levels of events may have changed too."""
-        roles: dict[EventKind, int] = {}
+        roles: dict[EventKind, int] = dict.fromkeys(ENDS, _END)  # of spans that are begun, whatever is kept now
         if stores.traces is not None:
-            roles |= dict.fromkeys(TYPES, _START) | dict.fromkeys(ENDS, _END)
+            roles |= dict.fromkeys(TYPES, _START)
         if stores.history is not None:
             for kind in fact_kinds():
                 roles[kind] = roles.get(kind, 0) | _FACT
-        roles |= {kind: _NEVER for kind in TABLE.values() if kind.level is Level.DISABLED}
+        for kind in TABLE.values():
+            if kind.level is Level.DISABLED:  # a span has its end all the same
+                roles[kind] = roles.get(kind, 0) & _END | _NEVER
         roles |= {kind: _NEVER for kind in TABLE.values() if kind.on_demand and not kind.is_raised}
         self._roles = roles
         self.stores = stores
@@ -109,7 +111,9 @@ class Recording:
         """Take an event; costs a fraction of a microsecond."""
         span = event.span
         role = self._roles.get(event.kind)
-        if role == _NEVER:
+        if role is not None and role >= _NEVER:
+            if role & _END:
+                self._act(_END, event, span)
             return
         if span is not None and span.trace is not None:
             if len(span.trace) < MOST_EVENTS and self._held < self._room.events:

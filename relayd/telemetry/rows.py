@@ -20,7 +20,18 @@ from relayd.telemetry.render import TIMES, milliseconds, rfc3339
 Stored = Sequence[Any]
 """[kind, at, fields, ...]: what follows is the store's own."""
 
-_INDEXED = ("queue_id", "from_", "to", "domain", "hostname", "remote_ip", "account_name", "message_id")
+_INDEXED = (
+    "queue_id",
+    "from_",
+    "to",
+    "given_from",
+    "given_to",
+    "domain",
+    "hostname",
+    "remote_ip",
+    "account_name",
+    "message_id",
+)
 _LONGEST_WORD = 320
 _MOST_WORDS = 5000
 """Words of one span or message: a message may have a thousand recipients, and no more than a few of the rest."""

@@ -7,11 +7,11 @@ knocked at is in the log).  Of a span 2,048 events are kept at most.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from relayd.database.segments import Bounds, Series
+from relayd.database.segments import Bounds, Series, portioned
 from relayd.events import delivery, queue, smtp
 from relayd.events.event import Event, EventKind, Span
 from relayd.mail.snowflake import least_issued_at
@@ -155,14 +155,22 @@ class Traces:
         if not wanted:
             return found
         with self.series.reading() as connections:
-            for connection in connections:
-                for id in wanted - found.keys():
-                    row = connection.execute("SELECT events FROM span WHERE id = ?", (id,)).fetchone()
-                    if row is not None:
-                        found[id] = [shown(each) for each in decode(row[0])]
-                if len(found) == len(wanted):
-                    break
+            for id, events in portioned(_found(connections, wanted)):
+                found[id] = [shown(each) for each in decode(events)]
         return found
+
+
+def _found(connections: Iterable[sqlite3.Connection], wanted: Set[int]) -> Iterator[tuple[int, str]]:
+    """Ids and events of spans, file after file until all are found."""
+    left = set(wanted)
+    for connection in connections:
+        for id in sorted(left):
+            row = connection.execute("SELECT events FROM span WHERE id = ?", (id,)).fetchone()
+            if row is not None:
+                left.discard(id)
+                yield id, row[0]
+        if not left:
+            return
 
 
 def _words(query: TraceQuery) -> list[tuple[str, bool]]:

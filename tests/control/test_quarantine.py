@@ -50,6 +50,9 @@ async def test_held_mail_is_listed_and_shown_safely(admin: aiohttp.ClientSession
     assert text["text"].startswith("hello \ufffd there\ufffd")
     assert (attached["type"], attached["name"], attached["text"]) == ("application/zip", "bad.zip", None)
     assert shown["is_cut"] is False
+    (noted,) = control.named("manage.action")
+    assert (noted.fields["type_"], noted.fields["account_name"]) == ("message.read", "admin")
+    assert (noted.fields["details"], noted.fields["total"]) == (str(message.id), message.body.size)
 
 
 async def test_it_is_released_or_deleted_once(admin: aiohttp.ClientSession, control: Control) -> None:

@@ -102,7 +102,7 @@ async def test_a_filter_of_too_many_words_is_refused(
 @pytest.mark.parametrize(
     ("error", "details"),
     [
-        (ReadCut("the search took longer than 5 s"), "The search took too long"),
+        (ReadCut("the search took longer than 5 s"), "The search was cut off"),
         (DatabaseError("disk I/O error"), "The telemetry store cannot be read"),
     ],
 )

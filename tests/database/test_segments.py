@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from relayd.database.interface import DatabaseError
-from relayd.database.segments import Bounds, ReadCut, Series
+from relayd.database.segments import Bounds, ReadCut, Series, portioned
 
 DAY = 86400.0
 SCHEMA = ("CREATE TABLE row (value INTEGER, ballast TEXT)",)
@@ -130,6 +131,31 @@ def test_a_reader_is_cut_off(tmp_path: Path) -> None:
         for connection in connections:
             connection.execute(endless).fetchall()
     rows.close()
+
+
+def test_a_reader_is_cut_off_for_what_it_does_with_the_rows_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    rows = series(tmp_path)
+    for value in range(3):
+        put(rows, value, 1000.0)
+    monkeypatch.setattr("relayd.database.segments.time", SimpleNamespace(monotonic=lambda: now[0]))
+    taken = []
+    with pytest.raises(ReadCut), rows.reading() as connections:
+        for connection in connections:
+            for (value,) in connection.execute("SELECT value FROM row"):
+                taken.append(value)
+                now[0] += 3.0
+    assert taken == [0, 1]
+    rows.close()
+
+
+def test_an_answer_fits_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relayd.database.segments.MOST_OCTETS", 20)
+    assert len(list(portioned([(1, "x" * 10), (2, "y" * 10)]))) == 2
+    with pytest.raises(ReadCut, match="more than"):
+        list(portioned([(1, "x" * 10), (2, "y" * 11)]))
 
 
 def test_what_was_opened_to_read_is_closed_there_however_the_search_ends(tmp_path: Path) -> None:

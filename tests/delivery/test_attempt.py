@@ -364,10 +364,11 @@ async def test_larger_than_the_peer_takes_bounces() -> None:
 
 async def test_smtputf8_is_used_where_it_is_needed(setting: Setting) -> None:
     async with running() as peer:
-        outcomes = await setting.run(job("bø@x.example", "c@x.example"), smarthost(peer.port))
-        assert results(outcomes) == ["delivered", "delivered"]
+        odd = "ب\u200cا\u202e\u3000@x.example"  # not printable, and no controls
+        outcomes = await setting.run(job("bø@x.example", "c@x.example", odd), smarthost(peer.port))
+        assert results(outcomes) == ["delivered", "delivered", "delivered"]
         assert peer.taken[0].mail.endswith(" SMTPUTF8")
-        assert peer.taken[0].rcpts[0] == "RCPT TO:<bø@x.example>"
+        assert peer.taken[0].rcpts == [f"RCPT TO:<{each}>" for each in ("bø@x.example", "c@x.example", odd)]
         await setting.run(job("c@x.example", smtputf8=True), smarthost(peer.port))
         assert "SMTPUTF8" not in peer.taken[1].mail
         await setting.pool.close()

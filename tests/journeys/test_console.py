@@ -221,6 +221,20 @@ def test_what_is_invisible_in_text_is_seen(browser: Browser) -> None:
     )
 
 
+OUT_OF_SIGHT = "return [...document.querySelectorAll('.table')].some((each) => each.scrollWidth > each.clientWidth)"
+
+
+def test_a_long_address_pushes_nothing_out_of_sight(console: Console, browser: Browser) -> None:
+    long = f"{'x' * 60}@{'d' * 60}.{'e' * 60}.test"
+    sent = send(console.daemon, sender=long, to=["later@receiver.test", f"later@{'r' * 60}.test", "later@r.test"])
+    past = f"/api/telemetry/message/{sent}"
+    wait_until(lambda: console.daemon.request("GET", past)[0] == 200, "its history begins")
+    for page in ("queue", "history"):
+        console.go(page, "tbody a")
+        browser.element("tbody td", "and 2 more")
+        assert not browser.value(OUT_OF_SIGHT), page
+
+
 def state(daemon: Daemon, id: str) -> tuple[bool, bool]:
     """Whether a message is held, and whether it is deleted."""
     found = daemon.data_of("GET", f"/api/queue/messages/{id}?deleted=1")

@@ -1,4 +1,4 @@
-"""Levels of events and what is kept are changed through the API while the relay runs."""
+"""Levels of events, logs and what is kept are changed through the API while the relay runs."""
 
 from __future__ import annotations
 
@@ -33,6 +33,13 @@ def test_levels_and_stores_follow_the_settings(relay: StartRelay) -> None:
         assert " WARN " in wait_logged(daemon, "(smtp.noop)")
         refused = put("tracing.level.smtp.nop", "warn")
         assert "smtp.noop" in str(refused)  # the nearest that there is
+
+        put("tracer.more.type", "log")
+        put("tracer.more.prefix", "more")
+        put("tracer.more.level", "debug")
+        noop()
+        more = daemon.data / "logs"
+        wait_until(lambda: [f for f in more.glob("more.*") if "(smtp.quit)" in f.read_text()], "the new log")
 
         kept = client.ask("GET", "/api/telemetry/traces", query={"type": "smtp.connection-start"}).data["total"]
         put("tracing.history.enable", "false")

@@ -30,6 +30,9 @@ async def test_the_return_path_is_rewritten_where_the_sender_matches(tmp_path: P
     assert rig.facts("smtp.mail-from-rewritten") == [
         {"from_": "bob@pc7.inside.example", "to": "bob@inside.example", "id": "m"}
     ]
+    first, *rest = rig.facts("queue.queue-message-authenticated")
+    assert first["given_from"] == "bob@pc7.inside.example"
+    assert not [each for each in rest if "given_from" in each or "given_to" in each]
 
 
 async def test_a_recipient_is_rewritten_and_the_change_is_counted(tmp_path: Path) -> None:
@@ -40,6 +43,9 @@ async def test_a_recipient_is_rewritten_and_the_change_is_counted(tmp_path: Path
         ("c@other.example", None),
     ]
     assert message.counts == {"accepted": 2, "replaced": 1, "expanded": 1}
+    (fact,) = rig.facts("queue.queue-message-authenticated")
+    assert fact["given_to"] == ["b@old.example", "c@other.example"]
+    assert "given_from" not in fact
 
 
 async def test_header_addresses_are_rewritten_where_they_match_themselves(tmp_path: Path) -> None:

@@ -119,7 +119,8 @@ async def test_spam_is_held_or_dropped_where_configured(house: House, tmp_path: 
     await house.rcpt(tx, "b@far.example")
     assert (await house.send(tx, GTUBE)).code == 250
     assert len(house.queue.messages) == 1
-    assert house.facts("queue.discarded")
+    (discarded,) = house.facts("queue.discarded")
+    assert (discarded["to"], discarded["message_id"]) == (["b@far.example"], message.message_id)
 
 
 async def test_a_tag_may_name_the_action(house: House, tmp_path: Path) -> None:

@@ -146,14 +146,21 @@ async def test_ad_is_kept_from_a_loopback_resolver() -> None:
 
 async def test_lookups_are_stated() -> None:
     events: list[Event] = []
-    async with serving({"a.example": {"A": ["192.0.2.1"]}}) as server:
+    zone = {"a.example": {"A": ["192.0.2.1"], "MX": ["10 b.example."], "TXT": ['"v=spf1 -all"']}}
+    async with serving(zone) as server:
         resolver = live(server, events=events)
         await resolver.addresses("a.example", 4)
+        await resolver.mx("a.example")
+        await resolver.txt("a.example")
         with pytest.raises(NoName):
             await resolver.addresses("b.example", 4)
         await resolver.close()
-    assert [event.kind.id for event in events] == ["dns.lookup", "dns.lookup-error"]
-    assert events[0].fields["key"] == "A a.example"
+    assert [event.kind.id for event in events] == [*["dns.lookup"] * 3, "dns.lookup-error"]
+    assert [(event.fields["key"], event.fields["value"]) for event in events[:3]] == [
+        ("A a.example", ["192.0.2.1"]),
+        ("MX a.example", ["10 b.example."]),
+        ("TXT a.example", ["v=spf1 -all"]),
+    ]
 
 
 @pytest.mark.parametrize("name", ["a..example", "x" * 64 + ".example", "." * 3])

@@ -119,6 +119,26 @@ async def test_a_mail_that_cannot_be_queued_is_tried_again_the_event_is_not_repe
     assert house.post.sent == [("Alert: the thing", ("a",))]
 
 
+async def test_an_all_clear_that_cannot_be_mailed_is_tried_again_over_a_restart(house: House) -> None:
+    await house.after(0, {"thing:a": "a is wrong", "thing:b": "b is wrong"})
+    house.post.broken = True
+    assert await house.after(60, {}) == [
+        ("alert-cleared", "thing:a"),
+        ("alert-cleared", "thing:b"),
+        ("alert-error", "thing"),
+    ]
+    assert house.alerts.open() == {"thing": 0}
+    house.start()
+    house.post.broken = False
+    assert await house.after(0, {"thing:b": "b again"}) == [("alert", "thing:b")]
+    assert house.post.sent[1:] == [
+        ("Alert: the thing", ("b again",)),
+        ("All clear: the thing", ("It is over: a is wrong",)),
+    ]
+    assert await house.after(60, {"thing:b": "b again"}) == []
+    assert len(house.post.sent) == 3
+
+
 async def test_what_could_not_be_looked_at_is_neither_wrong_nor_over(house: House) -> None:
     await house.after(0, {"thing:a": "a"})
     assert await house.after(60, None) == []

@@ -15,6 +15,7 @@ from relayd.telemetry.live import Live
 from relayd.telemetry.log import LogFiles
 from relayd.telemetry.metrics import Metrics
 from relayd.telemetry.options import EventLevelOptions, TracerOptions
+from relayd.telemetry.recording import Room
 from tests.telemetry.conftest import Recorder
 from tests.telemetry.test_recording import Kept
 
@@ -55,6 +56,19 @@ def test_an_event_is_logged_by_the_level_in_force(tmp_path: Path, recorder: Reco
     assert lines() == ["INFO smtp.ehlo"]
     assert metrics.events[smtp.NOOP] == 4
     log.close()
+
+
+def test_a_trace_ends_though_its_last_event_is_disabled(tmp_path: Path, recorder: Recorder) -> None:
+    kept = Kept(tmp_path, recorder, Room(events=20))
+    put(smtp__connection_end="disable")
+    kept.recording.configure(kept.recording.stores)
+    ids = [kept.session(number).id for number in range(1, 9)]  # more events than there is room for at once
+    kept.recording.flush(20)
+    found = kept.traces.get(ids, recorder.now)
+    assert set(found) == set(ids)
+    assert found[ids[0]][-1].type == "queue.queue-message"
+    assert kept.recording.dropped == 0
+    kept.recording.close()
 
 
 def test_a_disabled_event_is_in_no_trace_and_no_live_view(tmp_path: Path, recorder: Recorder) -> None:

@@ -16,6 +16,8 @@ from relayd.events import delivery, smtp
 from relayd.options import OptionError, section_of
 from relayd.telemetry.log import LogFiles
 from relayd.telemetry.options import TracerOptions
+from relayd.telemetry.pseudonyms import Pseudonyms
+from relayd.telemetry.reading import Place
 from relayd.telemetry.sinks import Journal
 from tests.telemetry.conftest import NOW, Recorder
 
@@ -66,6 +68,36 @@ def test_levels_and_disabled_events_are_left_out(open_log: Open, recorder: Recor
     assert (tmp_path / "warn.2026-11-21").read_text().count("\n") == 1
     ids = [json.loads(line)["event_id"] for line in (tmp_path / "debug.2026-11-21").read_text().splitlines()]
     assert ids == ["smtp.connection-start", "delivery.route-alarm"]
+
+
+def test_other_tracers_take_their_place_while_it_runs(open_log: Open, recorder: Recorder, tmp_path: Path) -> None:
+    kept, quiet = TracerOptions(type="log"), TracerOptions(type="log", prefix="quiet", level="error")
+    log = open_log(kept, quiet)
+    smtp.EHLO(recorder.session, domain="first.test")
+    assert log.flush()
+    loud = TracerOptions(type="log", prefix="loud", level="debug", pseudonyms=True)
+    log.configure({"0": kept, "new": loud}, Pseudonyms(bytes(32)))
+    smtp.MAIL_FROM(recorder.session, from_="jane@x.test")
+    smtp.QUIT(recorder.session)
+    assert log.flush()
+    assert [line.count("smtp.") for line in today(tmp_path).read_text().splitlines()] == [1, 1]
+    lines = (tmp_path / "loud.2026-11-21").read_text().splitlines()
+    assert ["jane" in line for line in lines] == [False, False]
+    log.configure({"1": quiet}, None)
+    assert log.place == Place(tmp_path, "quiet")
+    smtp.EHLO(recorder.session, domain="last.test")
+    assert log.flush()
+    assert log.flush()  # the files of those that are gone are closed behind the first
+    assert "last.test" not in today(tmp_path).read_text()
+    assert not (tmp_path / "quiet.2026-11-21").exists()
+    assert not [name for name in os.listdir("/proc/self/fd") if _leads_to(name, tmp_path)]
+
+
+def _leads_to(handle: str, directory: Path) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{handle}").startswith(str(directory))
+    except FileNotFoundError:
+        return False
 
 
 def test_standard_output(open_log: Open, recorder: Recorder) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import to_builtins
 
-from relayd.database.segments import Bounds, Series
+from relayd.database.segments import Bounds, ReadCut, Series
 from relayd.events import delivery, queue, smtp, spf
 from relayd.events.event import Span
 from relayd.mail.snowflake import Snowflakes
@@ -272,6 +272,23 @@ def test_what_became_of_a_message(kept: Kept) -> None:
     assert found.finished_at == "2026-11-21T05:00:01Z"
 
 
+def test_what_was_sent_to_a_list_is_found_by_what_the_client_gave(kept: Kept) -> None:
+    id = kept.flakes.issue(NOW)
+    queue.QUEUE_MESSAGE(
+        kept.recorder.session,
+        queue_id=id,
+        from_="team-owner@local.test",
+        to=["zoe@local.test", "ann@receiver.test"],
+        size=9,
+        given_from="a@sender.test",
+        given_to=["team@local.test"],
+    )
+    kept.recording.flush(WAIT)
+    for address in ("team@local.test", "a@sender.test", "ann@receiver.test", "sender.test"):
+        page = kept.history.search(MessageQuery(address=address), 0, None, NOW)
+        assert [each.id for each in page.items] == [id], address
+
+
 def test_a_report_is_in_the_history_of_both_and_found_by_its_message_id(kept: Kept) -> None:
     kept.session(1)
     report = kept.flakes.issue(NOW)
@@ -314,6 +331,36 @@ def test_what_operators_do_is_history_too(kept: Kept) -> None:
     assert states == [("held", False), ("scheduled", False), ("removed", True), ("scheduled", False)]
 
 
+def test_what_was_purged_or_never_queued_is_over(kept: Kept) -> None:
+    first, second, third = (kept.flakes.issue(NOW) for _ in range(3))
+    kept.session(first)
+    kept.session(second)
+    daemon = kept.recorder.daemon
+    queue.REMOVED(daemon, queue_id=[first], account_name="admin", reason="spam")
+    kept.recorder.now += 60
+    queue.PURGED(daemon, queue_id=[first, second], account_name="admin", reason="for good", total=2)
+    to = ["b@receiver.test"]
+    queue.DISCARDED(
+        kept.recorder.session,
+        queue_id=third,
+        from_="d@s.test",
+        to=to,
+        size=9,
+        message_id="<d@s.test>",
+        reason="a milter",
+    )
+    kept.recording.flush(WAIT)
+    found = [kept.history.get(id, kept.recorder.now) for id in (first, second, third)]
+    assert [(each.state, each.recipients[0].details, each.finished_at) for each in found if each is not None] == [
+        ("removed", "spam", "2026-11-21T05:00:00Z"),
+        ("removed", "for good", "2026-11-21T05:01:00Z"),
+        ("discarded", "a milter", "2026-11-21T05:01:00Z"),
+    ]
+    for query in (MessageQuery(address="d@s.test"), MessageQuery(message_id="d@s.test")):
+        page = kept.history.search(query, 0, None, kept.recorder.now)
+        assert [each.id for each in page.items] == [third]
+
+
 @pytest.mark.parametrize(
     ("asked", "hits"),
     [
@@ -349,9 +396,14 @@ def test_stores_can_be_switched_off_and_on(kept: Kept) -> None:
     assert len(kept.found(type="smtp.connection-start")) == 1
     assert kept.history.get(1, NOW) is not None
     assert kept.history.get(2, NOW) is None
+    span = kept.span()
+    smtp.CONNECTION_START(span)
+    kept.recording.configure(Stores(traces=None, history=None, points=None))
+    smtp.CONNECTION_END(span)
+    assert kept.recording._held == 0
 
 
-def test_points_of_metrics_by_time(tmp_path: Path) -> None:
+def test_points_of_metrics_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from relayd.telemetry import points
     from relayd.telemetry.points import Point
 
@@ -375,4 +427,8 @@ def test_points_of_metrics_by_time(tmp_path: Path) -> None:
     }
     assert [each.id for each in store.between(100, 200, 300.0)] == ["dns.lookup-time", "queue.count"]
     assert [each.id for each in store.between(101, None, 300.0)] == ["smtp.connection-start"]
+    monkeypatch.setattr(points, "MOST_POINTS", 2)
+    assert len(store.between(None, 200, 300.0)) == 2
+    with pytest.raises(ReadCut, match="more than 2 points"):
+        store.between(None, None, 300.0)
     store.series.close()

@@ -78,6 +78,9 @@ export function duration(seconds) {
   return `${Math.round(seconds)}s`;
 }
 
+/** Some addresses: both of two, or the first and how many more. */
+export const few = (all) => (all.length > 2 ? `${all[0]} and ${count(all.length - 1)} more` : all.map((each) => h("div", {}, each)));
+
 /** A time, with how far it is away. */
 export function when(time) {
   return time ? h("time", { datetime: time, title: time }, near(time)) : "";

@@ -21,9 +21,9 @@ function many(main, query) {
   const offered = TYPES.filter(([each]) => may(`${FAMILY[each] ?? each}-list`));
   const place = h("div", {}), said = h("div", {});
   const list = table("Principals", [
-    { title: "Name", cell: (each) => h("a", { href: link("accounts", each.name) }, each.name) },
+    { title: "Name", class: "said", cell: (each) => h("a", { href: link("accounts", each.name) }, each.name) },
     { title: "Description", cell: (each) => each.description ?? "" },
-    { title: "Addresses", cell: (each) => all(each.emails).join(", ") },
+    { title: "Addresses", class: "said", cell: (each) => all(each.emails).join(", ") },
     { title: "Members", class: "right", cell: (each) => (typeof each.members === "number" ? count(each.members) : all(each.members).length || "") },
     { title: "Roles", cell: (each) => all(each.roles).map((role) => [tag(role, "off"), " "]) },
   ], { empty: "None yet." });

@@ -1,21 +1,21 @@
 // What became of messages, in the queue or long out of it.
 
 import { get } from "./api.js";
-import { digits, field, fill, h, heading, problem, when } from "./dom.js";
+import { digits, few, field, fill, h, heading, problem, when } from "./dom.js";
 import { tag } from "./page-queue.js";
 import { go, link } from "./router.js";
 import { pager, table } from "./table.js";
 
 const LIMIT = 50;
-const KINDS = { delivered: "", scheduled: "off", deferred: "warn", bounced: "bad", expired: "bad", removed: "off", mixed: "warn" };
+const KINDS = { delivered: "", scheduled: "off", deferred: "warn", bounced: "bad", expired: "bad", removed: "off", discarded: "off", mixed: "warn" };
 
 export function show(main, { query }) {
   const page = Number(query.page) || 1;
   const place = h("div", {}), said = h("div", {});
   const list = table("Messages", [
     { title: "Message", cell: (each) => h("a", { href: link("message", digits(each.id)), class: "mono" }, digits(each.id)) },
-    { title: "From", cell: (each) => each.from || "<>" },
-    { title: "To", cell: (each) => each.to.join(", ") },
+    { title: "From", class: "said", cell: (each) => each.from || "<>" },
+    { title: "To", class: "said", cell: (each) => few(each.to) },
     { title: "Outcome", cell: (each) => tag(each.state, KINDS[each.state] ?? "off") },
     { title: "Came from", cell: (each) => [each.client, each.account && h("div", { class: "quiet" }, each.account)] },
     { title: "Arrived", cell: (each) => when(each.receivedAt) },

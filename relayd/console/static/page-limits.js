@@ -36,16 +36,16 @@ export function show(main) {
     fill(parts, await Promise.all([
       part("message-queue-list", "Suspended", "/queue/suspensions", [
         { title: "What", cell: (each) => each.destination }, { title: "Until", cell: (each) => (each.until ? when(each.until) : "resumed by hand") },
-        { title: "By", cell: (each) => each.by }, { title: "Reason", cell: (each) => each.reason },
+        { title: "By", cell: (each) => each.by }, { title: "Reason", class: "said", cell: (each) => each.reason },
         { title: "", cell: (each) => may("message-queue-update") && lift(`/queue/suspensions/${encodeURIComponent(each.destination)}`, "Resume") },
       ], (found) => found, (each) => each.destination, "Nothing is suspended."),
       part("suppression-list", "Suppressed recipients", "/suppression" + search({ limit: LIMIT }), [
-        { title: "Recipient", cell: (each) => each.address }, { title: "Scope", cell: (each) => each.scope }, { title: "Cause", cell: (each) => each.cause },
+        { title: "Recipient", class: "said", cell: (each) => each.address }, { title: "Scope", cell: (each) => each.scope }, { title: "Cause", cell: (each) => each.cause },
         { title: "Since", cell: (each) => when(each.since) }, { title: "Until", cell: (each) => when(each.until) },
         { title: "", cell: (each) => may("suppression-delete") && lift(`/suppression/${each.id}`) },
       ], (found) => found.items, (each) => each.id, "Nobody is on the list."),
       part("ban-list", "Banned addresses", "/bans" + search({ limit: LIMIT }), [
-        { title: "Address", cell: (each) => each.address }, { title: "Until", cell: (each) => when(each.until) }, { title: "Reason", cell: (each) => each.reason }, { title: "Times", class: "right", cell: (each) => each.times },
+        { title: "Address", class: "said", cell: (each) => each.address }, { title: "Until", cell: (each) => when(each.until) }, { title: "Reason", class: "said", cell: (each) => each.reason }, { title: "Times", class: "right", cell: (each) => each.times },
         { title: "", cell: (each) => may("ban-delete") && lift(`/bans/${encodeURIComponent(each.address)}`) },
       ], (found) => found.items, (each) => each.address, "Nobody is banned."),
     ]));

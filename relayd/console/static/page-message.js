@@ -45,7 +45,7 @@ function summary(queued, past) {
 function recipients(queued) {
   const rows = queued.domains.flatMap((domain) => domain.recipients.map((each) => ({ ...each, domain })));
   const list = table("Recipients", [
-    { title: "Recipient", cell: (each) => each.address },
+    { title: "Recipient", class: "said", cell: (each) => each.address },
     { title: "State", cell: (each) => { const [word, said, kind] = statusOf(each.status); return [tag(word, kind), said && h("div", { class: "quiet" }, said)]; } },
     { title: "Why", cell: (each) => [each.class, each.rule && h("div", { class: "quiet" }, each.rule)] },
     { title: "Attempts", class: "right", cell: (each) => each.domain.retry_num },
@@ -59,9 +59,9 @@ function recipients(queued) {
 function fates(past) {
   const kinds = { delivered: "", bounced: "bad", expired: "bad", deferred: "warn" };
   const list = table("Recipients", [
-    { title: "Recipient", cell: (each) => each.address },
+    { title: "Recipient", class: "said", cell: (each) => each.address },
     { title: "Outcome", cell: (each) => tag(each.state, kinds[each.state] ?? "off") },
-    { title: "Said", cell: (each) => [each.host, " ", each.details] },
+    { title: "Said", class: "said", cell: (each) => [each.host, " ", each.details] },
     { title: "Attempts", class: "right", cell: (each) => each.attempts },
     { title: "When", cell: (each) => when(each.at) },
   ], { key: (each) => each.address });

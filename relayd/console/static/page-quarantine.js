@@ -2,7 +2,7 @@
 
 import { ask, get, may, search } from "./api.js";
 import { confirm, toast } from "./dialog.js";
-import { button, count, digits, facts, fill, h, heading, problem, size, when } from "./dom.js";
+import { button, count, digits, facts, few, fill, h, heading, problem, size, when } from "./dom.js";
 import { go, link } from "./router.js";
 import { pager, table } from "./table.js";
 
@@ -18,9 +18,9 @@ function many(main, page) {
   const place = h("div", {}), said = h("div", {});
   const list = table("Held messages", [
     { title: "Message", cell: (each) => h("a", { href: link("quarantine", digits(each.id)), class: "mono" }, digits(each.id)) },
-    { title: "From", cell: (each) => each.sender || "<>" },
-    { title: "To", cell: (each) => (each.recipients.length > 2 ? `${each.recipients[0]} and ${each.recipients.length - 1} more` : each.recipients.map((one) => h("div", {}, one))) },
-    { title: "Held because", cell: (each) => [each.reason, h("div", { class: "quiet" }, `by ${each.by}`)] },
+    { title: "From", class: "said", cell: (each) => each.sender || "<>" },
+    { title: "To", class: "said", cell: (each) => few(each.recipients) },
+    { title: "Held because", class: "said", cell: (each) => [each.reason, h("div", { class: "quiet" }, `by ${each.by}`)] },
     { title: "Since", cell: (each) => when(each.since) },
     { title: "", cell: (each) => h("span", { class: "actions" }, decisions(each, load, { class: "plain" })) },
   ], { empty: "Nothing is held." });

@@ -2,7 +2,7 @@
 
 import { ask, get, may, search } from "./api.js";
 import { confirm, toast } from "./dialog.js";
-import { announce, button, count, digits, field, fill, h, heading, problem, size, when } from "./dom.js";
+import { announce, button, count, digits, few, field, fill, h, heading, problem, size, when } from "./dom.js";
 import { go, link } from "./router.js";
 import { pager, table } from "./table.js";
 
@@ -19,8 +19,8 @@ export function show(main, { query }) {
   const acts = actions(filter, chosen, () => load());
   const list = table("Queued messages", [
     { title: "Message", cell: (item) => h("a", { href: link("message", digits(item.id)), class: "mono" }, digits(item.id)) },
-    { title: "From", cell: (item) => item.return_path || "<>" },
-    { title: "To", cell: recipients },
+    { title: "From", class: "said", cell: (item) => item.return_path || "<>" },
+    { title: "To", class: "said", cell: (item) => few(item.domains.flatMap((each) => each.recipients.map((one) => one.address))) },
     { title: "State", cell: state },
     { title: "Next attempt", cell: (item) => (item.hold || item.deleted ? "" : when(item.domains.map((each) => each.next_retry).filter(Boolean).sort()[0])) },
     { title: "Size", class: "right nowrap", cell: (item) => size(item.size) },
@@ -66,11 +66,6 @@ export function show(main, { query }) {
 
 function select(name, options, value) {
   return h("select", { name }, options.map(([each, text]) => h("option", { value: each, selected: each === value }, text)));
-}
-
-function recipients(item) {
-  const all = item.domains.flatMap((each) => each.recipients.map((one) => one.address));
-  return all.length > 2 ? `${all[0]} and ${all.length - 1} more` : all.map((each) => h("div", {}, each));
 }
 
 /** What a status says: [word, text, class of its tag]. */

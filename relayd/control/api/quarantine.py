@@ -173,9 +173,10 @@ class QuarantineOperations:
         return HeldItems(items=[_item(each) for each in await self._queue.get_many(ids)], total=total)
 
     async def show(self, call: Call) -> HeldContent:
-        """Header and text parts."""
+        """Header and text parts; that they were read is noted."""
         message = await self._message(call)
         octets = await self._octets(message)
+        self._note(call, "message.read", message, len(octets))
         header, parts = await asyncio.to_thread(_read, octets)
         return HeldContent(
             **_item(message), header=header, parts=parts, is_cut=message.size > MAX_MESSAGE or len(parts) == MAX_PARTS

@@ -286,7 +286,7 @@ class TelemetryOperations:
             try:
                 return await asyncio.to_thread(work, *arguments)
             except ReadCut as error:
-                raise other("The search took too long", f"{error}: ask for less, or a shorter time") from None
+                raise other("The search was cut off", f"{error}: ask for less, or a shorter time") from None
             except DatabaseError as error:
                 raise other("The telemetry store cannot be read", str(error)) from None
 
