@@ -93,8 +93,11 @@ class Kept:
 
     stores: Stores = field(default_factory=lambda: Stores(traces=None, history=None, points=None))
     forgotten: list[str] = field(default_factory=list)
+    failure: Exception | None = None
 
     def forget(self, address: str) -> Forgotten:
+        if self.failure is not None:
+            raise self.failure
         self.forgotten.append(address)
         return Forgotten(traces=1, history=2, logs=3)
 

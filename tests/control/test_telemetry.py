@@ -141,3 +141,14 @@ async def test_forgetting_names_nobody(control: Control, admin: aiohttp.ClientSe
         async with admin.post("/api/telemetry/forget", json=body) as answer:
             assert answer.status == 400, body
     assert len(control.kept.forgotten) == 1
+
+
+@pytest.mark.parametrize("failure", [DatabaseError("the disk is full"), OSError("the disk is full")])
+async def test_what_could_not_be_forgotten_is_said(
+    control: Control, admin: aiohttp.ClientSession, failure: Exception
+) -> None:
+    control.kept.failure = failure
+    async with admin.post("/api/telemetry/forget", json={"address": "jane@x.test"}) as answer:
+        said = await answer.json()
+    assert (said["details"], said["reason"]) == ("Not everything could be forgotten: ask again", "the disk is full")
+    assert not control.named("telemetry.forgotten")

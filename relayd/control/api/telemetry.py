@@ -262,8 +262,9 @@ class TelemetryOperations:
         except AddressError as error:
             raise Problem(400, "Invalid parameters", f"address: {error.text}") from None
         try:
-            found = await self._read(self._telemetry.forget, address)
-        except (OSError, TimeoutError) as error:
+            async with self._turns:
+                found = await asyncio.to_thread(self._telemetry.forget, address)
+        except (DatabaseError, OSError, TimeoutError) as error:
             raise other("Not everything could be forgotten: ask again", str(error)) from None
         total = found.traces + found.history + found.logs
         telemetry.FORGOTTEN(call.span, account_name=call.caller.name, total=total)
