@@ -15,6 +15,7 @@ connection; every phase moves its deadline (RFC 5321 §4.5.3.2).  LMTP gives one
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from enum import Enum
 
@@ -26,6 +27,7 @@ from relayd.events.event import EventKind
 from relayd.mail.reply import Reply
 from relayd.smtp.framing import DotStuffer
 from relayd.smtp.replies import ProtocolError, ReplyParser
+from relayd.yielding import LARGE, let_others
 
 _QUIT_WAIT = 5.0
 _SHOWN = 1000
@@ -234,9 +236,13 @@ class TransactionProtocol(asyncio.Protocol):
             if self._answers.lost or self._answers.data is not None:
                 return
             left -= len(chunk)
+            began = time.perf_counter()
             self._write_block(chunk if stuffer is None else stuffer.feed(chunk))
+            spent = time.perf_counter() - began
             if self._paused:
                 await self._until_writable()
+            if content.size > LARGE:
+                await let_others(spent)
         if self._answers.lost or self._answers.data is not None:
             return
         if stuffer is None and left:

@@ -7,6 +7,7 @@ it would be taken for the reply to something else.
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 from relayd.events import smtp
@@ -14,6 +15,7 @@ from relayd.listener.plugins import ContentCopy
 from relayd.listener.protocol import NEVER
 from relayd.mail.reply import Reply
 from relayd.smtp.framing import ChunkDecoder, DataDecoder
+from relayd.yielding import LARGE, let_others
 
 if TYPE_CHECKING:
     from relayd.listener.session import RelaySMTP
@@ -52,10 +54,14 @@ async def receive_data(session: RelaySMTP, argument: str) -> None:
         size = 0
         while rest is None:
             received = await session.chunk()
+            began = time.perf_counter()
             content, rest = decoder.feed(received)
+            spent = time.perf_counter() - began
             await sink.write(content)
             size += len(received)
             pace.received(len(received))
+            if decoder.total > LARGE:
+                await let_others(spent)
         pace.end()
         if rest:
             session.put_back(rest)
@@ -109,7 +115,12 @@ async def _read(session: RelaySMTP, size: int, sink: Sink | None) -> None:
         size -= len(received)
         if sink is not None:
             assert isinstance(sink.decoder, ChunkDecoder)
-            await sink.write(sink.decoder.feed(received))
+            began = time.perf_counter()
+            content = sink.decoder.feed(received)
+            spent = time.perf_counter() - began
+            await sink.write(content)
+            if sink.decoder.total > LARGE:
+                await let_others(spent)
         pace.received(len(received))
     pace.end()
     if announced and smtp.RAW_INPUT.wanted:
