@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 from collections.abc import Callable
 
-from relayd.events import auth, security
+from relayd.events import security
 from relayd.events.event import Event, Span
 from relayd.queue.failure import QueueUnavailable
 from relayd.queue.store import Queue
@@ -46,8 +46,8 @@ class AccountGuard:
             self._hold(account, reason)
 
     def on_event(self, event: Event) -> None:
-        """A subscriber of the events: sees sign-ins, over SMTP and HTTP alike."""
-        if event.kind is not auth.SUCCESS or event.span is None:
+        """A subscriber of `auth.success`: sees sign-ins, over SMTP and HTTP alike."""
+        if event.span is None:
             return
         account, address = event.fields.get("account_name"), event.span.keys.get("remoteIp")
         if not account or not address:

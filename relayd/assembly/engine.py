@@ -16,6 +16,7 @@ from relayd.assembly.troubleshooting import Troubleshooting
 from relayd.directory.address_book import AddressBook
 from relayd.directory.principals import Principals, open_principals
 from relayd.directory.tokens import load_key
+from relayd.events import auth
 from relayd.events.event import EventStream, Span
 from relayd.mail.snowflake import Snowflakes
 from relayd.mail.srs import SrsKeys
@@ -72,7 +73,7 @@ class Engine:
         self.signing = Signing(loaded.keyring, self.span)
         self.guard = AccountGuard(self.opened.queue, self._end_sessions, self.stream.clock, self.span)
         self.guard.configure(loaded.policy.options.submission)
-        self.stream.subscribe(self.guard.on_event)
+        self.stream.subscribe_to(auth.SUCCESS, self.guard.on_event)
         self.delivering = Delivering(
             loaded, self.opened, self.book, self.guard, self.resolver, self.signing, self.snowflakes
         )

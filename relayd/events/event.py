@@ -123,19 +123,31 @@ class EventStream:
     def __init__(self, clock: Callable[[], float], subscribers: Sequence[Subscriber] = ()) -> None:
         self.clock = clock
         self._subscribers: tuple[Subscriber, ...] = tuple(subscribers)
+        self._for_one: dict[EventKind, tuple[Subscriber, ...]] = {}
         self.on_subscriber_failure: Callable[[Subscriber, Exception], None] | None = None
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """From now on hand every event to `subscriber`."""
         self._subscribers = (*self._subscribers, subscriber)
 
+    def subscribe_to(self, kind: EventKind, subscriber: Subscriber) -> None:
+        """From now on hand events of one kind to `subscriber`; the others cost it nothing."""
+        self._for_one[kind] = (*self._for_one.get(kind, ()), subscriber)
+
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Stop handing events to `subscriber`."""
         self._subscribers = tuple(each for each in self._subscribers if each != subscriber)
+        self._for_one = {
+            kind: tuple(each for each in subscribers if each != subscriber)
+            for kind, subscribers in self._for_one.items()
+        }
 
     def publish(self, event: Event) -> None:
         """Hand `event` to every subscriber."""
-        for subscriber in self._subscribers:
+        subscribers = self._subscribers
+        if event.kind in self._for_one:
+            subscribers += self._for_one[event.kind]
+        for subscriber in subscribers:
             try:
                 subscriber(event)
             except Exception as error:  # a view must never hurt the engine
