@@ -42,6 +42,8 @@ from relayd.spam.tag import Tag, plain
 BLOCK = 256 << 10
 """Octets of a file that are read at once."""
 
+RESULT = "X-Scan-Result"
+
 
 class Filtered(msgspec.Struct, frozen=True):
     """A message as filters leave it."""
@@ -136,6 +138,8 @@ class Filtering:
             raise Discarded("a milter discards it")
         _apply_envelope(tx, edited.envelope)
         fields = _fields(scans)
+        if self.scanners and not tx.trusted and edited.block.remove((RESULT,)):
+            edited.done.append(RESULT)  # a stranger wrote it in our name
         if edited.done or fields:
             return await _changed(tx, head, content, marks, edited, fields)
         return Filtered(head, content, marks)
@@ -275,7 +279,7 @@ def _fields(scans: Sequence[Scan]) -> bytes:
             said += f"; score={scan.score:g}"
         if scan.required is not None:
             said += f"; required={scan.required:g}"
-        fields += fold("X-Scan-Result", said)
+        fields += fold(RESULT, said)
     return fields
 
 

@@ -163,6 +163,18 @@ async def test_a_scanner_is_given_the_message_as_it_will_be_queued(tmp_path: Pat
     assert not rooms.reception._filtering._scans  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("is_trusted", [False, True])
+async def test_what_a_stranger_wrote_in_our_name_is_taken_out(tmp_path: Path, is_trusted: bool) -> None:
+    known = {"1": {"domains": ["far.example"], "check": "any"}}
+    async with serving(tmp_path / "s", saying(b"stream: OK\0", CLAMD_END)) as address:
+        rooms = house(tmp_path, scanner=address, rcpt={"relay-domains": ["far.example"]}, known=known)
+        client = await (rooms.trusted() if is_trusted else rooms.stranger())
+        content = b"Subject: x\r\nx-scan-result: clam; clean\r\n\r\nX-Scan-Result: y\r\n"
+        whole = octets(await rooms.deliver(client, content))
+    assert (b"x-scan-result: clam" in whole) is is_trusted
+    assert whole.endswith(b"\r\n\r\nX-Scan-Result: y\r\n")
+
+
 async def test_a_session_that_ends_ends_its_scans(tmp_path: Path) -> None:
     async with serving(tmp_path / "s", saying(b"stream: Bad FOUND\0", CLAMD_END)) as address:
         rooms = house(tmp_path, scanner=address)
