@@ -23,6 +23,8 @@ async def test_others_go_ahead_for_several_times_as_long(monkeypatch: pytest.Mon
     task = asyncio.create_task(others())
     await let_others(0.002)
     assert rounds == 16
+    await let_others(3600.0)
+    assert rounds == 16 + 20  # nobody waits for others for ever
     task.cancel()
 
 

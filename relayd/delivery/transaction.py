@@ -236,9 +236,9 @@ class TransactionProtocol(asyncio.Protocol):
             if self._answers.lost or self._answers.data is not None:
                 return
             left -= len(chunk)
-            began = time.perf_counter()
+            began = time.thread_time()
             self._write_block(chunk if stuffer is None else stuffer.feed(chunk))
-            spent = time.perf_counter() - began
+            spent = time.thread_time() - began
             if self._paused:
                 await self._until_writable()
             if content.size > LARGE:

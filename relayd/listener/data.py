@@ -54,9 +54,9 @@ async def receive_data(session: RelaySMTP, argument: str) -> None:
         size = 0
         while rest is None:
             received = await session.chunk()
-            began = time.perf_counter()
+            began = time.thread_time()
             content, rest = decoder.feed(received)
-            spent = time.perf_counter() - began
+            spent = time.thread_time() - began
             await sink.write(content)
             size += len(received)
             pace.received(len(received))
@@ -115,9 +115,9 @@ async def _read(session: RelaySMTP, size: int, sink: Sink | None) -> None:
         size -= len(received)
         if sink is not None:
             assert isinstance(sink.decoder, ChunkDecoder)
-            began = time.perf_counter()
+            began = time.thread_time()
             content = sink.decoder.feed(received)
-            spent = time.perf_counter() - began
+            spent = time.thread_time() - began
             await sink.write(content)
             if sink.decoder.total > LARGE:
                 await let_others(spent)
