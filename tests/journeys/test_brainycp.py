@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from tests.journeys.conftest import StartRelay, message, send, wait_status, wait_until
 from tests.rig.daemon import Daemon
@@ -156,3 +157,14 @@ def test_a_scanner_that_nobody_configured_is_made(relay: StartRelay) -> None:
         assert found["on-failure"] == "accept"
         send(daemon)
         sink.wait_for(1)
+
+
+def test_a_switch_that_cannot_be_put_in_force_is_not_set(relay: StartRelay, tmp_path: Path) -> None:
+    path = tmp_path / "mx.pem"
+    trustme.CA().issue_cert("relay.test").private_key_and_cert_chain_pem.write_to_path(str(path))
+    with Sink() as sink:
+        daemon = relay(sink.port, {"certificate.mx.cert": str(path), "certificate.mx.private-key": str(path)})
+        path.write_text("spoiled")
+        assert ask(daemon, "clamav", command="on")["error"] != 0
+        assert daemon.data_of("GET", "/api/settings/list?prefix=filter.clamav")["items"] == {}
+        assert ask(daemon, "clamav", command="status")["detail"] == ["off"]
