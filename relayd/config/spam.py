@@ -65,12 +65,7 @@ def _thresholds(options: ThresholdOptions, base: Ruleset, updated: Ruleset | Non
     found = base.thresholds
     if base is updated:
         found = replace(delivered_rules().thresholds, spam=found.spam)
-    return Thresholds(
-        spam=found.spam if options.spam is None else options.spam,
-        hold=found.hold if options.hold is None else options.hold,
-        reject=found.reject if options.reject is None else options.reject,
-        discard=found.discard if options.discard is None else options.discard,
-    )
+    return found.under(options)
 
 
 def _of_file(path: str) -> Ruleset:

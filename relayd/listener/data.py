@@ -56,12 +56,9 @@ async def receive_data(session: RelaySMTP, argument: str) -> None:
             received = await session.chunk()
             began = time.thread_time()
             content, rest = decoder.feed(received)
-            spent = time.thread_time() - began
-            await sink.write(content)
+            await sink.take(content, began)
             size += len(received)
             pace.received(len(received))
-            if decoder.total > LARGE:
-                await let_others(spent)
         pace.end()
         if rest:
             session.put_back(rest)
@@ -116,11 +113,7 @@ async def _read(session: RelaySMTP, size: int, sink: Sink | None) -> None:
         if sink is not None:
             assert isinstance(sink.decoder, ChunkDecoder)
             began = time.thread_time()
-            content = sink.decoder.feed(received)
-            spent = time.thread_time() - began
-            await sink.write(content)
-            if sink.decoder.total > LARGE:
-                await let_others(spent)
+            await sink.take(sink.decoder.feed(received), began)
         pace.received(len(received))
     pace.end()
     if announced and smtp.RAW_INPUT.wanted:
@@ -140,6 +133,13 @@ class Sink:
         self.decoder = decoder
         self.failure: Exception | None = None
         self._copy = ContentCopy() if session.plugins.wants("DATA") else None
+
+    async def take(self, content: bytes, began: float) -> None:
+        """Write what was decoded since `began` (CPU time), and let others go ahead of a large message."""
+        spent = time.thread_time() - began
+        await self.write(content)
+        if self.decoder.total > LARGE:
+            await let_others(spent)
 
     async def write(self, content: bytes) -> None:
         """Never raises."""

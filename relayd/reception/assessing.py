@@ -80,16 +80,8 @@ class ScoringSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def thresholds_of(self, address: str) -> Thresholds:
         """Those of a recipient; "" for those of everybody."""
-        general = self.thresholds
         own = self._record(address.lower()) if self.recipients and address else None
-        if own is None:
-            return general
-        return Thresholds(
-            spam=general.spam if own.spam is None else own.spam,
-            hold=general.hold if own.hold is None else own.hold,
-            reject=general.reject if own.reject is None else own.reject,
-            discard=general.discard if own.discard is None else own.discard,
-        )
+        return self.thresholds if own is None else self.thresholds.under(own)
 
     def _record(self, address: str) -> RecipientOptions | None:
         """The record that names the address, else the one that names its domain."""

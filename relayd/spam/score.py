@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 
 class Action(StrEnum):
@@ -21,6 +22,22 @@ SCOPES = ("header", "subject", "body", "raw", "url", "from", "to")
 """Where a rule by pattern may look."""
 
 
+class OwnThresholds(Protocol):
+    """Options with thresholds, None where they say nothing."""
+
+    @property
+    def spam(self) -> float | None: ...
+
+    @property
+    def hold(self) -> float | None: ...
+
+    @property
+    def reject(self) -> float | None: ...
+
+    @property
+    def discard(self) -> float | None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
     """From which score on a message is spam, held, refused, dropped; 0: never."""
@@ -29,6 +46,15 @@ class Thresholds:
     hold: float = 0.0
     reject: float = 0.0
     discard: float = 0.0
+
+    def under(self, own: OwnThresholds) -> Thresholds:
+        """These, with those in their place that `own` has."""
+        return Thresholds(
+            spam=self.spam if own.spam is None else own.spam,
+            hold=self.hold if own.hold is None else own.hold,
+            reject=self.reject if own.reject is None else own.reject,
+            discard=self.discard if own.discard is None else own.discard,
+        )
 
 
 class ScoreError(ValueError):
